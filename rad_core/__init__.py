@@ -1,0 +1,52 @@
+"""Region-aware inpainting in plain PyTorch.
+
+>>> import rad_core
+>>> net = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
+>>> picture, mask = rad_core.landscapes(1, 64, seed=7), rad_core.box_masks(1, 64, 64, seed=7)
+>>> filled = rad_core.rad_inpaint(net, picture, mask, steps=100, seed=0)
+"""
+
+from .adapters import bundled_adapters, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
+from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
+from .denoisers import ADMDenoiser, TiledDenoiser
+from .images import Photo, read_mask, read_photo, write_photo
+from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
+from .rad import rad_inpaint
+from .samplers import SAMPLERS
+from .schedule import NoiseSchedule, RegionSchedule
+from .training.landscapes import landscapes
+from .unet import UNet, UNetConfig
+
+__version__ = "0.1.0"
+__all__ = [
+    "SAMPLERS",
+    "ADMDenoiser",
+    "CheckpointError",
+    "NoiseSchedule",
+    "Photo",
+    "RegionSchedule",
+    "TiledDenoiser",
+    "UNet",
+    "UNetConfig",
+    "animated_perlin_masks",
+    "box_masks",
+    "brush_masks",
+    "bundled_adapters",
+    "bundled_networks",
+    "extreme_masks",
+    "landscapes",
+    "load_adapter",
+    "load_model",
+    "merge_adapters",
+    "perlin_masks",
+    "rad_inpaint",
+    "read_adapter",
+    "read_mask",
+    "read_photo",
+    "save_adapter",
+    "save_model",
+    "scratch_masks",
+    "unload_adapters",
+    "wide_masks",
+    "write_photo",
+]

@@ -1,0 +1,222 @@
+"""RAD adapters: LoRA on the convolutions and attentions, and the time layers in full, in one PEFT folder or file (RAD 3.4, 4.2).
+
+Loading merges: W + strength * (alpha / rank) B A, and T + strength * (T_adapter - T_base), so sampling pays nothing for it. The
+replaced weights are kept aside, so unloading brings them back bit-exact.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .checkpoints import WEIGHTS, CheckpointError, read_tensors
+from .images import write_whole
+from .unet import UNet
+
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
+TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]
+FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
+CONFIG_KEY = "lora_adapter_config"  # adapter_config.json inside a single file's metadata
+_SPELLINGS = [
+    ("base_model.model.", ""),
+    ("unet.", ""),
+    (".default.", "."),
+    (".modules_to_save.", "."),
+    (".lora.down.", ".lora_A."),
+    (".lora.up.", ".lora_B."),
+]
+
+
+@dataclass
+class Adapter:
+    """An adapter file in memory, under the network's own names."""
+
+    name: str
+    lora: dict[str, tuple[Tensor, Tensor]]  # weight name -> (A, B)
+    time: dict[str, Tensor]  # parameter name -> its value in full
+    config: dict  # PEFT's
+
+    def delta(self, name: str, shape: torch.Size) -> Tensor:
+        """(alpha / rank) B A for a weight, float32."""
+        a, b = (part.float() for part in self.lora[name])
+        rank = a.shape[0]
+        return self.config.get("lora_alpha", rank) / rank * (b.flatten(1) @ a.flatten(1)).view(shape)
+
+
+def bundled_adapters() -> list[str]:
+    """Names of the adapters that come with the package."""
+    return sorted(p.name.removesuffix(".adapter.safetensors") for p in WEIGHTS.glob("*.adapter.safetensors"))
+
+
+def lora_config(rank: int = 16, alpha: float | None = None):
+    """PEFT's configuration of a RAD adapter: LoRA on `TARGETS`, the time layers trained and saved in full."""
+    from peft import LoraConfig  # slow to import
+
+    return LoraConfig(
+        r=rank, lora_alpha=rank if alpha is None else alpha, lora_dropout=0.0, target_modules=TARGETS, modules_to_save=TIME_LAYERS
+    )
+
+
+def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None):
+    """Wrap a network for training an adapter on it: everything is frozen but the LoRA and the time layers.
+
+    Returns:
+        a `peft.PeftModel`; called as the network is.
+    """
+    from peft import get_peft_model
+
+    return get_peft_model(net, lora_config(rank, alpha))
+
+
+def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:
+    """Save a trained `add_adapter` model: a folder that `peft.PeftModel.from_pretrained` reads, or, where `path` ends in
+    .safetensors, one file with the same tensors and PEFT's configuration in its metadata.
+
+    Raises:
+        ValueError: the place cannot be written.
+    """
+    from peft import get_peft_model_state_dict
+
+    config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+    text = json.dumps(config, default=lambda v: sorted(v) if isinstance(v, set) else str(v), indent=1)
+    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in get_peft_model_state_dict(model).items()}
+    metadata = {"format": "pt", "note": note}
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata | {CONFIG_KEY: text}))
+    else:
+        write_whole(path / FOLDER_FILES[0], lambda temporary: save_file(tensors, temporary, metadata))
+        write_whole(path / "adapter_config.json", lambda temporary: Path(temporary).write_text(text))
+
+
+def read_adapter(path: str | Path) -> Adapter:
+    """Read an adapter: PEFT folder, our single file, the RAD authors' pytorch_lora_weights.safetensors, or a bundled name.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        CheckpointError: damaged, or not an adapter.
+    """
+    given = Path(path)
+    candidates = [given / name for name in FOLDER_FILES] if given.is_dir() else [given]
+    if given.name == str(path):
+        candidates.append(WEIGHTS / f"{path}.adapter.safetensors")
+    file = next((c for c in candidates if c.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(
+            f"There is no adapter {path}, and no bundled one of that name (there are: {', '.join(bundled_adapters()) or 'none'})."
+        )
+    tensors, metadata = read_tensors(file)
+    config_file = file.parent / "adapter_config.json"
+    try:
+        config = (
+            json.loads(metadata[CONFIG_KEY])
+            if CONFIG_KEY in metadata
+            else json.loads(config_file.read_text())
+            if config_file.is_file()
+            else {}
+        )
+    except ValueError:
+        raise CheckpointError(f"The configuration of adapter {file.name} is not valid JSON.") from None
+    tensors, lora, time = {_plain(key): tensor for key, tensor in tensors.items()}, {}, {}
+    for name, tensor in tensors.items():
+        if name.endswith(".lora_A.weight"):
+            partner = name.replace(".lora_A.", ".lora_B.")
+            if partner not in tensors:
+                raise CheckpointError(f"Adapter {file.name} is damaged: {partner} is missing.")
+            lora[name.replace(".lora_A.", ".")] = (tensor, tensors[partner])
+        elif not name.endswith(".lora_B.weight"):
+            time[name] = tensor
+    if not lora:
+        raise CheckpointError(f"{file.name} is not an adapter: it has no LoRA tensors.")
+    return Adapter(given.name if file != candidates[-1] else str(path), lora, time, config)
+
+
+def _plain(key: str) -> str:
+    """One of the many spellings of an adapter's tensor (PEFT in memory and on file, old diffusers) -> `layer.lora_A.weight` or `layer.weight`."""
+    for old, new in _SPELLINGS:
+        key = key.replace(old, new)
+    return key
+
+
+def check_fit(adapter: Adapter, state: dict[str, Tensor]) -> None:
+    """Does an adapter belong to a network?
+
+    Raises:
+        CheckpointError: no; names the first tensor that does not fit and how many do.
+    """
+    wrong, total = [], len(adapter.lora) + len(adapter.time)
+    for name, (a, b) in adapter.lora.items():
+        have = state.get(name)
+        if have is None:
+            wrong.append(f"'{name}' does not exist in the network")
+        elif b.shape[0] * a[0].numel() != have.numel() or a.shape[0] != b.shape[1]:
+            wrong.append(f"'{name}' is {tuple(have.shape)} in the network but {(b.shape[0], *a.shape[1:])} in the adapter")
+    for name, tensor in adapter.time.items():
+        if name not in state:
+            wrong.append(f"'{name}' does not exist in the network")
+        elif state[name].numel() != tensor.numel():
+            wrong.append(f"'{name}' is {tuple(state[name].shape)} in the network but {tuple(tensor.shape)} in the adapter")
+    if wrong:
+        raise CheckpointError(
+            f"Adapter {adapter.name} was made for another network: {wrong[0]} ({total - len(wrong)} of {total} tensors fit). Load the network it was trained on."
+        )
+
+
+@torch.no_grad()
+def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
+    """Merge an adapter into a network. Call again to stack another on top.
+
+    Args:
+        net: the network it was trained on.
+        path: see `read_adapter`.
+        strength: 1 as trained, 0 nothing, between or beyond to weaken or exaggerate.
+
+    Returns:
+        the same network.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as `read_adapter`, or it does not fit the network, which is then left as it was.
+    """
+    adapter = read_adapter(path)
+    parameters = dict(net.named_parameters())
+    check_fit(adapter, parameters)
+    if not adapter.time:
+        warnings.warn(
+            f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.", stacklevel=2
+        )
+    kept: dict[str, Tensor] = net.__dict__.setdefault("_weights_before_adapters", {})
+    net.__dict__.setdefault("_region_aware_before", net.region_aware)
+    for name in [*adapter.lora, *adapter.time]:
+        kept.setdefault(name, parameters[name].detach().clone())
+    for name in adapter.lora:
+        p = parameters[name]
+        p.copy_(p.float() + strength * adapter.delta(name, p.shape).to(p.device))
+    for name, tensor in adapter.time.items():
+        p = parameters[name]
+        base = kept[name].float()
+        target = tensor.to(p.device, torch.float32).view(p.shape)
+        p.copy_(target if strength == 1 and torch.equal(p, kept[name]) else p.float() + strength * (target - base))
+    net.region_aware = net.region_aware or (strength != 0 and bool(adapter.time))
+    return net
+
+
+@torch.no_grad()
+def unload_adapters(net: UNet) -> UNet:
+    """Take all adapters off again: the weights are bit-equal to those before the first `load_adapter`."""
+    kept = net.__dict__.pop("_weights_before_adapters", {})
+    for name, parameter in net.named_parameters():
+        if name in kept:
+            parameter.copy_(kept[name])
+    net.region_aware = net.__dict__.pop("_region_aware_before", net.region_aware)
+    return net
+
+
+def merge_adapters(net: UNet) -> UNet:
+    """Make the loaded adapters permanent and forget the weights before them."""
+    net.__dict__.pop("_weights_before_adapters", None)
+    net.__dict__.pop("_region_aware_before", None)
+    return net

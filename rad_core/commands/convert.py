@@ -1,0 +1,29 @@
+"""`convert`: any network file into our safetensors."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ..adapters import load_adapter
+from ..checkpoints import load_model, save_model
+
+HELP = "convert a network (.pt, diffusers, the RAD authors' file) to safetensors, adapters merged if wanted"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a network file or folder, or a bundled name")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--adapter", action="append", default=[], help="RAD adapter to merge; repeat to stack")
+    parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the input file (default: auto)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the output (default: float32)")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.output.suffix != ".safetensors":
+        raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
+    net = load_model(options.model, attention_order=options.attention_order)
+    for adapter in options.adapter:
+        load_adapter(net, adapter)
+    save_model(net, options.output, getattr(torch, options.dtype), note=f"converted from {Path(options.model).name}")
+    print(f"Wrote {options.output}.")

@@ -1,0 +1,149 @@
+"""`inpaint`: fill the hole of a photo, or of every photo in a folder."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..adapters import bundled_adapters, load_adapter, merge_adapters
+from ..checkpoints import load_model
+from ..images import Photo, picture_files, read_mask, read_photo, write_photo
+from ..rad import rad_inpaint
+from ..samplers import SAMPLERS
+from ..sheets import mark_hole, sheet
+
+HELP = "fill the hole of a photo, or of a folder of photos"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "--mask",
+        type=Path,
+        required=True,
+        help="white = hole, black = keep; for a folder: one mask for all, or a folder with masks of the same names",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the picture to write, or a folder. PNG keeps every known pixel bit-exact"
+    )
+    parser.add_argument("--method", choices=["rad"], default="rad", help="how to fill (default: rad)")
+    parser.add_argument(
+        "--model",
+        default="photos",
+        help="a network file or folder, or a bundled one: photos (thin and small holes), landscapes (default: photos)",
+    )
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        metavar="FILE[:STRENGTH]",
+        help="RAD adapter; repeat to stack. Default: the bundled one of the model's name, if any; 'none' for none",
+    )
+    parser.add_argument("--steps", type=int, default=100, help="network calls (default: 100)")
+    parser.add_argument(
+        "--sampler", choices=list(SAMPLERS), default="ddpm", help="ddpm is the paper's; dpmpp_2m needs fewer steps (default: ddpm)"
+    )
+    parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
+    parser.add_argument(
+        "--context",
+        type=context,
+        help="what the network sees around the hole, as a share of its size, or 'all' (default: the network's own)",
+    )
+    parser.add_argument(
+        "--fills", type=int, default=1, help="how many fills to draw; more than one are averaged into the smoothest guess (default: 1)"
+    )
+    parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the network file (default: auto)")
+    parser.add_argument(
+        "--compare", type=Path, metavar="SHEET", help="also write picture, hole and result side by side (for a folder: a folder of sheets)"
+    )
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cuda:1, cpu ... (default: the GPU if there is one)"
+    )
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="the network's arithmetic (default: float32)"
+    )
+
+
+def context(text: str) -> float:
+    return float("inf") if text == "all" else float(text)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.fills < 1:
+        raise ValueError(f"--fills must be at least 1, got {options.fills}.")
+    jobs = find_jobs(options.photo, options.mask, options.output, options.compare)
+    net = load_network(options)
+    if len(jobs) == 1:
+        return fill_one(net, *jobs[0], options)
+    from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
+
+    with PartialState().split_between_processes(jobs) as share:
+        failed = []
+        for job in tqdm(share, desc="photos", unit="photo"):
+            try:
+                fill_one(net, *job, options, quiet=True)
+            except (ValueError, OSError) as error:
+                failed.append(str(error))
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(share)} photos could not be filled: " + " ".join(failed))
+
+
+def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> list[tuple[Path, Path, Path, Path | None]]:
+    """(photo, mask, output, sheet) of each picture to fill."""
+    if not photo.is_dir():
+        if mask.is_dir():
+            raise ValueError(f"{mask} is a folder, but {photo} is one photo: give one mask.")
+        target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
+        return [(photo, mask, target, compare)]
+    photos = picture_files(photo)
+    if not photos:
+        raise ValueError(f"There are no pictures in {photo}.")
+    masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
+    if missing := [p.name for p in photos if p.stem not in masks]:
+        raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
+    return [(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
+
+
+def load_network(options: argparse.Namespace):
+    net = load_model(options.model, attention_order=options.attention_order)
+    adapters = options.adapter or ([options.model] if options.model in bundled_adapters() else [])
+    for adapter in [a for a in adapters if a != "none"]:
+        path, _, strength = adapter.rpartition(":")
+        try:
+            load_adapter(net, path, float(strength)) if path else load_adapter(net, adapter)
+        except ValueError as error:
+            if "could not convert" not in str(error):
+                raise
+            load_adapter(net, adapter)  # the colon was part of a path
+    return merge_adapters(net).to(options.device, getattr(torch, options.dtype))
+
+
+def fill_one(
+    net, photo_path: Path, mask_path: Path, output: Path, compare: Path | None, options: argparse.Namespace, quiet: bool = False
+) -> None:
+    photo, mask = read_photo(photo_path), read_mask(mask_path)
+    image = photo.rgb.expand(options.fills, -1, -1, -1)
+    with tqdm(total=options.steps, unit="step", disable=quiet, desc=photo_path.name, leave=False) as bar:
+        filled = rad_inpaint(
+            net,
+            image.to(options.device),
+            mask,
+            steps=options.steps,
+            sampler=options.sampler,
+            eta=options.eta,
+            seed=options.seed,
+            context=options.context,
+            callback=lambda step, total, x0: bar.update(step - bar.n),
+        ).cpu()
+    known = torch.nn.functional.interpolate(mask, image.shape[2:], mode="nearest-exact") == 0
+    result = torch.where(known, photo.rgb, filled.mean(0, keepdim=True))
+    write_photo(output, Photo(result, photo.alpha, photo.grey, photo.deep))
+    if output.suffix.lower() in (".jpg", ".jpeg") and not quiet:
+        print(f"Note: {output.name} is a JPEG, which changes known pixels a little; PNG keeps them.")
+    if compare:
+        shown = torch.nn.functional.interpolate(mask, image.shape[2:], mode="nearest-exact")
+        columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, shown)), ("filled", result)]
+        sheet(columns, compare, cell=min(512, result.shape[2]) if result.shape[2] >= 128 else None)
+    if not quiet:
+        print(f"Wrote {output}" + (f" and {compare}" if compare else "") + ".")

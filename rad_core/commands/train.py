@@ -1,0 +1,79 @@
+"""`train`: a plain ADM network, RAD from scratch, or a RAD adapter on a frozen base. The bundled networks were made with it."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ..adapters import add_adapter, save_adapter
+from ..checkpoints import load_model, save_model
+from ..schedule import NoiseSchedule, RegionSchedule
+from ..training.data import FolderCrops, landscape_source
+from ..training.loop import Stage, TrainingPlan, describe, train
+from ..unet import UNet, UNetConfig, initialise
+
+HELP = "train a network or a RAD adapter on landscapes or on a folder of pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kind",
+        choices=["base", "rad"],
+        help="base: a plain ADM network. rad: a RAD adapter on --base, or a RAD network where there is none",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the .safetensors file to write (an adapter also as a PEFT folder)"
+    )
+    parser.add_argument("--base", help="the network an adapter is trained on")
+    parser.add_argument("--data", type=Path, help="a folder of pictures; landscapes are drawn where there is none")
+    parser.add_argument("--hour", type=float, help="time of day of the drawn landscapes, 0 to 24 (default: all)")
+    parser.add_argument("--stages", default="64:20000:16", help="SIZE:STEPS:BATCH, comma-separated (default: 64:20000:16)")
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--masks", choices=["perlin", "repair"], default="perlin", help="the paper's, or mostly thin scratches")
+    parser.add_argument(
+        "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: train on noise in the hole alone"
+    )
+    parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, the paper's)")
+    parser.add_argument("--widths", default="32,32,96,160", help="channels of a new network's levels (default: 32,32,96,160)")
+    parser.add_argument("--attention", default="2,3", help="levels that attend, of a new network (default: 2,3)")
+    parser.add_argument("--tiles", action="store_true", help="a new network for pictures at their own scale, in tiles (photo repair)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=int, default=250, help="steps between saves (default: 250)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.base and options.kind == "base":
+        raise ValueError("A base is trained from scratch: leave --base away, or train rad.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    stages = Stage.parse(options.stages)
+    plan = TrainingPlan(
+        stages,
+        options.learning_rate,
+        region=options.kind == "rad",
+        phases=options.phases,
+        masks=options.masks,
+        seed=options.seed,
+        save_every=options.save_every,
+    )
+    source = FolderCrops(options.data) if options.data else landscape_source(options.hour)
+    net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
+    schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
+    net = net.to(options.device, memory_format=torch.channels_last)
+    log_file = options.output.with_suffix(".csv")
+    if options.base:
+        model = add_adapter(net, options.rank).to(memory_format=torch.channels_last)
+        train(model, source, plan, schedule, lambda: save_adapter(model, options.output, note=describe(plan)), log_file)
+    else:
+        net.region_aware = plan.region
+        train(net, source, plan, schedule, lambda: save_model(net, options.output, note=describe(plan)), log_file)
+    print(f"Wrote {options.output} and {log_file}.")
+
+
+def new_network(options: argparse.Namespace, size: int) -> UNet:
+    widths, attention = (tuple(map(int, text.split(","))) for text in (options.widths, options.attention))
+    config = UNetConfig(widths[0], widths, 1, attention, 32, image_size=size, context=None if options.tiles else 1.0)
+    return initialise(UNet(config))

@@ -1,0 +1,84 @@
+"""Networks as denoisers: `denoise(x, sigma) -> x0`, see `samplers`."""
+
+import torch
+from torch import Tensor, nn
+
+from .schedule import NoiseSchedule
+
+
+class ADMDenoiser:
+    """An ADM network in sigma's terms.
+
+    Args:
+        net: called as net(x, t[, y]); 3 outputs (noise) or 6 (noise and variance code).
+        schedule: the noise levels it was trained with.
+        region_aware: tell the network the level of every pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it is
+            told step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
+        labels: (B,) class labels of a class-conditional network.
+    """
+
+    def __init__(self, net: nn.Module, schedule: NoiseSchedule, region_aware: bool = True, labels: Tensor | None = None):
+        self.net, self.schedule, self.region_aware, self.labels = net, schedule, region_aware, labels
+
+    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x (B, 3, H, W), sigma scalar or (B or 1, 1, H, W) -> x0 in [-1, 1] (RAD 4.2 clips it) and the variance code or None."""
+        level = self.schedule.level_of_sigma(sigma)
+        if self.region_aware:
+            t = level.expand(x.shape[0], 1, *x.shape[2:]) if level.ndim else level.expand(x.shape[0])
+        else:
+            t = (level.reshape(-1, 1).amax(1) if level.ndim == 0 else level.flatten(1).amax(1)).sub(1).clamp(min=0).expand(x.shape[0])
+        scaled = x / (1 + sigma.square()).sqrt()
+        out = self.net(scaled, t.to(x.dtype)) if self.labels is None else self.net(scaled, t.to(x.dtype), self.labels)
+        eps, code = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
+        return (x - sigma * eps).clamp(-1, 1), code
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.with_variance(x, sigma)[0]
+
+
+class TiledDenoiser:
+    """A network of fixed size on a picture of any size: overlapping windows at the picture's own scale, their estimates blended in every step.
+
+    Windows without noise are left out, so the cost follows the hole, not the picture. Because the blend happens inside
+    the denoiser, samplers know nothing of tiles and no seam can form between them (the idea of MultiDiffusion, 2023).
+
+    Args:
+        denoise: an `ADMDenoiser`.
+        size: side of a window in pixels.
+        batch: windows per network call.
+    """
+
+    def __init__(self, denoise: ADMDenoiser, size: int, batch: int = 16):
+        self.denoise, self.size, self.batch = denoise, size, batch
+
+    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x (1, 3, H, W) with sides of at least `size`, sigma (1, 1, H, W) -> x0 and the variance code or None."""
+        size = self.size
+        ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(x)
+        weight = ramp[:, None] * ramp
+        total, share, codes = torch.zeros_like(x), torch.zeros_like(sigma), torch.zeros_like(x)
+        windows = [(top, left) for top in _starts(x.shape[2], size) for left in _starts(x.shape[3], size)]
+        windows = [(top, left) for top, left in windows if (sigma[..., top : top + size, left : left + size] > 0).any()]
+        code = None
+        for k in range(0, len(windows), self.batch):
+            part = windows[k : k + self.batch]
+            cut = lambda maps: torch.cat([maps[..., top : top + size, left : left + size] for top, left in part])  # noqa: B023
+            x0, code = self.denoise.with_variance(cut(x), cut(sigma))
+            for j, (top, left) in enumerate(part):
+                place = (slice(None), slice(None), slice(top, top + size), slice(left, left + size))
+                total[place] += weight * x0[j]
+                share[place] += weight
+                if code is not None:
+                    codes[place] += weight * code[j]
+        covered = share > 0
+        share = torch.where(covered, share, 1)
+        return torch.where(covered, total / share, x), None if code is None else codes / share
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.with_variance(x, sigma)[0]
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Window starts that cover `length` with an overlap of at least half a window."""
+    count = -(-(length - size) // (size // 2)) + 1
+    return torch.linspace(0, length - size, count).round().int().tolist()

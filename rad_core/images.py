@@ -1,0 +1,254 @@
+"""Pictures: reading and writing files without loss, checking what callers pass, cutting out the hole and stitching it back."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
+
+
+@dataclass
+class Photo:
+    """A picture file in memory: rgb (1, 3, H, W) in [0, 1], and what is needed to write it back as it was."""
+
+    rgb: Tensor
+    alpha: Tensor | None = None  # (H, W) uint8
+    grey: bool = False
+    deep: bool = False  # 16 bits (grey only: Pillow has no 16-bit colour)
+
+
+def picture_files(folder: str | Path) -> list[Path]:
+    """The folder's pictures by extension, sorted by name."""
+    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in EXTENSIONS)
+
+
+def read_photo(path: str | Path) -> Photo:
+    """Read any picture Pillow reads, upright (EXIF), palettes resolved, first frame of an animation.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a picture, or a broken one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path.name} is not a picture that can be read.") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name} is broken or unreadable: {error}.") from None
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey comes as I;16 or I
+        values = torch.from_numpy(np.array(picture, dtype=np.float32))
+        deep = values.max() > 255 or picture.mode.startswith("I;16")
+        return Photo((values / (65535 if deep else 255)).clamp(0, 1).expand(1, 3, -1, -1).clone(), grey=True, deep=bool(deep))
+    transparent = "A" in picture.getbands() or "transparency" in picture.info
+    alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) if transparent else None
+    rgb = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+    return Photo(rgb.contiguous(), alpha, grey=picture.mode in ("1", "L", "LA"))
+
+
+def write_photo(path: str | Path, photo: Photo) -> None:
+    """Write a picture; its pixels come back bit-exact from PNG, TIFF, BMP and WebP (written lossless). JPEG loses some.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ValueError: an extension Pillow cannot write.
+    """
+    rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
+    if photo.grey:
+        r, g, b = rgb
+        # A pixel that is still grey keeps its very value; only filled pixels can carry colour.
+        value = torch.where((r == g) & (g == b), r, _LUMA[0] * r + _LUMA[1] * g + _LUMA[2] * b)
+        picture = Image.fromarray(
+            (value * (65535 if photo.deep else 255)).round().to(torch.int32).numpy().astype(np.uint16 if photo.deep else np.uint8)
+        )
+    else:
+        picture = Image.fromarray((rgb * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    if photo.alpha is not None:
+        picture.putalpha(Image.fromarray(photo.alpha.numpy()))
+    options = {".webp": {"lossless": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}}.get(Path(path).suffix.lower(), {})
+    if Path(path).suffix.lower() in (".jpg", ".jpeg", ".bmp", ".ppm") and picture.mode in ("RGBA", "LA"):
+        picture = picture.convert("RGB")
+    write_whole(path, lambda temporary: picture.save(temporary, **options))
+
+
+def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
+    """Let `write` make a temporary file of the same extension beside `path`, then rename it: never half a file.
+
+    Raises:
+        ValueError: the folder cannot be written, or the extension means nothing to the writer.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ValueError(f"Cannot write to {path.parent}: {error.strerror or error}.") from None
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode is private
+        os.replace(temporary, path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"Cannot write {path.name}: {error}.") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_mask(path: str | Path) -> Tensor:
+    """A mask file as (1, 1, H, W) in [0, 1]: white (or, in a picture with transparency and no white, the transparent part) is the hole."""
+    photo = read_photo(path)
+    if photo.alpha is not None and bool((photo.alpha < 255).any()):
+        return 1 - photo.alpha[None, None].float() / 255
+    r, g, b = photo.rgb[0]
+    return (_LUMA[0] * r + _LUMA[1] * g + _LUMA[2] * b).round(decimals=6)[None, None].clamp(0, 1)
+
+
+def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring a picture batch and a mask batch to one size and count.
+
+    Args:
+        image: (B, 3, H, W) or (3, H, W), float in [0, 1].
+        mask: (B, 1, H, W), (B, H, W) or (H, W), 1 = hole. Another size than the picture's is resized, with a warning. Batches
+            of one serve all of the other.
+
+    Returns:
+        image (B, 3, H, W) as it came, and mask (B, 1, H, W) float32 on the same device.
+
+    Raises:
+        ValueError: wrong shapes, batches that do not fit, values outside [0, 1], or NaN outside the hole.
+    """
+    if image.ndim == 3:
+        image = image[None]
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape or not image.is_floating_point():
+        raise ValueError(f"The picture must be a float tensor (B, 3, H, W), got {tuple(image.shape)} {image.dtype}.")
+    mask = mask.to(image.device, torch.float32)
+    mask = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
+    if mask.ndim != 4 or mask.shape[1] != 1 or 0 in mask.shape:
+        raise ValueError(f"The mask must be (H, W), (B, H, W) or (B, 1, H, W), got {tuple(mask.shape)}.")
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise ValueError("The mask must lie between 0 (keep) and 1 (hole); it has other values or NaN.")
+    if mask.shape[2:] != image.shape[2:]:
+        have, want = (f"{m.shape[3]}x{m.shape[2]}" for m in (mask, image))
+        warnings.warn(f"The mask ({have}) was resized to the picture's size ({want}).", stacklevel=3)
+        mask = F.interpolate(mask, image.shape[2:], mode="nearest-exact")
+    if mask.shape[0] != image.shape[0]:
+        if 1 not in (mask.shape[0], image.shape[0]):
+            raise ValueError(f"{image.shape[0]} pictures and {mask.shape[0]} masks do not fit: give as many, or one of either.")
+        count = max(mask.shape[0], image.shape[0])
+        image, mask = image.expand(count, -1, -1, -1), mask.expand(count, -1, -1, -1)
+    known = image.masked_fill(mask == 1, 0)
+    if not bool(torch.isfinite(known).all()):
+        raise ValueError("The picture has NaN or infinite values outside the hole.")
+    if known.min() < -1e-3 or known.max() > 1 + 1e-3:
+        raise ValueError(f"The picture must lie in [0, 1], got {known.min():.3g} to {known.max():.3g}.")
+    return image, mask
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, maps: Tensor) -> Tensor:
+        return maps[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def hole_box(mask: Tensor, context: float, least: int) -> Box:
+    """The square around a hole that a network gets to see, cut off at the picture's edges.
+
+    Args:
+        mask: (1, H, W), not empty.
+        context: what is shown on each side, as a share of the hole's longer side; infinity shows the whole picture.
+        least: smallest side in pixels (the network's size: nothing is enlarged without need).
+    """
+    if context == float("inf"):
+        return Box(0, 0, *mask.shape[1:])
+    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
+    side = max(least, round(max(end - start for start, end in spans) * (1 + 2 * context)))
+    return _box(spans, [side, side], mask)
+
+
+def tile_box(mask: Tensor, size: int) -> Box:
+    """The rectangle that holds a hole and half a window of `size` around it, cut off at the picture's edges."""
+    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
+    return _box(spans, [max(size, end - start + size) for start, end in spans], mask)
+
+
+def _span(hole: Tensor, axis: int) -> tuple[int, int]:
+    """First and one past the last row (axis 1) or column (axis 0) that is touched by the hole (H, W)."""
+    touched = hole.any(axis).nonzero()
+    return touched[0].item(), touched[-1].item() + 1
+
+
+def _box(spans: list[tuple[int, int]], sides: list[int], mask: Tensor) -> Box:
+    sides = [min(side, length) for side, length in zip(sides, mask.shape[1:], strict=True)]
+    corner = [
+        min(max(0, (start + end - side) // 2), length - side)
+        for (start, end), side, length in zip(spans, sides, mask.shape[1:], strict=True)
+    ]
+    return Box(*corner, *sides)
+
+
+def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
+    """The size (height, width) at which a box is given to a network: longer side `size`, both multiples of `stride`."""
+    scale = size / max(box.height, box.width)
+    return tuple(max(stride, round(side * scale / stride) * stride) for side in (box.height, box.width))
+
+
+def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Resize a picture and its mask so that nothing of the hole's old content bleeds into the known pixels.
+
+    A pixel of the small mask is as much hole as the strongest pixel under it; a known one is the mean of known ones alone.
+
+    Args:
+        image: (B, 3, h, w). mask: (B, 1, h, w).
+
+    Returns:
+        both at `size`.
+    """
+    if image.shape[2:] == tuple(size):
+        return image, mask
+    small = F.adaptive_max_pool2d(mask, size)
+    known = (mask < 1).to(image)
+    resize = lambda maps: F.interpolate(maps, size, mode="bilinear", antialias=True)
+    return resize(torch.where(mask < 1, image, 0)) / resize(known).clamp(min=1e-3), small
+
+
+def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor) -> Tensor:
+    """Put a fill into a picture's hole. Pixels where the mask is 0 come back bit-exact.
+
+    Args:
+        image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized, and a soft mask
+            mixes it with the picture, whose detail a resized fill has lost.
+
+    Returns:
+        (3, H, W), a new tensor of the picture's dtype.
+    """
+    mask = box.cut(mask)
+    if fill.shape[1:] != mask.shape[1:]:
+        fill = F.interpolate(fill[None], mask.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+        fill = torch.lerp(torch.where(mask < 1, box.cut(image).float(), fill), fill, mask)
+    out = image.clone()
+    box.cut(out).copy_(torch.where(mask > 0, fill.to(image.dtype), box.cut(image)))
+    return out

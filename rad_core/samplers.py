@@ -1,0 +1,102 @@
+"""Samplers, element-wise: every pixel has its own noise level.
+
+One contract, as in k-diffusion. A *denoiser* is called with a state x = x0 + sigma * noise (B, C, H, W) and its sigma, a scalar
+tensor or a map (B or 1, 1, H, W), and returns its estimate of x0. An ADM network, a host's MODEL and a Gaussian whose
+exact denoiser is known all fit, and so does a guidance wrapped around one.
+
+A sampler takes (denoise, x, sigmas, noise, callback):
+    sigmas: a sequence of steps + 1 noise levels, falling; the last is 0.
+    noise: a function without arguments that returns fresh standard normal numbers shaped like x.
+    callback: called after each step with (step from 1, steps, x0 estimate); to cancel, raise from it.
+Where a pixel's sigma does not change in a step, or is 0, the pixel is held.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+Noise = Callable[[], Tensor]
+Callback = Callable[[int, int, Tensor], None]
+
+
+def _predict(denoise: Denoiser, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+    """x0, and the variance code in [-1, 1] of a denoiser that offers one through `with_variance`."""
+    return denoise.with_variance(x, sigma) if hasattr(denoise, "with_variance") else (denoise(x, sigma), None)
+
+
+def sample_ddpm(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None) -> Tensor:
+    """DDPM's reverse step with the learned variance of Improved DDPM, the RAD paper's sampler (Eq. 5, 4.2).
+
+    In sigma: mean = x0 + (s / t)^2 (x - x0); beta~ = s^2 (1 - (s / t)^2), beta^ = (t^2 - s^2)(1 + s^2) / (1 + t^2), and the
+    log of the variance lies between their logs where the network's code says. No noise on the last step. Without a code: beta~.
+    """
+    steps = len(sigmas) - 1
+    for i in range(steps):
+        t, s = sigmas[i], sigmas[i + 1]
+        x0, code = _predict(denoise, x, t)
+        ratio = _ratio(s, t).square()
+        moved = torch.lerp(x0, x, ratio)
+        if i + 1 < steps:
+            posterior = s.square() * (1 - ratio)
+            if code is not None:
+                forward = (t.square() - s.square()) * (1 + s.square()) / (1 + t.square())
+                tiny = torch.finfo(x.dtype).tiny
+                posterior = torch.lerp(posterior.clamp(min=tiny).log(), forward.clamp(min=tiny).log(), (code + 1) / 2).exp()
+            moved = moved + torch.where(s > 0, posterior, 0).sqrt() * noise()
+        x = torch.where(t > s, moved, x)
+        if callback:
+            callback(i + 1, steps, x0)
+    return x
+
+
+def sample_ddim(
+    denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None, eta: float = 0.0
+) -> Tensor:
+    """DDIM (Song et al. 2021, Eq. 12 and 16). eta 0 is deterministic, 1 as noisy as DDPM with the posterior's variance."""
+    steps = len(sigmas) - 1
+    for i in range(steps):
+        t, s = sigmas[i], sigmas[i + 1]
+        x0 = denoise(x, t)
+        ratio = _ratio(s, t)
+        fresh = eta * s * (1 - ratio.square()).sqrt()
+        kept = (s.square() - fresh.square()).clamp(min=0).sqrt()
+        moved = x0 + _ratio(kept, t) * (x - x0)
+        if eta > 0 and i + 1 < steps:
+            moved = moved + fresh * noise()
+        x = torch.where(t > s, moved, x)
+        if callback:
+            callback(i + 1, steps, x0)
+    return x
+
+
+def sample_dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None) -> Tensor:
+    """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2), deterministic, second order.
+
+    First order for a pixel in its first and last step, and wherever it was held before.
+    """
+    steps, before, h_before = len(sigmas) - 1, None, None
+    for i in range(steps):
+        t, s = sigmas[i], sigmas[i + 1]
+        x0 = denoise(x, t)
+        ratio = _ratio(s, t)
+        h = -ratio.log()  # the step in log SNR; infinite where the pixel becomes clean
+        target = x0
+        if before is not None:
+            second = (h_before > 0) & torch.isfinite(h) & (h > 0)
+            weight = torch.where(second, h / (2 * torch.where(second, h_before, 1)), 0)
+            target = x0 + weight * (x0 - before)
+        x = torch.where(t > s, torch.lerp(target, x, ratio), x)
+        before, h_before = x0, h
+        if callback:
+            callback(i + 1, steps, x0)
+    return x
+
+
+def _ratio(s: Tensor, t: Tensor) -> Tensor:
+    """s / t, and 1 where both are 0."""
+    return torch.where(t > 0, s / torch.where(t > 0, t, 1), 1)
+
+
+SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}

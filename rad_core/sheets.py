@@ -1,0 +1,44 @@
+"""Contact sheets: labelled rows of pictures, for looking at results side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .images import write_whole
+
+_MARK = torch.tensor([0.86, 0.22, 0.55]).view(3, 1, 1)  # the colour of a hole: found in few pictures
+
+
+def mark_hole(image: Tensor, mask: Tensor) -> Tensor:
+    """The picture with its hole painted over. (B, 3, H, W) and (B, 1, H, W) -> (B, 3, H, W)."""
+    return torch.lerp(torch.where(mask > 0, image.nan_to_num(), image).float(), _MARK.to(image.device), mask.to(image.device).float())
+
+
+def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | None = None, gap: int = 4) -> None:
+    """Write a sheet with one labelled column per batch.
+
+    Args:
+        columns: (label, pictures (B, 3, H, W) in [0, 1]); all batches of the same length.
+        path: a .png or .jpg file.
+        cell: height of a picture on the sheet in pixels; None keeps it, but enlarges what is under 128.
+    """
+    first = columns[0][1]
+    height = cell or max(first.shape[2], -(-128 // first.shape[2]) * first.shape[2] if first.shape[2] < 128 else 0)
+    width = round(first.shape[3] * height / first.shape[2])
+    font = ImageFont.load_default(size=13)
+    head = 20
+    canvas = Image.new("RGB", (len(columns) * (width + gap) + gap, first.shape[0] * (height + gap) + head), "white")
+    draw = ImageDraw.Draw(canvas)
+    for c, (label, pictures) in enumerate(columns):
+        left = gap + c * (width + gap)
+        draw.text((left + width / 2, 2), label, fill="black", font=font, anchor="ma")
+        enlarge = height > pictures.shape[2]
+        mode = {"mode": "nearest"} if enlarge and pictures.shape[2] <= 64 else {"mode": "bicubic", "antialias": True}
+        for r, picture in enumerate(F.interpolate(pictures.float().cpu(), (height, width), **mode).clamp(0, 1)):
+            pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
+            canvas.paste(Image.fromarray(pixels), (left, head + r * (height + gap)))
+    write_whole(path, canvas.save)

@@ -1,0 +1,168 @@
+"""The training loop: the paper's objective, AdamW, warm-up and cosine decay, an exponential moving average of the weights."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..noise import generators, normal
+from ..schedule import RegionSchedule
+from .data import Source, training_masks
+from .objective import base_loss, region_loss
+
+TRAINING_SEEDS = 2**40  # pictures below this seed are never trained on, so tests and benchmarks draw theirs from there
+
+
+@dataclass
+class Stage:
+    """Part of a run at one picture size: coarse structure is learned at a fraction of the cost at half size."""
+
+    size: int
+    steps: int
+    batch: int
+
+    @classmethod
+    def parse(cls, text: str) -> "list[Stage]":
+        """From "32:3000:16,64:1500:8"."""
+        try:
+            return [cls(*map(int, part.split(":"))) for part in text.split(",")]
+        except (TypeError, ValueError):
+            raise ValueError(f"stages are SIZE:STEPS:BATCH, comma-separated, such as 32:3000:16,64:1500:8; got '{text}'.") from None
+
+
+@dataclass
+class TrainingPlan:
+    stages: list[Stage]
+    learning_rate: float = 5e-4
+    warmup: int = 100
+    weight_decay: float = 1e-2
+    ema: float = 0.999
+    vlb_weight: float = 1e-3
+    region: bool = True  # RAD's objective; False: the plain network's
+    phases: int = 2  # 1: noise in the hole alone, all that inpainting itself visits; 2: the paper's
+    masks: str = "perlin"
+    seed: int = 0
+    save_every: int = 250
+    log: list[dict] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, cosine decay to 5 %."""
+        progress = min(1.0, step / max(1, self.steps))
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Average:
+    """Exponential moving average of the trained tensors; its decay rises from 0 so that the start is soon forgotten."""
+
+    def __init__(self, parameters: list[Tensor], decay: float):
+        self.parameters, self.decay, self.count = parameters, decay, 0
+        self.values = [p.detach().clone() for p in parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange averaged and live weights: once to save the average, again to go on."""
+        for p, value in zip(self.parameters, self.values, strict=True):
+            live = p.detach().clone()
+            p.copy_(value)
+            value.copy_(live)
+
+
+def train(
+    net: nn.Module, source: Source, plan: TrainingPlan, schedule: RegionSchedule, save: Callable[[], None], log_file: Path | None = None
+) -> None:
+    """Train the parameters of `net` that require gradients. `save` is called with the averaged weights in place.
+
+    Args:
+        net: an ADM network, or one wrapped by PEFT; called as net(x, t).
+        source: training pictures.
+        save: writes the network; called every `plan.save_every` steps and at the end.
+        log_file: a CSV of step, size, loss, pictures per second.
+
+    Raises:
+        FloatingPointError: the loss became infinite or NaN. The last saved file is left as it was.
+    """
+    net.train()
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
+    average = Average(parameters, plan.ema)
+    step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
+    progress = tqdm(total=plan.steps, unit="step", dynamic_ncols=True, mininterval=5)
+    for stage in plan.stages:
+        began, running = time.perf_counter(), []
+        for _ in range(stage.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = plan.rate(step)
+            loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(
+                    f"The loss became {loss.item()} at step {step}; the last saved weights are kept. Try a lower learning rate."
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            average.update()
+            step, seed = step + 1, seed + stage.batch
+            running.append(loss.item())
+            progress.update()
+            if step % plan.save_every == 0 or step == plan.steps:
+                rate = len(running) * stage.batch / (time.perf_counter() - began)
+                plan.log.append(
+                    {"step": step, "size": stage.size, "loss": sum(running) / len(running), "pictures_per_second": round(rate, 2)}
+                )
+                progress.set_postfix(loss=f"{plan.log[-1]['loss']:.4f}", img_s=f"{rate:.1f}")
+                began, running = time.perf_counter(), []
+                average.swap()
+                save()
+                average.swap()
+                _write_log(plan, log_file)
+    average.swap()
+    net.eval()
+
+
+def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: RegionSchedule, seed: int) -> Tensor:
+    n, size = pictures.shape[0], pictures.shape[-1]
+    device = next(net.parameters()).device
+    # Streams of their own for time and noise, apart from the pictures' (same seed, other half of the seed's range).
+    streams = generators(seed + 2**62, n)
+    x0 = (pictures * 2 - 1).to(device, memory_format=torch.channels_last)
+    steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
+    # One picture in each of n equal slices of time: uniform over all, with less chance in the mean.
+    offset = torch.rand((), generator=streams[0])
+    t = (((torch.arange(n) + offset) / n) * steps).long().clamp(max=steps - 1)
+    noise = normal(streams, x0.shape[1:], device)
+    if not plan.region:
+        return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight)
+    mask = training_masks(plan.masks, n, size, seed).to(device)
+    return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight)
+
+
+def _write_log(plan: TrainingPlan, path: Path | None) -> None:
+    if path is None:
+        return
+    with open(path, "w", newline="") as f:
+        writer = csv.DictWriter(f, plan.log[0].keys())
+        writer.writeheader()
+        writer.writerows(plan.log)
+
+
+def describe(plan: TrainingPlan) -> str:
+    """The plan as JSON, for a file's metadata."""
+    return json.dumps({k: v for k, v in vars(plan).items() if k not in ("log", "stages")} | {"stages": [vars(s) for s in plan.stages]})

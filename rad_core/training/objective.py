@@ -1,0 +1,101 @@
+"""What a network is trained for: noise prediction plus the variational bound, per pixel (RAD 3.1, 3.4, 4.2; Improved DDPM 3.1)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..schedule import NoiseSchedule, RegionSchedule
+
+
+def learned_log_variance(v: Tensor, beta_bar: Tensor, previous: Tensor) -> Tensor:
+    """Improved DDPM, Eq. 15, per pixel: f log beta^ + (1 - f) log beta~ with f = (v + 1) / 2.
+
+    beta^ = 1 - alpha_bar_t / alpha_bar_prev is the step's noise, beta~ = beta^ * beta_bar_prev / beta_bar_t the posterior's.
+    Where the step reaches the clean picture beta~ is 0; there, as in Improved DDPM, beta^ stands in for it.
+    """
+    beta = 1 - (1 - beta_bar) / (1 - previous)
+    beta_tilde = torch.where(previous > 0, beta * previous / beta_bar, beta)
+    f = (v + 1) / 2
+    return f * beta.log() + (1 - f) * beta_tilde.log()
+
+
+def variational_bound(x0: Tensor, x0_hat: Tensor, v: Tensor, x: Tensor, beta_bar: Tensor, previous: Tensor) -> Tensor:
+    """The bound's term of one step in bits, per pixel and channel: KL(q || p), or the decoder's -log p(x0 | x) where the step ends clean.
+
+    Args:
+        x0, x0_hat, v, x: (B, 3, H, W) truth and estimate in [-1, 1], variance code, state x_t.
+        beta_bar, previous: (B, 1, H, W) noise after this step and after the one before. Where they are equal nothing was
+            added: the singular 0/0 there is never evaluated and the term is 0 (RAD 3.4).
+    """
+    active = beta_bar > previous
+    decode = active & (previous == 0)
+    beta_bar = torch.where(active, beta_bar, 0.5)  # any harmless pair where nothing happens
+    previous = torch.where(active, previous, 0.25)
+    beta = 1 - (1 - beta_bar) / (1 - previous)
+    weight = (1 - previous).sqrt() * beta / beta_bar  # of x0 in the posterior's mean
+    log_p = learned_log_variance(v, beta_bar, previous)
+    log_q = (beta * previous.clamp(min=1e-20) / beta_bar).log()
+    kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (weight * (x0 - x0_hat)).square() * (-log_p).exp())
+    mean = weight * x0_hat + (1 - beta).sqrt() * previous / beta_bar * x
+    nll = -discretised_gaussian_log_likelihood(x0, mean, 0.5 * log_p)
+    return torch.where(decode, nll, kl) * active / math.log(2)
+
+
+def discretised_gaussian_log_likelihood(x0: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """log of the Gaussian's mass in x0's 8-bit bin, the outer bins reaching to infinity (DDPM, Eq. 13). x0 in [-1, 1]."""
+    normal = torch.special.log_ndtr
+    centred, inverse = x0 - mean, (-log_std).exp()
+    upper, lower = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255)
+    # log(Phi(u) - Phi(l)), taken on the side of the peak where it does not cancel
+    flip = lower > 0
+    upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
+    middle = normal(upper) + torch.log1p(-(normal(lower) - normal(upper)).clamp(max=-1e-7).exp())
+    below, above = normal(inverse * (centred + 1 / 255)), normal(-inverse * (centred - 1 / 255))
+    return torch.where(x0 < -0.999, below, torch.where(x0 > 0.999, above, middle))
+
+
+def losses(net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Noise a batch, run the network, and return both losses per pixel: squared noise error, and the bound in bits.
+
+    Args:
+        x0: (B, 3, H, W) in [-1, 1]. noise: the same shape, standard normal.
+        beta_bar, previous: (B, 1, H, W) noise after the step and the one before.
+        t: what the network is told: (B,) or (B, 1, H, W).
+
+    Returns:
+        two (B, 3, H, W); both are to be averaged over the pixels that carry noise (`mean_over`).
+    """
+    beta_bar, previous = beta_bar.to(x0), previous.to(x0)
+    alpha = (1 - beta_bar).sqrt()
+    x = alpha * x0 + beta_bar.sqrt() * noise
+    eps, v = net(x, t).float().chunk(2, 1)
+    x0_hat = (x - beta_bar.sqrt() * eps.detach()) / alpha  # the bound teaches the variance alone
+    return (eps - noise).square(), variational_bound(x0, x0_hat, v, x, beta_bar, previous)
+
+
+def mean_over(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the pixels of a (B, 1, H, W) boolean map; 0 if there are none."""
+    return (values * where).sum() / (where.sum() * values.shape[1]).clamp(min=1)
+
+
+def base_loss(net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, schedule: NoiseSchedule, vlb_weight: float = 1e-3) -> Tensor:
+    """Objective of a plain ADM network (Improved DDPM): every pixel has the noise of step t (B,)."""
+    square = schedule.level_sigma.square().view(-1, 1, 1, 1)
+    beta_bar, previous = (square[k] / (1 + square[k]) for k in (t + 1, t))
+    squared, bound = losses(net, x0, noise, beta_bar, previous, t.float())
+    return squared.mean() + vlb_weight * bound.mean()
+
+
+def region_loss(
+    net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, mask: Tensor, schedule: RegionSchedule, vlb_weight: float = 1e-3
+) -> Tensor:
+    """RAD's objective: noise level per pixel, t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1.
+
+    Pixels that carry no noise at t have no target and are left out of the mean of the noise error, those whose step adds
+    none out of the mean of the bound.
+    """
+    beta_bar, previous = schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1)
+    level = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
+    squared, bound = losses(net, x0, noise, beta_bar, previous, level)
+    return mean_over(squared, beta_bar > 0) + vlb_weight * mean_over(bound, beta_bar > previous)
