@@ -12,7 +12,7 @@ from torch import Tensor
 from .denoisers import ADMDenoiser, TiledDenoiser
 from .images import Box, check_image_and_mask, fit_size, hole_box, shrink_known, stitch, tile_box
 from .noise import generators, normal
-from .samplers import SAMPLERS, Callback
+from .samplers import SAMPLERS, SPACING, Callback
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
@@ -74,6 +74,7 @@ def rad_inpaint(
     sample = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
+    spaced = partial(schedule.sigmas, steps=steps, spacing=SPACING[sampler])
     context = net.config.context if context is None else context
 
     out, groups = image.clone(), {}
@@ -87,7 +88,7 @@ def rad_inpaint(
         denoise = ADMDenoiser(net, schedule.phase1, labels=None if labels is None else labels[list(group)])
         if context is None:
             denoise = TiledDenoiser(denoise, net.config.image_size)
-        for k, fill in zip(group, _fill(denoise, jobs, schedule, steps, sample, callback), strict=True):
+        for k, fill in zip(group, _fill(denoise, jobs, spaced, sample, callback), strict=True):
             height, width = (jobs[0].box.height, jobs[0].box.width) if context is None else fill.shape[1:]
             out[k] = stitch(image[k], mask[k], group[k].box, fill[:, :height, :width].to(image.device))
     return out
@@ -110,11 +111,11 @@ def _prepare(net: UNet, picture: Tensor, mask: Tensor, context: float | None, st
     return _Job(picture.to(device), mask.to(device), box, stream)
 
 
-def _fill(denoise, jobs: list[_Job], schedule: RegionSchedule, steps: int, sample, callback: Callback | None) -> Tensor:
+def _fill(denoise, jobs: list[_Job], spaced, sample, callback: Callback | None) -> Tensor:
     """Sample a batch of equal size: (b, 3, h, w) in [0, 1] on the network's device."""
     picture, mask = (torch.cat([getattr(job, name) for job in jobs]) for name in ("picture", "mask"))
     draw = partial(normal, [job.stream for job in jobs], picture.shape[1:], picture.device)
-    sigmas = schedule.sigmas(mask, steps)
+    sigmas = spaced(mask)
     report = (lambda step, total, x0: callback(step, total, _to_unit(torch.where(mask > 0, x0, picture)))) if callback else None
     return _to_unit(sample(denoise, picture + sigmas[0] * draw(), sigmas, draw, report))
 

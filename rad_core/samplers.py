@@ -100,3 +100,4 @@ def _ratio(s: Tensor, t: Tensor) -> Tensor:
 
 
 SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
+SPACING = {"ddpm": "time", "ddim": "time", "dpmpp_2m": "karras"}  # what each is made for, see `RegionSchedule.sigmas`

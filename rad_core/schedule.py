@@ -149,30 +149,37 @@ class RegionSchedule:
         """sqrt(beta_bar / alpha_bar) after step t, per pixel: (B, 1, H, W) float64. Arguments as `log_alpha_bar`."""
         return torch.expm1(-self.log_alpha_bar(mask, t)).sqrt()
 
-    def sigmas(self, mask: Tensor, steps: int) -> "SigmaMaps":
+    def sigmas(self, mask: Tensor, steps: int, spacing: str = "time") -> "SigmaMaps":
         """Per-pixel noise levels of a reverse run over phase 1, for `samplers`.
 
         Args:
             mask: (B, 1, H, W) in [0, 1].
             steps: how many steps, 1..T1.
+            spacing: "time" for even timesteps (the paper's), "karras" for Karras et al. 2022, Eq. 5 with rho 7, which
+                second-order samplers need: their steps in log SNR must change slowly.
 
         Returns:
             a sequence of steps + 1 maps (B, 1, H, W) float32, from the most noise to none; 0 wherever the mask is 0.
         """
-        return SigmaMaps(self, mask, [*self.phase1.spaced(steps).tolist(), -1])
+        times = self.phase1.spaced(steps)
+        if spacing == "karras":
+            ends = self.phase1.level_sigma[[int(times[0]) + 1, 1]] ** (1 / 7)
+            sigma = torch.lerp(*ends, torch.linspace(0, 1, steps, dtype=torch.float64)) ** 7
+            shares = -torch.log1p(sigma.square()) / self.log_end
+        else:
+            shares = self._shares[0][times + 1]
+        return SigmaMaps(torch.log1p(-self.nu * mask.double()), [*shares.tolist(), 0.0])
 
 
 @dataclass(frozen=True)
 class SigmaMaps(Sequence):
     """Noise maps of a run, made when asked for: a hundred maps of a large picture would not fit in memory."""
 
-    schedule: RegionSchedule
-    mask: Tensor
-    times: list[int]
+    end: Tensor  # ln alpha_bar of every pixel at the end of phase 1
+    shares: list[float]  # cumulative g at each noise level
 
     def __len__(self) -> int:
-        return len(self.times)
+        return len(self.shares)
 
     def __getitem__(self, index: int) -> Tensor:
-        t = torch.full((self.mask.shape[0],), self.times[index])
-        return self.schedule.sigma(self.mask, t).float()
+        return torch.expm1(-self.shares[index] * self.end).sqrt().float()

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from rad_core.masks import SHAPES, animated_perlin_masks, perlin_masks
+from rad_core.noise import gradient_noise, unit_gradients
+
+
+def textbook_perlin(gradients: np.ndarray, y: float, x: float) -> float:
+    """Perlin 2002 at one point: the faded mix of four <gradient, offset>."""
+    fade = lambda t: 6 * t**5 - 15 * t**4 + 10 * t**3
+    i, j = int(y), int(x)
+    fy, fx = y - i, x - j
+    dot = lambda a, b: gradients[0, i + a, j + b] * (fx - b) + gradients[1, i + a, j + b] * (fy - a)
+    top, bottom = (dot(a, 0) * (1 - fade(fx)) + dot(a, 1) * fade(fx) for a in (0, 1))
+    return top * (1 - fade(fy)) + bottom * fade(fy)
+
+
+def test_noise_is_perlins():
+    gradients = unit_gradients(torch.Generator().manual_seed(1), 5, 7)
+    y, x = torch.tensor([[0.0, 0.3, 1.0, 2.77, 3.999]]), torch.tensor([[0.1, 0.5, 2.0, 4.4, 5.9, 5.999]])
+    noise = gradient_noise(gradients[None], y, x)[0]
+    expected = [[textbook_perlin(gradients.numpy(), float(a), float(b)) for b in x[0]] for a in y[0]]
+    np.testing.assert_allclose(noise, expected, atol=1e-5)
+
+
+def test_training_distribution():
+    """Hole area uniform on [0, 1] (RAD 3.2): mean 0.50, deciles 0.1, 0.5, 0.9."""
+    area = perlin_masks(3000, 16, 16).mean((1, 2, 3))
+    assert area.mean().item() == pytest.approx(0.5, abs=0.02)
+    np.testing.assert_allclose(np.quantile(area, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
+    assert area.min() == 0 and area.max() > 0.99
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (33, 20), (64, 64)])
+@pytest.mark.parametrize("options", [{}, {"octaves": 4, "scale": 9.5}, {"tile": True, "scale": 8}, {"invert": True}, {"scale": 1.0}])
+def test_area_is_met_to_the_pixel(size, options):
+    for area in (0.0, 0.3, 1.0):
+        masks = perlin_masks(3, *size, seed=5, area=area, **options)
+        assert ((masks == 0) | (masks == 1)).all()
+        assert (masks.sum((1, 2, 3)) == round(area * size[0] * size[1])).all()
+
+
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_a_mask_depends_on_its_seed_alone(kind):
+    together = SHAPES[kind](6, 40, 56, seed=10)
+    assert together.shape == (6, 1, 40, 56) and together.min() >= 0 and together.max() <= 1
+    for k in (0, 3, 5):
+        assert torch.equal(together[k], SHAPES[kind](1, 40, 56, seed=10 + k)[0])
+    assert not torch.equal(together[0], together[1])
+
+
+def test_box_and_extreme():
+    box, extreme = SHAPES["box"](20, 256, 256, seed=1), SHAPES["extreme"](20, 256, 256, seed=1)
+    assert (box.sum((1, 2, 3)) == 128**2).all() and torch.equal(extreme, 1 - box)
+    assert len({tuple(m.nonzero()[0].tolist()) for m in box}) > 10  # its place is random
+
+
+def test_tiles_meet():
+    noise_like = perlin_masks(2, 64, 64, seed=3, scale=16, area=0.5, softness=1.0, tile=True)
+    across = torch.cat([noise_like, noise_like], 3)
+    step_inside = across[..., 10:60].diff(dim=3).abs().amax()
+    assert across[..., 63:65].diff(dim=3).abs().amax() <= 1.2 * step_inside
+    assert noise_like[:, :, [63, 0]].diff(dim=2).abs().amax() <= 1.2 * step_inside
+
+
+def test_softness_and_animation():
+    soft = perlin_masks(2, 64, 64, scale=20, area=0.4, softness=0.2)
+    assert ((soft > 0) & (soft < 1)).float().mean() > 0.05
+    clip = animated_perlin_masks(24, 48, 48, scale=16, area=0.3, speed=0.1, loop=True)
+    assert (clip.sum((1, 2, 3)) == round(0.3 * 48 * 48)).all()
+    change = (clip - clip.roll(1, 0)).abs().mean((1, 2, 3))
+    assert change.max() < 0.15 and change.min() > 0  # moves a little in every frame, and over the loop's end too
+    assert torch.equal(clip[:5], animated_perlin_masks(24, 48, 48, scale=16, area=0.3, speed=0.1, loop=True)[:5])
+
+
+@pytest.mark.parametrize(
+    "bad", [{"scale": 0.5}, {"area": 30}, {"area": -0.1}, {"octaves": 0}, {"softness": 2.0}, {"area": float("nan")}, {"height": 0}]
+)
+def test_bad_controls_are_told(bad):
+    with pytest.raises(ValueError, match=next(iter(bad)) if "height" not in bad else "at least 1x1"):
+        perlin_masks(**({"n": 1, "height": 8, "width": 8} | bad))

@@ -1,0 +1,149 @@
+"""Every sampler on a Gaussian, whose exact denoiser, mean and covariance are known in closed form; and the authors' run, step by step."""
+
+import numpy as np
+import pytest
+import torch
+
+from rad_core import ADMDenoiser, NoiseSchedule, RegionSchedule
+from rad_core.samplers import SAMPLERS, SPACING, sample_ddim, sample_ddpm
+
+PIXELS = 9  # 3x3, one channel
+COUNT = 20000
+
+
+class Gaussian:
+    """x0 ~ N(mean, cov); E[x0 | x0 + sigma n] = mean + cov (cov + diag(sigma^2))^-1 (x - mean)."""
+
+    def __init__(self):
+        place = torch.stack(torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="ij"), -1).view(-1, 2).double()
+        self.cov = 0.3 * torch.exp(-torch.cdist(place, place) / 2)
+        self.mean = torch.linspace(-0.4, 0.4, PIXELS).double()
+
+    def __call__(self, x, sigma):
+        noise = torch.diag(sigma.double().flatten().square())
+        gain = torch.linalg.solve(self.cov + noise, self.cov).T
+        return (self.mean + (x.flatten(1).double() - self.mean) @ gain.T).view_as(x).to(x)
+
+    def given(self, x, sigma, hidden):
+        """Exact posterior mean and covariance of the pixels `hidden`, the rest being seen through noise of `sigma`."""
+        seen = ~hidden
+        inner = self.cov[seen][:, seen] + torch.diag(sigma[seen].double().square())
+        gain = torch.linalg.solve(inner, self.cov[seen][:, hidden]).T
+        return self.mean[hidden] + gain @ (x[seen].double() - self.mean[seen]), self.cov[hidden][:, hidden] - gain @ self.cov[seen][
+            :, hidden
+        ]
+
+
+def run(name, mask, steps, known, **options):
+    schedule, stream = RegionSchedule(), torch.Generator().manual_seed(0)
+    sigmas = [s.double() for s in schedule.sigmas(mask, steps, SPACING[name])]
+    noise = lambda: torch.randn(COUNT, 1, 3, 3, generator=stream, dtype=torch.float64)
+    soft = (mask > 0) & (mask < 1)
+    start = torch.where(mask < 1, known, 0).expand(COUNT, 1, 3, 3) + torch.where(soft, 0, sigmas[0]) * noise()
+    return sigmas[0], SAMPLERS[name](Gaussian(), start, sigmas, noise, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "options"), [("ddpm", 400, {}), ("ddim", 250, {}), ("ddim", 400, {"eta": 1.0}), ("dpmpp_2m", 60, {})]
+)
+def test_converges_to_the_exact_posterior(name, steps, options):
+    mask = torch.zeros(1, 1, 3, 3)
+    mask.view(-1)[[0, 1, 3, 4, 8]] = 1
+    known = torch.linspace(0.7, -0.6, PIXELS).double().view(1, 1, 3, 3)
+    _, out = run(name, mask, steps, known, **options)
+    hidden = mask.flatten() == 1
+    mean, cov = Gaussian().given(known.flatten(), torch.zeros(PIXELS), hidden)
+    found = out.flatten(1)[:, hidden]
+    assert (out.flatten(1)[:, ~hidden] == known.flatten()[~hidden]).all()  # known pixels bit-exact
+    assert (found.mean(0) - mean).abs().max() < 0.02
+    assert (torch.cov(found.T) - cov).abs().max() < 0.015
+
+
+def test_order_of_convergence():
+    """The deterministic samplers' error against their own limit: DDIM halves, 2M falls faster, when the steps double."""
+    mask, known = torch.ones(1, 1, 3, 3), torch.zeros(1, 1, 3, 3).double()
+    limit = run("ddim", mask, 1000, known)[1].flatten(1).var(0)
+    error = {
+        (name, n): (run(name, mask, n, known)[1].flatten(1).var(0) - limit).abs().max().item()
+        for name in ("ddim", "dpmpp_2m")
+        for n in (25, 50)
+    }
+    assert error["ddim", 50] < 0.65 * error["ddim", 25]
+    assert error["dpmpp_2m", 50] < 0.5 * error["dpmpp_2m", 25]
+    assert error["dpmpp_2m", 25] < error["ddim", 25]
+
+
+def test_soft_pixels_are_noisy_observations():
+    """A soft pixel starts from the picture plus its share of noise; what comes out is the posterior given that."""
+    mask = torch.zeros(1, 1, 3, 3)
+    mask.view(-1)[[0, 4]], mask.view(-1)[5] = 1, 0.4
+    known = torch.linspace(0.5, -0.5, PIXELS).double().view(1, 1, 3, 3)
+    sigma, out = run("ddpm", mask, 400, known)
+    hidden = mask.flatten() > 0
+    # the posterior of all three, pixel 5 being also seen through its starting noise
+    gaussian = Gaussian()
+    mean, cov = gaussian.given(known.flatten(), torch.zeros(PIXELS), hidden)
+    k, s = 2, sigma.flatten()[5].square()
+    gain = cov[:, k] / (cov[k, k] + s)
+    mean, cov = mean + gain * (known.flatten()[5] - mean[k]), cov - gain[:, None] * cov[k]
+    found = out.flatten(1)[:, hidden]
+    assert (found.mean(0) - mean).abs().max() < 0.02
+    assert (torch.cov(found.T) - cov).abs().max() < 0.015
+
+
+def test_the_authors_run_step_by_step(oracle):
+    """Their network outputs in, their next states out: the reverse step, the learned variance, the clipping."""
+    schedule, mask, keep = RegionSchedule(), torch.tensor(oracle["in_mask"]), oracle["r100_keep"].tolist()
+    sigmas = schedule.sigmas(mask, 100)
+    assert schedule.phase1.spaced(100).tolist() == oracle["r100_t"].tolist()
+    for k, i in enumerate(keep):
+        answer = torch.tensor(oracle["r100_out"][k])
+        denoise = ADMDenoiser(lambda x, t, answer=answer: answer, schedule.phase1)
+        x = torch.tensor(oracle["r100_x"][k]) * (1 + sigmas[i].square()).sqrt()
+        tolerance = 1e-5 * (1 + float(sigmas[i].max())) * 10  # x0 = x - sigma eps: their float32 alpha_bar is off by 1e-3 at the noisy end
+        np.testing.assert_allclose(denoise(x, sigmas[i]), oracle["r100_x0"][k], atol=max(tolerance, 2e-4))
+        if i + 1 in keep:
+            noise = iter([torch.tensor(oracle[f"noise_{i}"]), torch.zeros_like(x)])
+            states = []
+            sample_ddpm(Recorder(denoise, states), x, [sigmas[i], sigmas[i + 1], sigmas[i + 1] * 0], lambda noise=noise: next(noise))
+            state = states[1] / (1 + sigmas[i + 1].square()).sqrt()
+            np.testing.assert_allclose(state, oracle["r100_x"][k + 1], atol=3e-4)
+        if i == 99:
+            final = sample_ddpm(denoise, x, [sigmas[99], sigmas[100]], lambda: 0)
+            np.testing.assert_allclose(((final + 1) / 2).clamp(0, 1), oracle["r100_final"], atol=1e-4)
+
+
+class Recorder:
+    def __init__(self, denoise, states):
+        self.denoise, self.states = denoise, states
+
+    def with_variance(self, x, sigma):
+        self.states.append(x)
+        return self.denoise.with_variance(x, sigma)
+
+
+def test_plain_networks_are_told_one_step_number():
+    told = []
+    net = lambda x, t: told.append(t) or torch.zeros(x.shape[0], 6, *x.shape[2:])
+    schedule = NoiseSchedule()
+    denoise = ADMDenoiser(net, schedule, region_aware=False)
+    denoise(torch.zeros(2, 3, 4, 4), schedule.level_sigma[301].float())
+    denoise(torch.zeros(2, 3, 4, 4), schedule.level_sigma[301].float().expand(2, 1, 4, 4))
+    for t in told:
+        torch.testing.assert_close(t, torch.full((2,), 300.0), rtol=0, atol=1e-2)
+
+
+def test_cancelling_stops_at_once():
+    calls = []
+
+    def denoise(x, sigma):
+        calls.append(1)
+        return x
+
+    def callback(step, steps, x0):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample_ddim(denoise, torch.zeros(1, 1, 2, 2), [torch.tensor(float(s)) for s in range(10, -1, -1)], lambda: 0, callback)
+    assert len(calls) == 3

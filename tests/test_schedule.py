@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from rad_core import NoiseSchedule, RegionSchedule
+from rad_core.schedule import cosine_betas, linear_betas
+
+
+def test_tables_agree_with_the_authors(oracle):
+    schedule = RegionSchedule()
+    np.testing.assert_allclose(schedule.phase1.betas, oracle["sched_betas"][:1000], rtol=1e-6)
+    assert schedule.nu == pytest.approx(float(oracle["sched_nu"]), rel=1e-6)
+    beta_bar = 1 - torch.exp(schedule.phase1.log_alphas.cumsum(0))
+    np.testing.assert_allclose(1 - beta_bar, oracle["sched_alphas_cumprod"][:1000], rtol=1e-5)
+
+
+def test_per_pixel_noise_agrees_with_the_authors(oracle):
+    schedule, mask = RegionSchedule(), torch.tensor(oracle["in_mask"])
+    for k, t in enumerate(oracle["var_t"].tolist()):
+        beta_bar = schedule.beta_bar(mask, torch.tensor([t, t])).numpy()
+        # 6e-6 absolute is the float32 rounding of their 1000-fold product
+        np.testing.assert_allclose(beta_bar, oracle["var_b_bar"][k], rtol=1e-5, atol=6e-6)
+
+
+def test_inverse_map_agrees_with_the_authors(oracle):
+    schedule, mask = RegionSchedule(), torch.tensor(oracle["in_mask"])
+    for k, t in enumerate(oracle["tr_t"].tolist()):
+        level = schedule.phase1.level_of_sigma(schedule.sigma(mask, torch.tensor(t)).float()).numpy()
+        np.testing.assert_allclose(level, oracle["tr_tmap"][k], rtol=1e-5, atol=5e-4)
+
+
+def test_binary_mask_maps_to_whole_levels():
+    schedule = RegionSchedule()
+    mask = torch.zeros(1, 1, 2, 2)
+    mask[..., 0] = 1
+    for t in (0, 1, 499, 999):
+        level = schedule.phase1.level_of_sigma(schedule.sigma(mask, torch.tensor([t])).float())
+        torch.testing.assert_close(level, mask * (t + 1), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_level_and_sigma_are_inverse(dtype):
+    schedule = NoiseSchedule("cosine")
+    level = torch.linspace(0, 1000, 777, dtype=dtype)
+    torch.testing.assert_close(schedule.level_of_sigma(schedule.sigma_of_level(level)), level, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(("t1", "t2"), [(1000, 1000), (1000, 250), (100, 700)])
+def test_every_pixel_ends_at_the_common_level(t1, t2):
+    schedule = RegionSchedule(NoiseSchedule(linear_betas(t1)), NoiseSchedule(linear_betas(t2)))
+    mask = torch.tensor([0.0, 0.1, 0.5, 0.999, 1.0]).view(1, 1, 1, 5)
+    end = schedule.beta_bar(mask, torch.tensor([t1 + t2 - 1]))
+    torch.testing.assert_close(end, torch.full_like(end, schedule.nu))
+    assert (schedule.beta_bar(mask, torch.tensor([-1])) == 0).all()
+    half = schedule.beta_bar(mask, torch.tensor([t1 - 1]))
+    torch.testing.assert_close(half, schedule.nu * mask.double())  # phase 1 brings each pixel to nu m
+
+
+def test_noise_never_falls():
+    schedule = RegionSchedule(NoiseSchedule("cosine"), NoiseSchedule("linear"))
+    mask = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = torch.stack([schedule.beta_bar(mask, torch.tensor([t])) for t in range(-1, 2000, 13)])
+    assert (maps.diff(dim=0) >= 0).all()
+
+
+def test_spacing():
+    schedule = NoiseSchedule()
+    assert schedule.spaced(100).tolist() == list(range(990, -1, -10))  # the authors' run
+    for steps in (1, 2, 7, 20, 137, 250, 1000):
+        times = schedule.spaced(steps)
+        assert len(times) == steps and (steps == 1 or times[-1] == 0) and (times.diff() < 0).all()
+    for steps in (0, -1, 1001):
+        with pytest.raises(ValueError, match="between 1 and 1000"):
+            schedule.spaced(steps)
+
+
+def test_sigma_maps_end_clean_and_hold_known_pixels():
+    mask = torch.zeros(1, 1, 2, 3)
+    mask[..., 1], mask[..., 2] = 0.5, 1
+    maps = list(RegionSchedule().sigmas(mask, 10))
+    assert len(maps) == 11 and (maps[-1] == 0).all()
+    assert all((m[..., 0] == 0).all() for m in maps)
+    assert all((a >= b).all() for a, b in zip(maps[:-1], maps[1:], strict=True))
+
+
+def test_cosine_and_bad_betas():
+    alpha_bar = torch.cumprod(1 - cosine_betas(1000), 0)
+    assert alpha_bar[499].item() == pytest.approx(np.cos((0.5 + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2)
+    with pytest.raises(ValueError, match="linear, cosine"):
+        NoiseSchedule("square")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        NoiseSchedule(torch.tensor([0.1, 1.0]))
