@@ -162,7 +162,8 @@ def check_fit(adapter: Adapter, state: dict[str, Tensor]) -> None:
             wrong.append(f"'{name}' is {tuple(state[name].shape)} in the network but {tuple(tensor.shape)} in the adapter")
     if wrong:
         raise CheckpointError(
-            f"Adapter {adapter.name} was made for another network: {wrong[0]} ({total - len(wrong)} of {total} tensors fit). Load the network it was trained on."
+            f"Adapter {adapter.name} was made for another network: {wrong[0]} ({total - len(wrong)} of {total} tensors fit). "
+            "Load the network it was trained on."
         )
 
 

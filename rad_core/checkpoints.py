@@ -135,10 +135,11 @@ def load_model(
     ours = json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else {}
     guided = any(k.startswith("input_blocks.") for k in state)
     region_aware = bool(ours.get("region_aware")) or any(".lora_A." in k for k in state)
+    folder_config = _folder_config(path)
     try:
         state = from_guided_diffusion(state) if guided else merge_lora_names(state)
-        config = UNetConfig(**ours["config"]) if "config" in ours else read_architecture(state, guided, _folder_config(path))
-    except (KeyError, IndexError, TypeError, RuntimeError):
+        config = UNetConfig(**ours["config"]) if "config" in ours else read_architecture(state, guided, folder_config)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
         raise CheckpointError(f"{path.name} is not an ADM network ({len(state)} tensors, such as '{next(iter(state))}').") from None
     if num_heads or num_head_channels:
         config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
@@ -202,7 +203,7 @@ def _build(config: UNetConfig, state: dict[str, Tensor], path: Path) -> UNet:
         config.block_out_channels[i] % config.num_head_channels for i in {*config.attention, len(config.block_out_channels) - 1}
     ):
         raise CheckpointError(
-            f"{path.name}: attention has channels that heads of {config.num_head_channels} do not divide; give num_head_channels or num_heads."
+            f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; give num_head_channels or num_heads."
         )
     with torch.device("meta"):
         net = UNet(config)

@@ -37,7 +37,7 @@ class ADMDenoiser:
 
 
 class TiledDenoiser:
-    """A network of fixed size on a picture of any size: overlapping windows at the picture's own scale, their estimates blended in every step.
+    """A network of fixed size on a picture of any size at its own scale: overlapping windows, blended in every step.
 
     Windows without noise are left out, so the cost follows the hole, not the picture. Because the blend happens inside
     the denoiser, samplers know nothing of tiles and no seam can form between them (the idea of MultiDiffusion, 2023).

@@ -211,7 +211,7 @@ def _hole_pixels(stream: torch.Generator, area: float | None, pixels: int) -> in
 
 
 def _perlin(streams, periods: list[float], height: int, width: int, tile: bool, device) -> Tensor:
-    """One octave, (n, height, width): pictures of like lattice size are computed together, so that one fine lattice costs the rest nothing."""
+    """One octave, (n, height, width). Masks of like lattice size go together, so that one fine lattice costs the rest nothing."""
     noise = torch.empty(len(streams), height, width, device=device)
     steps, lattices = [], []
     for stream, period in zip(streams, periods, strict=True):

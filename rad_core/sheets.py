@@ -24,10 +24,11 @@ def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | N
     Args:
         columns: (label, pictures (B, 3, H, W) in [0, 1]); all batches of the same length.
         path: a .png or .jpg file.
-        cell: height of a picture on the sheet in pixels; None keeps it, but enlarges what is under 128.
+        cell: height of a picture on the sheet in pixels (as it is where None); enlarged to at least 128.
     """
     first = columns[0][1]
-    height = cell or max(first.shape[2], -(-128 // first.shape[2]) * first.shape[2] if first.shape[2] < 128 else 0)
+    height = cell or first.shape[2]
+    height *= -(-128 // height)  # what is small is enlarged by a whole number
     width = round(first.shape[3] * height / first.shape[2])
     font = ImageFont.load_default(size=13)
     head = 20

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,7 @@ def test_sigma_maps_end_clean_and_hold_known_pixels():
     maps = list(RegionSchedule().sigmas(mask, 10))
     assert len(maps) == 11 and (maps[-1] == 0).all()
     assert all((m[..., 0] == 0).all() for m in maps)
-    assert all((a >= b).all() for a, b in zip(maps[:-1], maps[1:], strict=True))
+    assert all((a >= b).all() for a, b in pairwise(maps))
 
 
 def test_cosine_and_bad_betas():

@@ -1,17 +1,21 @@
 """`inpaint`: fill the hole of a photo, or of every photo in a folder."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..adapters import bundled_adapters, load_adapter, merge_adapters
 from ..checkpoints import load_model
-from ..images import Photo, picture_files, read_mask, read_photo, write_photo
+from ..images import Photo, check_image_and_mask, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS
 from ..sheets import mark_hole, sheet
+from ..unet import UNet
 
 HELP = "fill the hole of a photo, or of a folder of photos"
 
@@ -73,36 +77,44 @@ def run(options: argparse.Namespace) -> None:
     if options.fills < 1:
         raise ValueError(f"--fills must be at least 1, got {options.fills}.")
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare)
-    net = load_network(options)
     if len(jobs) == 1:
-        return fill_one(net, *jobs[0], options)
+        pair = read_pair(jobs[0])  # a mistyped name is told before a network is loaded
+        return fill_one(load_network(options), *pair, jobs[0], options)
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
 
+    net, failed = load_network(options), []
     with PartialState().split_between_processes(jobs) as share:
-        failed = []
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
-                fill_one(net, *job, options, quiet=True)
+                fill_one(net, *read_pair(job), job, options, quiet=True)
             except (ValueError, OSError) as error:
                 failed.append(str(error))
     if failed:
         raise ValueError(f"{len(failed)} of {len(share)} photos could not be filled: " + " ".join(failed))
 
 
-def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> list[tuple[Path, Path, Path, Path | None]]:
-    """(photo, mask, output, sheet) of each picture to fill."""
+class Job(NamedTuple):
+    """Files of one picture to fill."""
+
+    photo: Path
+    mask: Path
+    output: Path
+    sheet: Path | None
+
+
+def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> list[Job]:
     if not photo.is_dir():
         if mask.is_dir():
             raise ValueError(f"{mask} is a folder, but {photo} is one photo: give one mask.")
         target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
-        return [(photo, mask, target, compare)]
+        return [Job(photo, mask, target, compare)]
     photos = picture_files(photo)
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
     masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
     if missing := [p.name for p in photos if p.stem not in masks]:
         raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
-    return [(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
+    return [Job(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
 
 
 def load_network(options: argparse.Namespace):
@@ -119,15 +131,17 @@ def load_network(options: argparse.Namespace):
     return merge_adapters(net).to(options.device, getattr(torch, options.dtype))
 
 
-def fill_one(
-    net, photo_path: Path, mask_path: Path, output: Path, compare: Path | None, options: argparse.Namespace, quiet: bool = False
-) -> None:
-    photo, mask = read_photo(photo_path), read_mask(mask_path)
-    image = photo.rgb.expand(options.fills, -1, -1, -1)
-    with tqdm(total=options.steps, unit="step", disable=quiet, desc=photo_path.name, leave=False) as bar:
+def read_pair(job: Job) -> tuple[Photo, Tensor]:
+    """The photo, and its mask at the photo's size."""
+    photo, mask = read_photo(job.photo), read_mask(job.mask)
+    return photo, check_image_and_mask(photo.rgb, mask)[1]
+
+
+def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
+    with tqdm(total=options.steps, unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
         filled = rad_inpaint(
             net,
-            image.to(options.device),
+            photo.rgb.expand(options.fills, -1, -1, -1).to(options.device),
             mask,
             steps=options.steps,
             sampler=options.sampler,
@@ -136,14 +150,11 @@ def fill_one(
             context=options.context,
             callback=lambda step, total, x0: bar.update(step - bar.n),
         ).cpu()
-    known = torch.nn.functional.interpolate(mask, image.shape[2:], mode="nearest-exact") == 0
-    result = torch.where(known, photo.rgb, filled.mean(0, keepdim=True))
-    write_photo(output, Photo(result, photo.alpha, photo.grey, photo.deep))
-    if output.suffix.lower() in (".jpg", ".jpeg") and not quiet:
-        print(f"Note: {output.name} is a JPEG, which changes known pixels a little; PNG keeps them.")
-    if compare:
-        shown = torch.nn.functional.interpolate(mask, image.shape[2:], mode="nearest-exact")
-        columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, shown)), ("filled", result)]
-        sheet(columns, compare, cell=min(512, result.shape[2]) if result.shape[2] >= 128 else None)
+    result = torch.where(mask > 0, filled.mean(0, keepdim=True), photo.rgb)
+    write_photo(job.output, replace(photo, rgb=result))
+    if job.output.suffix.lower() in (".jpg", ".jpeg") and not quiet:
+        print(f"Note: {job.output.name} is a JPEG, which changes known pixels a little; PNG keeps them.")
+    if job.sheet:
+        sheet([("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)], job.sheet, cell=min(512, result.shape[2]))
     if not quiet:
-        print(f"Wrote {output}" + (f" and {compare}" if compare else "") + ".")
+        print(f"Wrote {job.output}" + (f" and {job.sheet}" if job.sheet else "") + ".")

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -57,11 +56,9 @@ def run(options: argparse.Namespace) -> None:
     for k, mask in enumerate(out):
         single = options.output.suffix and options.count == 1
         path = options.output if single else options.output / f"mask_{k:03d}.png"
-        picture = Image.fromarray((mask[0] * 255).round().to(torch.uint8).numpy().astype(np.uint8))
+        picture = Image.fromarray((mask[0] * 255).round().to(torch.uint8).numpy())
         write_whole(path, picture.save)
-    print(
-        f"Wrote {options.count} mask{'s' if options.count > 1 else ''} to {options.output}; the holes take {100 * float(out.mean()):.1f} % on average."
-    )
+    print(f"Wrote {options.count} mask(s) to {options.output}; the holes take {100 * float(out.mean()):.1f} % on average.")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -8,37 +8,30 @@ from torch import Tensor, nn
 from ..schedule import NoiseSchedule, RegionSchedule
 
 
-def learned_log_variance(v: Tensor, beta_bar: Tensor, previous: Tensor) -> Tensor:
-    """Improved DDPM, Eq. 15, per pixel: f log beta^ + (1 - f) log beta~ with f = (v + 1) / 2.
-
-    beta^ = 1 - alpha_bar_t / alpha_bar_prev is the step's noise, beta~ = beta^ * beta_bar_prev / beta_bar_t the posterior's.
-    Where the step reaches the clean picture beta~ is 0; there, as in Improved DDPM, beta^ stands in for it.
-    """
-    beta = 1 - (1 - beta_bar) / (1 - previous)
-    beta_tilde = torch.where(previous > 0, beta * previous / beta_bar, beta)
-    f = (v + 1) / 2
-    return f * beta.log() + (1 - f) * beta_tilde.log()
-
-
 def variational_bound(x0: Tensor, x0_hat: Tensor, v: Tensor, x: Tensor, beta_bar: Tensor, previous: Tensor) -> Tensor:
     """The bound's term of one step in bits, per pixel and channel: KL(q || p), or the decoder's -log p(x0 | x) where the step ends clean.
 
+    The learned variance is Improved DDPM's, Eq. 15: log s^2 = f log beta^ + (1 - f) log beta~ with f = (v + 1) / 2, where
+    beta^ = 1 - alpha_bar_t / alpha_bar_prev is the step's noise and beta~ = beta^ * beta_bar_prev / beta_bar_t the posterior's.
+    Where the step ends clean beta~ is 0, and beta^ stands in for it.
+
     Args:
         x0, x0_hat, v, x: (B, 3, H, W) truth and estimate in [-1, 1], variance code, state x_t.
-        beta_bar, previous: (B, 1, H, W) noise after this step and after the one before. Where they are equal nothing was
-            added: the singular 0/0 there is never evaluated and the term is 0 (RAD 3.4).
+        beta_bar, previous: (B, 1, H, W) float64 noise after this step and after the one before. Where they are equal nothing
+            was added: the singular 0/0 there is never evaluated and the term is 0 (RAD 3.4).
     """
     active = beta_bar > previous
     decode = active & (previous == 0)
     beta_bar = torch.where(active, beta_bar, 0.5)  # any harmless pair where nothing happens
     previous = torch.where(active, previous, 0.25)
-    beta = 1 - (1 - beta_bar) / (1 - previous)
+    beta = (beta_bar - previous) / (1 - previous)
+    beta_tilde = torch.where(decode, beta, beta * previous / beta_bar)
     weight = (1 - previous).sqrt() * beta / beta_bar  # of x0 in the posterior's mean
-    log_p = learned_log_variance(v, beta_bar, previous)
-    log_q = (beta * previous.clamp(min=1e-20) / beta_bar).log()
+    weight_x = (1 - beta).sqrt() * previous / beta_bar
+    log_beta, log_q, weight, weight_x = (c.to(x0.dtype) for c in (beta.log(), beta_tilde.log(), weight, weight_x))
+    log_p = torch.lerp(log_q.expand_as(v), log_beta.expand_as(v), (v + 1) / 2)
     kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (weight * (x0 - x0_hat)).square() * (-log_p).exp())
-    mean = weight * x0_hat + (1 - beta).sqrt() * previous / beta_bar * x
-    nll = -discretised_gaussian_log_likelihood(x0, mean, 0.5 * log_p)
+    nll = -discretised_gaussian_log_likelihood(x0, weight * x0_hat + weight_x * x, 0.5 * log_p)
     return torch.where(decode, nll, kl) * active / math.log(2)
 
 
@@ -60,17 +53,17 @@ def losses(net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous
 
     Args:
         x0: (B, 3, H, W) in [-1, 1]. noise: the same shape, standard normal.
-        beta_bar, previous: (B, 1, H, W) noise after the step and the one before.
+        beta_bar, previous: (B, 1, H, W) float64 noise after the step and the one before.
         t: what the network is told: (B,) or (B, 1, H, W).
 
     Returns:
         two (B, 3, H, W); both are to be averaged over the pixels that carry noise (`mean_over`).
     """
-    beta_bar, previous = beta_bar.to(x0), previous.to(x0)
-    alpha = (1 - beta_bar).sqrt()
-    x = alpha * x0 + beta_bar.sqrt() * noise
-    eps, v = net(x, t).float().chunk(2, 1)
-    x0_hat = (x - beta_bar.sqrt() * eps.detach()) / alpha  # the bound teaches the variance alone
+    beta_bar, previous = beta_bar.to(x0.device), previous.to(x0.device)
+    alpha, std = (1 - beta_bar).sqrt().to(x0.dtype), beta_bar.sqrt().to(x0.dtype)
+    x = alpha * x0 + std * noise
+    eps, v = net(x, t).to(x0.dtype).chunk(2, 1)
+    x0_hat = (x - std * eps.detach()) / alpha  # the bound teaches the variance alone
     return (eps - noise).square(), variational_bound(x0, x0_hat, v, x, beta_bar, previous)
 
 

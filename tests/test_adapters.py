@@ -1,0 +1,108 @@
+import copy
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from rad_core import CheckpointError, UNet, UNetConfig, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
+from rad_core.adapters import add_adapter
+
+
+def clone(net: UNet) -> UNet:
+    return copy.deepcopy(net)
+
+
+def bits(net: UNet) -> dict:
+    return {k: v.clone() for k, v in net.state_dict().items()}
+
+
+@pytest.fixture()
+def trained(tiny_net):
+    """A network, and an adapter on it whose every tensor was moved, as training would."""
+    tiny_net.region_aware = False
+    model = add_adapter(clone(tiny_net), rank=4, alpha=8)
+    torch.manual_seed(1)
+    for p in model.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)
+    return tiny_net, model
+
+
+@pytest.fixture()
+def picture():
+    stream = torch.Generator().manual_seed(0)
+    return torch.randn(1, 3, 16, 16, generator=stream), (torch.rand(1, 1, 16, 16, generator=stream) > 0.5) * 300.0
+
+
+@pytest.mark.parametrize("target", ["folder", "file.safetensors"])
+def test_saved_adapters_load_as_trained(tmp_path, trained, picture, target):
+    net, model = trained
+    expected = model(*picture)
+    save_adapter(model, tmp_path / target)
+    before = bits(net)
+    load_adapter(net, tmp_path / target)
+    assert net.region_aware
+    torch.testing.assert_close(net(*picture), expected, rtol=1e-4, atol=1e-4)
+    assert not any("lora" in name for name, _ in net.named_modules())  # merged: sampling pays nothing
+    unload_adapters(net)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items()) and not net.region_aware
+
+
+def test_peft_reads_the_folder(tmp_path, trained, picture):
+    net, model = trained
+    save_adapter(model, tmp_path / "a")
+    theirs = PeftModel.from_pretrained(clone(net), tmp_path / "a")
+    torch.testing.assert_close(theirs(*picture), model(*picture))
+
+
+def test_strength_and_stacking(tmp_path, trained):
+    net, model = trained
+    save_adapter(model, tmp_path / "a")
+    base = bits(net)
+    load_adapter(net, tmp_path / "a")
+    once = bits(net)
+    unload_adapters(net)
+    load_adapter(net, tmp_path / "a", 0.0)
+    assert all(torch.allclose(base[k], v, atol=1e-6) for k, v in net.state_dict().items()) and not net.region_aware
+    unload_adapters(net)
+    for strength in (0.25, 0.5, 0.25):
+        load_adapter(net, tmp_path / "a", strength)
+    for k, v in net.state_dict().items():
+        torch.testing.assert_close(v, once[k], rtol=1e-4, atol=1e-5)
+    unload_adapters(net)
+    assert all(torch.equal(base[k], v) for k, v in net.state_dict().items())
+    merge_adapters(load_adapter(net, tmp_path / "a"))
+    unload_adapters(net)
+    assert all(torch.equal(once[k], v) for k, v in net.state_dict().items())  # merged for good
+
+
+def test_wrong_base_is_told_and_left_alone(tmp_path, trained):
+    _, model = trained
+    save_adapter(model, tmp_path / "a")
+    other = UNet(UNetConfig(32, (32, 96), 1, (1,), 32))
+    before = bits(other)
+    with pytest.raises(
+        CheckpointError, match=r"another network: '.+' is \(.+\) in the network but \(.+\) in the adapter \(\d+ of \d+ tensors fit\)"
+    ):
+        load_adapter(other, tmp_path / "a")
+    assert all(torch.equal(before[k], v) for k, v in other.state_dict().items())
+
+
+def test_damaged_and_foreign_adapters(tmp_path, trained):
+    net, model = trained
+    save_adapter(model, tmp_path / "a.safetensors")
+    tensors = load_file(tmp_path / "a.safetensors")
+    save_file({k: v for k, v in tensors.items() if "lora_B" not in k}, tmp_path / "half.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    (tmp_path / "text.safetensors").write_text("no adapter, but long enough to look like a header")
+    for name, sentence in (("half", "is missing"), ("foreign", "not an adapter"), ("text", "text.safetensors")):
+        with pytest.raises(CheckpointError, match=sentence):
+            load_adapter(net, tmp_path / f"{name}.safetensors")
+    with pytest.raises(FileNotFoundError, match="no bundled one"):
+        load_adapter(net, "nobody")
+
+
+def test_the_authors_adapter_lacks_time_layers(full_oracle):
+    adapter = read_adapter(full_oracle / "lora")
+    assert len(adapter.lora) == 60 and not adapter.time

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rad_core import read_mask, read_photo, write_photo
+from rad_core.images import hole_box, shrink_known, tile_box
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
+RGBA = RNG.integers(0, 256, (9, 13, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.fromarray(GREY),
+        Image.fromarray(RGBA[..., :3]),
+        Image.fromarray(RGBA),
+        Image.fromarray(RGBA[..., :2], "LA") if hasattr(Image, "fromarray") else None,
+        Image.fromarray(RNG.integers(0, 65536, (9, 13), dtype=np.uint16)),
+        Image.fromarray(GREY > 128),
+    ],
+    ids=["grey", "colour", "transparent", "grey transparent", "16-bit grey", "1-bit"],
+)
+def test_png_comes_back_bit_exact(tmp_path, picture):
+    picture.save(tmp_path / "in.png")
+    write_photo(tmp_path / "out.png", read_photo(tmp_path / "in.png"))
+    with Image.open(tmp_path / "in.png") as a, Image.open(tmp_path / "out.png") as b:
+        first, second = (np.array(p.convert("L") if p.mode == "1" else p) for p in (a, b))
+        np.testing.assert_array_equal(first, second)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+def test_palette_becomes_colour(tmp_path):
+    picture = Image.fromarray(RGBA[..., :3]).quantize(16)
+    picture.save(tmp_path / "in.png")
+    np.testing.assert_array_equal((read_photo(tmp_path / "in.png").rgb[0] * 255).round().permute(1, 2, 0), np.array(picture.convert("RGB")))
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees
+    Image.fromarray(RGBA[..., :3]).save(tmp_path / "in.png", exif=exif)
+    photo = read_photo(tmp_path / "in.png")
+    assert photo.rgb.shape == (1, 3, 13, 9)
+    np.testing.assert_array_equal((photo.rgb[0] * 255).round().permute(1, 2, 0), np.rot90(RGBA[..., :3], -1))
+
+
+def test_masks_from_white_or_transparency(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "white.png")
+    np.testing.assert_allclose(read_mask(tmp_path / "white.png")[0, 0], GREY / 255, atol=1e-5)
+    Image.fromarray(RGBA).save(tmp_path / "alpha.png")
+    np.testing.assert_allclose(read_mask(tmp_path / "alpha.png")[0, 0], 1 - RGBA[..., 3] / 255, atol=1e-6)
+    Image.fromarray(np.uint8([[0, 255]])).save(tmp_path / "exact.png")
+    assert read_mask(tmp_path / "exact.png").flatten().tolist() == [0, 1]
+
+
+def test_unreadable_files(tmp_path):
+    (tmp_path / "a.png").write_text("not a picture")
+    Image.fromarray(RGBA).save(tmp_path / "whole.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "whole.png").read_bytes()[:120])
+    for name in ("a.png", "b.png"):
+        with pytest.raises(ValueError, match=name):
+            read_photo(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"c\.png"):
+        read_photo(tmp_path / "c.png")
+    with pytest.raises(ValueError, match="Cannot write"):
+        write_photo(tmp_path / "out.nonsense", read_photo(tmp_path / "whole.png"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "whole.png"]
+
+
+def test_boxes_hold_the_hole_and_stay_inside():
+    stream = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        height, width = torch.randint(1, 200, (2,), generator=stream).tolist()
+        mask = (torch.rand(1, height, width, generator=stream) > 0.999).float()
+        mask[0, torch.randint(height, (), generator=stream), torch.randint(width, (), generator=stream)] = 1
+        for box in (hole_box(mask, 0.5, 64), hole_box(mask, float("inf"), 64), tile_box(mask, 64)):
+            assert box.cut(mask).sum() == mask.sum()
+            assert min(box.top, box.left) >= 0 and box.top + box.height <= height and box.left + box.width <= width
+            assert box.height >= min(64, height) and box.width >= min(64, width)
+
+
+def test_shrinking_keeps_the_hole_out_of_the_known_pixels():
+    image, mask = torch.full((1, 3, 64, 64), 0.25), torch.zeros(1, 1, 64, 64)
+    mask[..., 20:31, 7:50] = 1
+    image[mask.expand_as(image) == 1] = 100.0  # what stands in the hole must not be seen
+    small, small_mask = shrink_known(image, mask, (16, 16))
+    torch.testing.assert_close(small[(small_mask == 0).expand_as(small)], torch.full(((small_mask == 0).sum() * 3,), 0.25))
+    enlarged, big_mask = shrink_known(image[..., 18:24, 5:11], mask[..., 18:24, 5:11], (16, 16))
+    assert enlarged[(big_mask == 0).expand_as(enlarged)].max() < 0.2501

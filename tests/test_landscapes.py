@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from rad_core import landscapes
+
+
+def test_a_landscape_depends_on_its_seed_alone():
+    together = landscapes(5, 48, seed=100)
+    assert together.shape == (5, 3, 48, 48) and together.min() >= 0 and together.max() <= 1
+    for k in (0, 2, 4):
+        assert torch.equal(together[k], landscapes(1, 48, seed=100 + k)[0])
+
+
+def test_the_same_scene_at_every_size():
+    small, large = landscapes(6, 32, seed=1), landscapes(6, 128, seed=1)
+    shrunk = torch.nn.functional.interpolate(large, (32, 32), mode="area")
+    assert (small - shrunk).abs().mean() < 0.03
+
+
+def test_the_truth_is_in_the_picture():
+    pictures, scene = landscapes(200, 64, seed=0, return_scene=True)
+    clear = (scene.cloud_cover < 0.2) & (scene.disc_y < scene.horizon - 0.2)
+    for picture, x, y in zip(pictures[clear], scene.disc_x[clear], scene.disc_y[clear], strict=True):
+        sky = picture[:, : int(64 * 0.4)].mean(0)
+        row, column = divmod(int(sky.argmax()), 64)
+        assert abs(column - 64 * x) < 8 and abs(row - 64 * y) < 8  # the sun is the brightest spot, where the scene says
+    water = (scene.water == 1) & clear
+    mirrored, direct = [], []
+    for picture, horizon in zip(pictures[water], scene.horizon[water], strict=True):
+        shore = round(float(horizon) * 64)
+        depth = min(64 - shore, shore) - 2
+        below, above = picture[:, shore + 1 : shore + 1 + depth], picture[:, shore - 1 - depth : shore - 1].flip(1)
+        mirrored.append(torch.corrcoef(torch.stack([below.flatten(), above.flatten()]))[0, 1])
+        direct.append(torch.corrcoef(torch.stack([below.flatten(), above.flip(2).flatten()]))[0, 1])
+    assert torch.stack(mirrored).mean() > 0.6 and torch.stack(mirrored).mean() > torch.stack(direct).mean()
+
+
+def test_hour_and_bad_size():
+    night, noon = landscapes(8, 32, seed=3, hour=0.0), landscapes(8, 32, seed=3, hour=12.0)
+    assert night.mean() < 0.5 * noon.mean()
+    with pytest.raises(ValueError, match="at least 8"):
+        landscapes(1, 4)

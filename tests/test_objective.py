@@ -1,0 +1,72 @@
+import math
+
+import numpy as np
+import torch
+
+from rad_core import RegionSchedule
+from rad_core.training.objective import discretised_gaussian_log_likelihood, losses, mean_over, region_loss, variational_bound
+
+
+def recorded(oracle, k):
+    """A network that answers what the authors' network answered on training batch k, and the batch."""
+    schedule = RegionSchedule()
+    answer, mask, t = torch.tensor(oracle["whole_tr_out"][k]), torch.tensor(oracle["whole_in_mask"]), torch.tensor(oracle["tr_t"][k])
+    x0, noise = torch.tensor(oracle["whole_in_image"]), torch.tensor(oracle["whole_tr_noise"])
+    return (lambda x, level: answer), x0, noise, schedule, mask, t
+
+
+def test_the_authors_losses(oracle):
+    """Theirs is a plain mean over all pixels. Row 1 (t = 0 and t = T1) has a bound of 0 through their fault."""
+    for k in range(4):
+        net, x0, noise, schedule, mask, t = recorded(oracle, k)
+        squared, bound = losses(net, x0, noise, schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)
+        np.testing.assert_allclose(squared.mean(), oracle["tr_mse"][k], rtol=1e-5)
+        if k == 1:
+            assert oracle["tr_vlb"][k] == 0 and bound.mean() > 0.1  # the decoder's term is trained
+        else:
+            np.testing.assert_allclose(bound.mean(), oracle["tr_vlb"][k], rtol=1e-3)  # their betas are float32
+            exact = losses(net, x0.double(), noise.double(), schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)[1]
+            np.testing.assert_allclose(bound.mean(), exact.mean(), rtol=1e-4)  # ours are not
+
+
+def test_pixels_without_noise_are_left_out(oracle):
+    net, x0, noise, schedule, mask, t = recorded(oracle, 0)
+    squared, _ = losses(net, x0, noise, schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)
+    hole = (schedule.beta_bar(mask, t) > 0).expand_as(squared)
+    expected = squared[hole].mean()
+    torch.testing.assert_close(region_loss(net, x0, noise, t, mask, schedule, vlb_weight=0), expected)
+    assert mean_over(squared, torch.zeros(2, 1, 64, 64, dtype=torch.bool)) == 0
+
+
+def test_everything_is_finite_at_every_singularity():
+    """Soft, known and full pixels at the first, last and turning steps, values and gradients (RAD 3.4)."""
+    schedule, stream = RegionSchedule(), torch.Generator().manual_seed(0)
+    mask = torch.tensor([0.0, 1e-6, 0.5, 1 - 1e-6, 1.0]).view(1, 1, 1, 5)
+    x0 = torch.tensor([-1.0, 1.0, 0.3]).view(1, 3, 1, 1).expand(1, 3, 1, 5)
+    for t in (0, 1, 500, 999, 1000, 1001, 1998, 1999):
+        out = torch.randn(1, 6, 1, 5, generator=stream).requires_grad_()
+        noise = torch.randn(1, 3, 1, 5, generator=stream)
+        loss = region_loss(lambda x, level, out=out: out, x0, noise, torch.tensor([t]), mask, schedule, vlb_weight=1.0)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(out.grad).all(), t
+
+
+def test_bound_is_the_gaussian_divergence():
+    """Against torch.distributions, at a step in the middle."""
+    stream = torch.Generator().manual_seed(0)
+    x0, x0_hat, x, v = (torch.rand(1, 3, 4, 4, generator=stream).double() * 2 - 1 for _ in range(4))
+    bar, previous = torch.full((1, 1, 4, 4), 0.6).double(), torch.full((1, 1, 4, 4), 0.55).double()
+    beta = 1 - (1 - bar) / (1 - previous)
+    tilde = beta * previous / bar
+    mean = lambda clean: (1 - previous).sqrt() * beta / bar * clean + (1 - beta).sqrt() * previous / bar * x
+    deviation = (((v + 1) / 2) * beta.log() + (1 - (v + 1) / 2) * tilde.log()).exp().sqrt()
+    q, p = torch.distributions.Normal(mean(x0), tilde.sqrt()), torch.distributions.Normal(mean(x0_hat), deviation)
+    torch.testing.assert_close(variational_bound(x0, x0_hat, v, x, bar, previous), torch.distributions.kl_divergence(q, p) / math.log(2))
+
+
+def test_discretised_likelihood_sums_to_one():
+    values = torch.arange(256).double() / 127.5 - 1
+    for mean, std in [(0.2, 0.3), (-0.99, 0.01), (3.0, 0.5), (0.5, 0.002)]:
+        log = discretised_gaussian_log_likelihood(values, torch.tensor(mean).double(), torch.tensor(std).double().log())
+        assert abs(log.exp().sum().item() - 1) < 1e-4
+    assert torch.isfinite(discretised_gaussian_log_likelihood(values.float(), torch.tensor(-1.0), torch.tensor(-5.0))).all()

@@ -1,0 +1,162 @@
+"""`rad_inpaint`: what it promises for every picture, mask, size and dtype."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rad_core import ADMDenoiser, NoiseSchedule, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
+from rad_core.masks import scratch_masks
+
+
+def make_net(context: float | None = 1.0) -> UNet:
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, context=context)).eval().requires_grad_(False)
+    net.region_aware = True
+    return net
+
+
+NETS = {"fit": make_net(), "tiles": make_net(None)}
+
+
+def picture(n, height, width, dtype=torch.float32, seed=0):
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    n=st.integers(1, 3),
+    area=st.floats(0, 1),
+    softness=st.sampled_from([0.0, 0.3]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
+    kind=st.sampled_from(["fit", "tiles"]),
+    sampler=st.sampled_from(["ddpm", "ddim", "dpmpp_2m"]),
+    seed=st.integers(0, 1000),
+)
+def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, kind, sampler, seed):
+    image, mask = picture(n, height, width, dtype, seed), perlin_masks(n, height, width, seed, area=area, softness=softness)
+    before = image.clone()
+    out = rad_inpaint(NETS[kind], image, mask, steps=2, sampler=sampler, seed=seed)
+    known = (mask == 0).expand_as(image)
+    assert torch.equal(image, before)  # the input is left alone
+    assert out.shape == image.shape and out.dtype == dtype
+    assert torch.equal(out[known], image[known])
+    assert torch.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
+
+
+@pytest.mark.parametrize("kind", list(NETS))
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+def test_same_seed_same_picture_alone_or_in_a_batch(kind, sampler):
+    image, mask = picture(8, 16, 24), perlin_masks(8, 16, 24, area=0.4)
+    together = rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5)
+    for k in (0, 3, 7):
+        alone = rad_inpaint(NETS[kind], image[k], mask[k], steps=4, sampler=sampler, seed=5 + k)
+        torch.testing.assert_close(alone[0], together[k], rtol=0, atol=2e-4)
+    assert torch.equal(together, rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5))
+    listed = rad_inpaint(NETS[kind], image[:2], mask[:2], steps=4, sampler=sampler, seed=[6, 5])
+    torch.testing.assert_close(
+        listed[0], rad_inpaint(NETS[kind], image[0], mask[0], steps=4, sampler=sampler, seed=6)[0], rtol=0, atol=2e-4
+    )
+
+
+def test_one_mask_for_many_pictures_and_the_reverse():
+    image, mask = picture(3, 16, 16), perlin_masks(3, 16, 16, area=0.5)
+    shared = rad_inpaint(NETS["fit"], image, mask[:1], steps=2)
+    for k in range(3):
+        torch.testing.assert_close(shared[k], rad_inpaint(NETS["fit"], image[k], mask[0, 0], steps=2, seed=k)[0], rtol=0, atol=2e-4)
+    assert rad_inpaint(NETS["fit"], image[:1], mask, steps=2).shape == (3, 3, 16, 16)
+    with pytest.raises(ValueError, match="3 pictures and 2 masks"):
+        rad_inpaint(NETS["fit"], image, mask[:2])
+
+
+def test_what_stands_in_the_hole_is_not_looked_at():
+    image, mask = picture(1, 40, 30), perlin_masks(1, 40, 30, seed=4, area=0.3)
+    for kind, net in NETS.items():
+        expected = rad_inpaint(net, image, mask, steps=3)
+        for junk in (0.0, 1.0, float("nan"), float("inf"), -50.0):
+            spoiled = torch.where(mask == 1, junk, image)
+            torch.testing.assert_close(rad_inpaint(net, spoiled, mask, steps=3), expected, rtol=0, atol=1e-6, msg=f"{kind} {junk}")
+
+
+def test_empty_and_full_masks():
+    image = picture(2, 20, 20)
+    assert torch.equal(rad_inpaint(NETS["fit"], image, torch.zeros(20, 20), steps=2), image)
+    full = rad_inpaint(NETS["fit"], image, torch.ones(20, 20), steps=2)
+    assert torch.isfinite(full).all() and not torch.equal(full[0], full[1])
+
+
+def test_large_picture_small_hole():
+    image, mask = picture(1, 1000, 8000), torch.zeros(1, 1, 1000, 8000)
+    mask[..., 995:, 7990:] = 1
+    for net in NETS.values():
+        out = rad_inpaint(net, image, mask, steps=2)
+        assert torch.equal(out[..., :990, :], image[..., :990, :])
+
+
+def test_tiles_blend_to_the_network_itself_where_one_covers_all():
+    denoise = ADMDenoiser(NETS["tiles"], NoiseSchedule())
+    x, sigma = picture(1, 16, 16), torch.full((1, 1, 16, 16), 0.7)
+    for tiled, plain in zip(TiledDenoiser(denoise, 16).with_variance(x, sigma), denoise.with_variance(x, sigma), strict=True):
+        torch.testing.assert_close(tiled, plain)
+
+
+def test_tiles_skip_what_is_known():
+    calls = []
+
+    class Counting(ADMDenoiser):
+        def with_variance(self, x, sigma):
+            calls.append(len(x))
+            return super().with_variance(x, sigma)
+
+    mask = scratch_masks(1, 200, 200, seed=0)
+    TiledDenoiser(Counting(NETS["tiles"], NoiseSchedule()), 16)(picture(1, 200, 200), mask * 2)
+    assert 0 < sum(calls) < 25**2 * 0.6
+
+
+def test_callback_sees_every_step_and_can_cancel():
+    image, mask = picture(1, 16, 16), perlin_masks(1, 16, 16, area=0.5)
+    seen = []
+    rad_inpaint(NETS["fit"], image, mask, steps=5, callback=lambda step, steps, x0: seen.append((step, steps, x0.shape)))
+    assert seen == [(k, 5, (1, 3, 16, 16)) for k in range(1, 6)]
+
+    def cancel(step, steps, x0):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rad_inpaint(NETS["fit"], image, mask, steps=5, callback=cancel)
+
+
+def test_plain_network_warns_and_wrong_mask_size_is_noted():
+    net = make_net()
+    net.region_aware = False
+    with pytest.warns(UserWarning, match="RAD adapter"):
+        rad_inpaint(net, picture(1, 16, 16), torch.ones(16, 16), steps=1)
+    with pytest.warns(UserWarning, match="8x4.*16x16"):
+        rad_inpaint(NETS["fit"], picture(1, 16, 16), torch.ones(4, 8), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"steps": 0}, "between 1 and 1000"),
+        ({"steps": 2000}, "between 1 and 1000"),
+        ({"sampler": "euler"}, "ddpm, ddim, dpmpp_2m"),
+        ({"eta": 2.0}, "eta"),
+        ({"context": -1.0}, "context"),
+        ({"image": torch.full((1, 3, 8, 8), float("nan"))}, "NaN"),
+        ({"image": torch.full((1, 3, 8, 8), 200.0)}, r"\[0, 1\]"),
+        ({"image": torch.zeros(1, 4, 8, 8)}, r"\(1, 4, 8, 8\)"),
+        ({"image": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, "uint8"),
+        ({"mask": torch.full((8, 8), 2.0)}, "between 0"),
+        ({"mask": torch.full((8, 8), float("nan"))}, "NaN"),
+        ({"mask": torch.zeros(1, 2, 8, 8)}, r"\(1, 2, 8, 8\)"),
+        ({"seed": [1, 2]}, "1 pictures need 1 seeds"),
+    ],
+)
+def test_bad_arguments_are_told(change, sentence):
+    mask = torch.zeros(8, 8)
+    mask[2:4] = 1
+    with pytest.raises(ValueError, match=sentence):
+        rad_inpaint(NETS["fit"], **({"image": torch.zeros(1, 3, 8, 8), "mask": mask} | change))
