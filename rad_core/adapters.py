@@ -136,7 +136,7 @@ def read_adapter(path: str | Path) -> Adapter:
 
 
 def _plain(key: str) -> str:
-    """One of the many spellings of an adapter's tensor (PEFT in memory and on file, old diffusers) -> `layer.lora_A.weight` or `layer.weight`."""
+    """An adapter's tensor in any spelling (PEFT in memory, on file, old diffusers) -> `layer.lora_A.weight` or `layer.weight`."""
     for old, new in _SPELLINGS:
         key = key.replace(old, new)
     return key

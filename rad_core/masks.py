@@ -51,12 +51,19 @@ def perlin_masks(
     """
     _check(scale=scale, area=area, octaves=octaves, softness=softness, height=height, width=width)
     streams = generators(seed, n)
-    periods = [scale if scale is not None else 1 + float(torch.rand((), generator=g)) * (height - 1) for g in streams]
-    holes = [_hole_pixels(g, area, height * width) for g in streams]
-    total = torch.zeros(n, height, width, device=device)
-    for octave in range(octaves):
-        total += _perlin(streams, [max(p / 2**octave, 1.0) for p in periods], height, width, tile, device) / 2**octave
-    return _threshold(-total if invert else total, holes, softness)
+    periods = [_real(g, 1, height) if scale is None else scale for g in streams]
+    holes = [_integer(g, 0, height * width) if area is None else round(area * height * width) for g in streams]
+    masks = torch.empty(n, 1, height, width, device=device)
+    # Few at a time, so that they stay in the processor's cache, and like with like, so that a fine lattice costs the rest nothing.
+    order = sorted(range(n), key=lambda k: periods[k])
+    for chunk in (order[start : start + 8] for start in range(0, n, 8)):
+        octave = lambda i, chunk=chunk: [(streams[k], max(periods[k] / 2**i, 1.0)) for k in chunk]
+        noise = _perlin(octave(0), height, width, tile, device)
+        for i in range(1, octaves):
+            noise += _perlin(octave(i), height, width, tile, device) / 2**i
+        for k, values in zip(chunk, -noise if invert else noise, strict=True):
+            _threshold(values, holes[k], softness, out=masks[k, 0])
+    return masks
 
 
 def animated_perlin_masks(
@@ -105,7 +112,10 @@ def animated_perlin_masks(
     slices = _slice_in_time(lattice, z).to(device)
     y, x = (torch.arange(side, device=device) / scale for side in (height, width))
     noise = gradient_noise(slices, y.expand(frames, -1), x.expand(frames, -1))
-    return _threshold(-noise if invert else noise, [round(area * height * width)] * frames, softness)
+    masks = torch.empty(frames, 1, height, width, device=device)
+    for mask, values in zip(masks, -noise if invert else noise, strict=True):
+        _threshold(values, round(area * height * width), softness, out=mask[0])
+    return masks
 
 
 def _slice_in_time(lattice: Tensor, z: Tensor) -> Tensor:
@@ -206,59 +216,47 @@ def _real(stream: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand((), generator=stream))
 
 
-def _hole_pixels(stream: torch.Generator, area: float | None, pixels: int) -> int:
-    return _integer(stream, 0, pixels) if area is None else round(area * pixels)
-
-
-def _perlin(streams, periods: list[float], height: int, width: int, tile: bool, device) -> Tensor:
-    """One octave, (n, height, width). Masks of like lattice size go together, so that one fine lattice costs the rest nothing."""
-    noise = torch.empty(len(streams), height, width, device=device)
-    steps, lattices = [], []
-    for stream, period in zip(streams, periods, strict=True):
-        cells = [max(1, round(side / period)) for side in (height, width)] if tile else [(side - 1) / period for side in (height, width)]
-        steps.append([c / side for c, side in zip(cells, (height, width), strict=True)] if tile else [1 / period] * 2)
-        lattices.append(unit_gradients(stream, *(math.floor(c) + (1 if tile else 2) for c in cells), tile=tile))
-    groups: dict[int, list[int]] = {}
-    for k, lattice in enumerate(lattices):
-        groups.setdefault(max(lattice.shape[1:]).bit_length(), []).append(k)
-    for group in groups.values():
-        rows, columns = (max(lattices[k].shape[axis] for k in group) for axis in (1, 2))
-        padded = torch.zeros(len(group), 2, rows, columns)
-        for place, k in enumerate(group):
-            padded[place, :, : lattices[k].shape[1], : lattices[k].shape[2]] = lattices[k]
-        step = torch.tensor([steps[k] for k in group], device=device)
-        y, x = (torch.arange(side, device=device) * step[:, axis : axis + 1] for axis, side in enumerate((height, width)))
-        noise[group] = gradient_noise(padded.to(device), y, x)
-    return noise
-
-
-def _threshold(noise: Tensor, holes: list[int], softness: float) -> Tensor:
-    """(n, H, W) noise -> (n, 1, H, W) masks whose holes are the `holes[k]` smallest values."""
-    flat = noise.flatten(1)
-    limit = _kth_smallest(flat, holes)
-    if softness > 0:
-        rim = softness * (flat.amax(1, keepdim=True) - flat.amin(1, keepdim=True)).clamp(min=1e-12)
-        mask = ((limit - flat) / rim + 0.5).clamp(0, 1)
-        for row, hole in enumerate(holes):
-            if hole in (0, flat.shape[1]):
-                mask[row] = float(hole > 0)
+def _perlin(octave: list[tuple[torch.Generator, float]], height: int, width: int, tile: bool, device: torch.device | str) -> Tensor:
+    """One octave of several masks' noise, given each one's stream and period: (len(octave), height, width)."""
+    sides = (height, width)
+    if tile:
+        cells = [[max(1, round(side / period)) for side in sides] for _, period in octave]
+        lattices = [
+            unit_gradients(stream, rows + 1, columns + 1, tile=True) for (stream, _), (rows, columns) in zip(octave, cells, strict=True)
+        ]
+        steps = torch.tensor(cells) / torch.tensor(sides)
     else:
-        mask = (flat <= limit).float()
-        surplus = mask.sum(1) - torch.tensor(holes, device=mask.device)
-        for row in surplus.nonzero().flatten().tolist():  # several pixels of the same value: drop the last ones
-            equal = (flat[row] == limit[row]).nonzero().flatten()
-            mask[row, equal[len(equal) - int(surplus[row]) :]] = 0
-    return mask.view_as(noise).unsqueeze(1)
+        lattices = [unit_gradients(stream, *(math.floor((side - 1) / period) + 2 for side in sides)) for stream, period in octave]
+        steps = torch.tensor([[1 / period] * 2 for _, period in octave])
+    rows, columns = (max(lattice.shape[axis] for lattice in lattices) for axis in (1, 2))
+    padded = torch.zeros(len(octave), 2, rows, columns)
+    for place, lattice in zip(padded, lattices, strict=True):
+        place[:, : lattice.shape[1], : lattice.shape[2]] = lattice
+    y, x = (torch.arange(side) * steps[:, axis, None] for axis, side in enumerate(sides))
+    return gradient_noise(padded.to(device), y.to(device), x.to(device))
 
 
-def _kth_smallest(flat: Tensor, ranks: list[int]) -> Tensor:
-    """The ranks[k]-th smallest value of row k (-inf for rank 0), (n, 1). NumPy's selection is 6 times as fast as torch's on the CPU."""
-    if flat.device.type == "cpu":
-        values = [np.partition(row, r - 1)[r - 1] if r else -math.inf for row, r in zip(flat.numpy(), ranks, strict=True)]
-        return torch.tensor(values, dtype=flat.dtype).unsqueeze(1)
-    index = torch.tensor(ranks, device=flat.device).unsqueeze(1)
-    values = flat.sort(1).values.gather(1, (index - 1).clamp(min=0))
-    return values.masked_fill(index == 0, -math.inf)
+def _threshold(noise: Tensor, hole: int, softness: float, out: Tensor) -> None:
+    """Write the mask of some noise, (H, W) both: its hole is the `hole` smallest values."""
+    if hole in (0, noise.numel()):
+        out.fill_(float(hole > 0))
+        return
+    ordered = _partition(noise.flatten(), hole)
+    limit = ordered[hole - 1]
+    if softness > 0:
+        rim = softness * float(noise.max() - noise.min()) or 1.0
+        torch.clamp((limit - noise) / rim + 0.5, 0, 1, out=out)
+        return
+    torch.le(noise, limit, out=out)
+    if ordered[hole:].min() == limit:  # several pixels share the limit: the last of them stay out
+        out.view(-1)[(noise.flatten() == limit).nonzero().flatten()[hole - int(out.sum()) :]] = 0
+
+
+def _partition(values: Tensor, k: int) -> Tensor:
+    """The values, the k smallest first and the largest of these at k - 1. NumPy's selection is 6 times as fast as torch's on the CPU."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.partition(values.numpy(), k - 1))
+    return values.sort().values
 
 
 def _painted(n: int, height: int, width: int, seed: int, paint: Callable) -> Tensor:
