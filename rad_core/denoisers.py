@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from .schedule import NoiseSchedule
+from .unet import UNet
 
 
 class ADMDenoiser:
     """An ADM network in sigma's terms.
 
     Args:
-        net: called as net(x, t[, y]); 3 outputs (noise) or 6 (noise and variance code).
+        net: called as net(x, t[, y]); 3 outputs (noise, or v if its config says so) or 6 (the variance code after them).
         schedule: the noise levels it was trained with.
         region_aware: tell the network the level of every pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it is
             told step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
@@ -19,6 +20,7 @@ class ADMDenoiser:
 
     def __init__(self, net: nn.Module, schedule: NoiseSchedule, region_aware: bool = True, labels: Tensor | None = None):
         self.net, self.schedule, self.region_aware, self.labels = net, schedule, region_aware, labels
+        self.prediction = net.config.prediction if isinstance(net, UNet) else "eps"
 
     def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x (B, 3, H, W), sigma scalar or (B or 1, 1, H, W) -> x0 in [-1, 1] (RAD 4.2 clips it) and the variance code or None."""
@@ -29,8 +31,10 @@ class ADMDenoiser:
             t = (level.reshape(-1, 1).amax(1) if level.ndim == 0 else level.flatten(1).amax(1)).sub(1).clamp(min=0).expand(x.shape[0])
         scaled = x / (1 + sigma.square()).sqrt()
         out = self.net(scaled, t.to(x.dtype)) if self.labels is None else self.net(scaled, t.to(x.dtype), self.labels)
-        eps, code = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
-        return (x - sigma * eps).clamp(-1, 1), code
+        out, code = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
+        # v as in Salimans and Ho 2022, Appendix D, in sigma's terms
+        x0 = (scaled - sigma * out) / (1 + sigma.square()).sqrt() if self.prediction == "v" else x - sigma * out
+        return x0.clamp(-1, 1), code
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.with_variance(x, sigma)[0]

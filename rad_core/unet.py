@@ -36,6 +36,7 @@ class UNetConfig:
     norm_eps: float = 1e-5
     image_size: int = 256
     schedule: str = "linear"
+    prediction: str = "eps"  # what the first three outputs are: the noise, or "v" = sqrt(alpha_bar) noise - sqrt(beta_bar) x0
     context: float | None = 1.0  # how `rad_inpaint` shows a hole: with this much around it, resized; None: in tiles, not resized
 
     @property
@@ -210,8 +211,8 @@ class UNet(nn.Module):
     """ADM network.
 
     Call with x (B, 3, H, W) in the network's own scaling (pictures in [-1, 1] plus noise), t (B,) or per pixel (B, 1, H, W),
-    fractional, in [0, T], and for class-conditional networks y (B,) labels. Returns (B, out_channels, H, W): the noise, and
-    where out_channels is 6 the variance code v in the last three channels.
+    fractional, in [0, T], and for class-conditional networks y (B,) labels. Returns (B, out_channels, H, W): the noise (or v,
+    see `UNetConfig.prediction`), and where out_channels is 6 the variance code in the last three channels.
 
     H and W must be multiples of `config.stride`.
 

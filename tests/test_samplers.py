@@ -6,6 +6,7 @@ import torch
 
 from rad_core import ADMDenoiser, NoiseSchedule, RegionSchedule
 from rad_core.samplers import SAMPLERS, SPACING, sample_ddim, sample_ddpm
+from rad_core.training.objective import losses
 
 PIXELS = 9  # 3x3, one channel
 COUNT = 20000
@@ -147,3 +148,19 @@ def test_cancelling_stops_at_once():
     with pytest.raises(KeyboardInterrupt):
         sample_ddim(denoise, torch.zeros(1, 1, 2, 2), [torch.tensor(float(s)) for s in range(10, -1, -1)], lambda: 0, callback)
     assert len(calls) == 3
+
+
+def test_networks_that_predict_v_are_read_as_such():
+    """A network that answers with the true v gives back the true picture, per pixel, and has no loss."""
+    stream = torch.Generator().manual_seed(0)
+    x0, noise = torch.rand(2, 3, 4, 4, generator=stream) * 2 - 1, torch.randn(2, 3, 4, 4, generator=stream)
+    mask = torch.rand(2, 1, 4, 4, generator=stream)
+    schedule, t = RegionSchedule(), torch.tensor([300, 900])
+    sigma = schedule.sigma(mask, t).float()
+    alpha, std = 1 / (1 + sigma.square()).sqrt(), sigma / (1 + sigma.square()).sqrt()
+    answer = torch.cat([alpha * noise - std * x0, torch.zeros_like(x0)], 1)
+    denoise = ADMDenoiser(lambda x, level: answer, schedule.phase1)
+    denoise.prediction = "v"
+    torch.testing.assert_close(denoise(x0 + sigma * noise, sigma), x0, rtol=1e-4, atol=1e-3)
+    bars = schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1)
+    assert losses(lambda x, level: answer, x0, noise, *bars, t, prediction="v")[0].max() < 1e-10

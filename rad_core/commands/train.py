@@ -1,6 +1,7 @@
 """`train`: a plain ADM network, RAD from scratch, or a RAD adapter on a frozen base. The bundled networks were made with it."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, the paper's)")
     parser.add_argument("--widths", default="32,32,96,160", help="channels of a new network's levels (default: 32,32,96,160)")
     parser.add_argument("--attention", default="2,3", help="levels that attend, of a new network (default: 2,3)")
+    parser.add_argument("--init", help="start from this network's weights instead of random ones")
+    parser.add_argument(
+        "--prediction",
+        choices=["eps", "v"],
+        default="v",
+        help="what the network predicts: noise, or v, which needs less training (default: v)",
+    )
     parser.add_argument("--tiles", action="store_true", help="a new network for pictures at their own scale, in tiles (photo repair)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=250, help="steps between saves (default: 250)")
@@ -50,17 +58,18 @@ def run(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     stages = Stage.parse(options.stages)
+    source = FolderCrops(options.data) if options.data else landscape_source(options.hour)
+    net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
     plan = TrainingPlan(
         stages,
         options.learning_rate,
+        prediction=net.config.prediction,
         region=options.kind == "rad",
         phases=options.phases,
         masks=options.masks,
         seed=options.seed,
         save_every=options.save_every,
     )
-    source = FolderCrops(options.data) if options.data else landscape_source(options.hour)
-    net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     net = net.to(options.device, memory_format=torch.channels_last)
     log_file = options.output.with_suffix(".csv")
@@ -74,6 +83,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def new_network(options: argparse.Namespace, size: int) -> UNet:
+    if options.init:
+        start = load_model(options.init)
+        net = UNet(replace(start.config, prediction=options.prediction))
+        net.load_state_dict(start.state_dict())
+        return net
     widths, attention = (tuple(map(int, text.split(","))) for text in (options.widths, options.attention))
-    config = UNetConfig(widths[0], widths, 1, attention, 32, image_size=size, context=None if options.tiles else 1.0)
-    return initialise(UNet(config))
+    context = None if options.tiles else 1.0
+    return initialise(
+        UNet(UNetConfig(widths[0], widths, 1, attention, 32, image_size=size, prediction=options.prediction, context=context))
+    )

@@ -45,6 +45,7 @@ class TrainingPlan:
     weight_decay: float = 1e-2
     ema: float = 0.999
     vlb_weight: float = 1e-3
+    prediction: str = "eps"  # what the network predicts, see `UNetConfig`
     region: bool = True  # RAD's objective; False: the plain network's
     phases: int = 2  # 1: noise in the hole alone, all that inpainting itself visits; 2: the paper's
     masks: str = "perlin"
@@ -149,9 +150,9 @@ def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: Region
     t = (((torch.arange(n) + offset) / n) * steps).long().clamp(max=steps - 1)
     noise = normal(streams, x0.shape[1:], device)
     if not plan.region:
-        return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight)
+        return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight, plan.prediction)
     mask = training_masks(plan.masks, n, size, seed).to(device)
-    return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight)
+    return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight, plan.prediction)
 
 
 def _write_log(plan: TrainingPlan, path: Path | None) -> None:

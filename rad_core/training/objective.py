@@ -48,13 +48,20 @@ def discretised_gaussian_log_likelihood(x0: Tensor, mean: Tensor, log_std: Tenso
     return torch.where(x0 < -0.999, below, torch.where(x0 > 0.999, above, middle))
 
 
-def losses(net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Noise a batch, run the network, and return both losses per pixel: squared noise error, and the bound in bits.
+def losses(
+    net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous: Tensor, t: Tensor, prediction: str = "eps"
+) -> tuple[Tensor, Tensor]:
+    """Noise a batch, run the network, and return both losses per pixel: squared error, and the bound in bits.
+
+    The squared error is the noise's, as in the paper. For networks that predict v (Salimans and Ho 2022) it is v's, which is
+    the noise's weighted by SNR + 1: little training then goes further, because the noisy steps, where the hole's content is
+    decided, are not drowned by the clean ones.
 
     Args:
         x0: (B, 3, H, W) in [-1, 1]. noise: the same shape, standard normal.
         beta_bar, previous: (B, 1, H, W) float64 noise after the step and the one before.
         t: what the network is told: (B,) or (B, 1, H, W).
+        prediction: "eps" or "v", see `UNetConfig`.
 
     Returns:
         two (B, 3, H, W); both are to be averaged over the pixels that carry noise (`mean_over`).
@@ -62,9 +69,11 @@ def losses(net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous
     beta_bar, previous = beta_bar.to(x0.device), previous.to(x0.device)
     alpha, std = (1 - beta_bar).sqrt().to(x0.dtype), beta_bar.sqrt().to(x0.dtype)
     x = alpha * x0 + std * noise
-    eps, v = net(x, t).to(x0.dtype).chunk(2, 1)
-    x0_hat = (x - std * eps.detach()) / alpha  # the bound teaches the variance alone
-    return (eps - noise).square(), variational_bound(x0, x0_hat, v, x, beta_bar, previous)
+    out, code = net(x, t).to(x0.dtype).chunk(2, 1)
+    target = alpha * noise - std * x0 if prediction == "v" else noise
+    known = out.detach()  # the bound teaches the variance alone
+    x0_hat = alpha * x - std * known if prediction == "v" else (x - std * known) / alpha
+    return (out - target).square(), variational_bound(x0, x0_hat, code, x, beta_bar, previous)
 
 
 def mean_over(values: Tensor, where: Tensor) -> Tensor:
@@ -72,16 +81,25 @@ def mean_over(values: Tensor, where: Tensor) -> Tensor:
     return (values * where).sum() / (where.sum() * values.shape[1]).clamp(min=1)
 
 
-def base_loss(net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, schedule: NoiseSchedule, vlb_weight: float = 1e-3) -> Tensor:
+def base_loss(
+    net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, schedule: NoiseSchedule, vlb_weight: float = 1e-3, prediction: str = "eps"
+) -> Tensor:
     """Objective of a plain ADM network (Improved DDPM): every pixel has the noise of step t (B,)."""
     square = schedule.level_sigma.square().view(-1, 1, 1, 1)
     beta_bar, previous = (square[k] / (1 + square[k]) for k in (t + 1, t))
-    squared, bound = losses(net, x0, noise, beta_bar, previous, t.float())
+    squared, bound = losses(net, x0, noise, beta_bar, previous, t.float(), prediction)
     return squared.mean() + vlb_weight * bound.mean()
 
 
 def region_loss(
-    net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, mask: Tensor, schedule: RegionSchedule, vlb_weight: float = 1e-3
+    net: nn.Module,
+    x0: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    mask: Tensor,
+    schedule: RegionSchedule,
+    vlb_weight: float = 1e-3,
+    prediction: str = "eps",
 ) -> Tensor:
     """RAD's objective: noise level per pixel, t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1.
 
@@ -90,5 +108,5 @@ def region_loss(
     """
     beta_bar, previous = schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1)
     level = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
-    squared, bound = losses(net, x0, noise, beta_bar, previous, level)
+    squared, bound = losses(net, x0, noise, beta_bar, previous, level, prediction)
     return mean_over(squared, beta_bar > 0) + vlb_weight * mean_over(bound, beta_bar > previous)

@@ -1,0 +1,44 @@
+"""How good a fill is. Pictures (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric gives (B,)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Root mean squared error over the hole's pixels."""
+    return _mean((out - truth).square(), mask > 0).sqrt()
+
+
+def psnr(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over the hole's pixels, in dB."""
+    return -20 * hole_rmse(out, truth, mask).log10()
+
+
+def seam(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Mean jump between neighbours across the hole's rim, as a multiple of the true picture's: 1 is natural."""
+    return _rim_jump(out, mask) / _rim_jump(truth, mask).clamp(min=1e-6)
+
+
+def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Energy of fine detail (Laplacian, squared) in the hole, as a multiple of the true picture's there: flat fills go to 0."""
+    return _detail(out, mask) / _detail(truth, mask).clamp(min=1e-9)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    where = where.expand_as(values)
+    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
+
+
+def _rim_jump(image: Tensor, mask: Tensor) -> Tensor:
+    hole, total, count = mask > 0, 0, 0
+    for axis in (2, 3):
+        rim = hole.narrow(axis, 1, hole.shape[axis] - 1) != hole.narrow(axis, 0, hole.shape[axis] - 1)
+        total = total + (image.diff(dim=axis).abs().mean(1, keepdim=True) * rim).flatten(1).sum(1)
+        count = count + rim.flatten(1).sum(1)
+    return total / count.clamp(min=1)
+
+
+def _detail(image: Tensor, mask: Tensor) -> Tensor:
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(3, 1, 3, 3)
+    return _mean(F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).square(), mask > 0)
