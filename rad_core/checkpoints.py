@@ -67,7 +67,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     if not head:
         raise CheckpointError(f"{path.name} is empty.")
     try:
-        if head[:2] == b"PK" or head[:1] == b"\x80":  # torch's zip or old pickle format
+        # A safetensors file starts with its header's length (8 bytes, of any value) and the header's brace.
+        if head[8:9] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80"):  # torch's zip or old pickle format
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
             for wrapper in ("state_dict", "ema", "model"):
                 if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):

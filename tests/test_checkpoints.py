@@ -198,6 +198,16 @@ def test_save_is_whole_or_not_at_all(tmp_path, tiny_net):
         save_model(tiny_net, target / "below" / "a.safetensors")
 
 
+def test_formats_are_told_apart_whatever_the_header_length(tmp_path, tiny_net):
+    """The header's length comes first in a safetensors file, and its low byte may be that of a pickle (0x80)."""
+    firsts = set()
+    for padding in range(0, 256, 8):
+        save_model(tiny_net, tmp_path / "net.safetensors", note="n" * padding)
+        firsts.add((tmp_path / "net.safetensors").read_bytes()[0])
+        assert inspect(tmp_path / "net.safetensors")["note"] == "n" * padding
+    assert 0x80 in firsts
+
+
 def test_foreign_extras_are_named(tmp_path):
     state = load_model(GUIDED).state_dict() | {"extra.thing": torch.zeros(1)}
     save_file(state, tmp_path / "x.safetensors")
