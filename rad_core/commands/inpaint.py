@@ -120,15 +120,19 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> li
 def load_network(options: argparse.Namespace):
     net = load_model(options.model, attention_order=options.attention_order)
     adapters = options.adapter or ([options.model] if options.model in bundled_adapters() else [])
-    for adapter in [a for a in adapters if a != "none"]:
-        path, _, strength = adapter.rpartition(":")
-        try:
-            load_adapter(net, path, float(strength)) if path else load_adapter(net, adapter)
-        except ValueError as error:
-            if "could not convert" not in str(error):
-                raise
-            load_adapter(net, adapter)  # the colon was part of a path
+    for adapter in adapters:
+        if adapter != "none":
+            load_adapter(net, *split_strength(adapter))
     return merge_adapters(net).to(options.device, getattr(torch, options.dtype))
+
+
+def split_strength(text: str) -> tuple[str, float]:
+    """ "path:0.7" -> ("path", 0.7). A colon that no number follows is part of the path."""
+    path, _, number = text.rpartition(":")
+    try:
+        return path, float(number)
+    except ValueError:
+        return text, 1.0
 
 
 def read_pair(job: Job) -> tuple[Photo, Tensor]:
