@@ -49,34 +49,33 @@ class TiledDenoiser:
     Args:
         denoise: an `ADMDenoiser`.
         size: side of a window in pixels.
+        mask: (1, 1, H, W), sides of at least `size`; windows in which it is 0 everywhere are left out.
         batch: windows per network call.
     """
 
-    def __init__(self, denoise: ADMDenoiser, size: int, batch: int = 16):
+    def __init__(self, denoise: ADMDenoiser, size: int, mask: Tensor, batch: int = 16):
         self.denoise, self.size, self.batch = denoise, size, batch
+        corners = [(top, left) for top in _starts(mask.shape[2], size) for left in _starts(mask.shape[3], size)]
+        windows = [(..., slice(top, top + size), slice(left, left + size)) for top, left in corners]
+        self.windows = [window for window in windows if bool((mask[window] > 0).any())]
+        ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(mask)
+        self.weight = ramp[:, None] * ramp  # a window's say falls towards its edges
+        share = torch.zeros_like(mask)
+        for window in self.windows:
+            share[window] += self.weight
+        self.share = share.clamp(min=1)
 
     def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """x (1, 3, H, W) with sides of at least `size`, sigma (1, 1, H, W) -> x0 and the variance code or None."""
-        size = self.size
-        ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(x)
-        weight = ramp[:, None] * ramp
-        total, share, codes = torch.zeros_like(x), torch.zeros_like(sigma), torch.zeros_like(x)
-        windows = [(top, left) for top in _starts(x.shape[2], size) for left in _starts(x.shape[3], size)]
-        windows = [(top, left) for top, left in windows if (sigma[..., top : top + size, left : left + size] > 0).any()]
-        code = None
-        for k in range(0, len(windows), self.batch):
-            part = windows[k : k + self.batch]
-            cut = lambda maps: torch.cat([maps[..., top : top + size, left : left + size] for top, left in part])  # noqa: B023
-            x0, code = self.denoise.with_variance(cut(x), cut(sigma))
-            for j, (top, left) in enumerate(part):
-                place = (slice(None), slice(None), slice(top, top + size), slice(left, left + size))
-                total[place] += weight * x0[j]
-                share[place] += weight
+        """x (1, 3, H, W), sigma (1, 1, H, W) -> x0 and the variance code or None; 0 where no window is."""
+        total, codes, code = torch.zeros_like(x), torch.zeros_like(x), None
+        for k in range(0, len(self.windows), self.batch):
+            part = self.windows[k : k + self.batch]
+            x0, code = self.denoise.with_variance(*(torch.cat([maps[window] for window in part]) for maps in (x, sigma)))
+            for j, window in enumerate(part):
+                total[window] += self.weight * x0[j]
                 if code is not None:
-                    codes[place] += weight * code[j]
-        covered = share > 0
-        share = torch.where(covered, share, 1)
-        return torch.where(covered, total / share, x), None if code is None else codes / share
+                    codes[window] += self.weight * code[j]
+        return total / self.share, None if code is None else codes / self.share
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.with_variance(x, sigma)[0]

@@ -87,7 +87,7 @@ def rad_inpaint(
         jobs = list(group.values())
         denoise = ADMDenoiser(net, schedule.phase1, labels=None if labels is None else labels[list(group)])
         if context is None:
-            denoise = TiledDenoiser(denoise, net.config.image_size)
+            denoise = TiledDenoiser(denoise, net.config.image_size, jobs[0].mask)
         for k, fill in zip(group, _fill(denoise, jobs, spaced, sample, callback), strict=True):
             height, width = (jobs[0].box.height, jobs[0].box.width) if context is None else fill.shape[1:]
             out[k] = stitch(image[k], mask[k], group[k].box, fill[:, :height, :width].to(image.device))

@@ -98,7 +98,9 @@ def test_large_picture_small_hole():
 def test_tiles_blend_to_the_network_itself_where_one_covers_all():
     denoise = ADMDenoiser(NETS["tiles"], NoiseSchedule())
     x, sigma = picture(1, 16, 16), torch.full((1, 1, 16, 16), 0.7)
-    for tiled, plain in zip(TiledDenoiser(denoise, 16).with_variance(x, sigma), denoise.with_variance(x, sigma), strict=True):
+    for tiled, plain in zip(
+        TiledDenoiser(denoise, 16, torch.ones_like(sigma)).with_variance(x, sigma), denoise.with_variance(x, sigma), strict=True
+    ):
         torch.testing.assert_close(tiled, plain)
 
 
@@ -111,7 +113,7 @@ def test_tiles_skip_what_is_known():
             return super().with_variance(x, sigma)
 
     mask = scratch_masks(1, 200, 200, seed=0)
-    TiledDenoiser(Counting(NETS["tiles"], NoiseSchedule()), 16)(picture(1, 200, 200), mask * 2)
+    TiledDenoiser(Counting(NETS["tiles"], NoiseSchedule()), 16, mask)(picture(1, 200, 200), mask * 2)
     assert 0 < sum(calls) < 25**2 * 0.6
 
 

@@ -82,8 +82,11 @@ def run(options: argparse.Namespace) -> None:
         return fill_one(load_network(options), *pair, jobs[0], options)
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
 
+    state = PartialState(cpu=options.device == "cpu")
+    if state.num_processes > 1:
+        options.device = state.device
     net, failed = load_network(options), []
-    with PartialState().split_between_processes(jobs) as share:
+    with state.split_between_processes(jobs) as share:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
                 fill_one(net, *read_pair(job), job, options, quiet=True)
