@@ -112,17 +112,17 @@ class Embedding:
         self.vectors = F.silu(vectors)  # (B, L, E); dense: (B, E, H, W)
 
     def scale_shift(self, project: nn.Linear, size: torch.Size, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-        """Both (B, C, 1, 1) or (B, C, h, w)."""
+        """1 + scale, and shift: both (B, C, 1, 1) or (B, C, h, w)."""
         if self.levels is None:  # the paper's own way: resize the embedding, project every pixel
             maps = _resize(self.vectors, size)
-            return project(maps.movedim(1, -1)).movedim(-1, 1).contiguous(memory_format=layout).chunk(2, 1)
-        projected = project(self.vectors)  # (B, L, 2C)
+            scale, shift = project(maps.movedim(1, -1)).movedim(-1, 1).contiguous(memory_format=layout).chunk(2, 1)
+            return scale + 1, shift
+        scale, shift = project(self.vectors).chunk(2, 2)  # (B, L, C) each
         if self.levels.weights is None:
-            return projected[:, 0, :, None, None].chunk(2, 1)
-        weights = self.levels.resized(size, projected.dtype)
+            return (scale[:, 0, :, None, None] + 1), shift[:, 0, :, None, None]
+        weights = self.levels.resized(size, scale.dtype)
         blend = partial(_blend, weights=weights, size=size, layout=layout)
-        scale, shift = projected.chunk(2, 2)
-        return blend(scale), blend(shift)
+        return blend(scale + 1), blend(shift)
 
 
 def _blend(vectors: Tensor, weights: Tensor, size: torch.Size, layout: torch.memory_format) -> Tensor:
@@ -154,7 +154,7 @@ class ResnetBlock(nn.Module):
         h = self.conv1(self.resample(F.silu(self.norm1(x))))
         x = self.resample(x)
         scale, shift = embedding.scale_shift(self.time_emb_proj, h.shape[2:], _layout(h))
-        h = torch.addcmul(shift, self.norm2(h), scale + 1)
+        h = torch.addcmul(shift, self.norm2(h), scale)
         h = self.conv2(F.silu(h))
         return (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x) + h
 
