@@ -15,7 +15,7 @@ class ADMDenoiser:
         schedule: the noise levels it was trained with.
         region_aware: tell the network the level of every pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it is
             told step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
-        labels: (B,) class labels of a class-conditional network.
+        labels: (B,) class labels of a class-conditional network, or (1,) for all.
     """
 
     def __init__(self, net: nn.Module, schedule: NoiseSchedule, region_aware: bool = True, labels: Tensor | None = None):
@@ -30,7 +30,8 @@ class ADMDenoiser:
         else:
             t = (level.reshape(-1, 1).amax(1) if level.ndim == 0 else level.flatten(1).amax(1)).sub(1).clamp(min=0).expand(x.shape[0])
         scaled = x / (1 + sigma.square()).sqrt()
-        out = self.net(scaled, t.to(x.dtype)) if self.labels is None else self.net(scaled, t.to(x.dtype), self.labels)
+        labels = () if self.labels is None else (self.labels.expand(x.shape[0]),)
+        out = self.net(scaled, t.to(x.dtype), *labels)
         out, code = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
         # v as in Salimans and Ho 2022, Appendix D, in sigma's terms
         x0 = (scaled - sigma * out) / (1 + sigma.square()).sqrt() if self.prediction == "v" else x - sigma * out

@@ -69,6 +69,8 @@ def rad_inpaint(
     if context is not None and not context >= 0:
         raise ValueError(f"context must be 0 or more, got {context}.")
     image, mask = check_image_and_mask(image, mask)
+    if labels is None and net.config.num_classes:
+        raise ValueError(f"This network draws by class: give a label from 0 to {net.config.num_classes - 1} for each picture.")
     if not net.region_aware:
         warnings.warn("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.", stacklevel=2)
     sample = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
@@ -85,7 +87,7 @@ def rad_inpaint(
             groups.setdefault((alone, job.picture.shape), {})[k] = job
     for group in groups.values():
         jobs = list(group.values())
-        denoise = ADMDenoiser(net, schedule.phase1, labels=None if labels is None else labels[list(group)])
+        denoise = ADMDenoiser(net, schedule.phase1, labels=None if labels is None else labels[list(group)].to(jobs[0].picture.device))
         if context is None:
             denoise = TiledDenoiser(denoise, net.config.image_size, jobs[0].mask)
         for k, fill in zip(group, _fill(denoise, jobs, spaced, sample, callback), strict=True):

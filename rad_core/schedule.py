@@ -168,7 +168,8 @@ class RegionSchedule:
             shares = -torch.log1p(sigma.square()) / self.log_end
         else:
             shares = self._shares[0][times + 1]
-        return SigmaMaps(torch.log1p(-self.nu * mask.double()), [*shares.tolist(), 0.0])
+        end = torch.log1p(-self.nu * mask.cpu().double())  # 1 - nu needs float64, which not every device has
+        return SigmaMaps(end.float().to(mask.device), [*shares.tolist(), 0.0])
 
 
 @dataclass(frozen=True)
@@ -182,4 +183,4 @@ class SigmaMaps(Sequence):
         return len(self.shares)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.expm1(-self.shares[index] * self.end).sqrt().float()
+        return torch.expm1(-self.shares[index] * self.end).sqrt()

@@ -162,3 +162,15 @@ def test_bad_arguments_are_told(change, sentence):
     mask[2:4] = 1
     with pytest.raises(ValueError, match=sentence):
         rad_inpaint(NETS["fit"], **({"image": torch.zeros(1, 3, 8, 8), "mask": mask} | change))
+
+
+@pytest.mark.parametrize("context", [1.0, None])
+def test_class_labels_reach_the_network(context):
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3, context=context)).eval().requires_grad_(False)
+    net.region_aware = True
+    image, mask = picture(2, 16, 30), perlin_masks(2, 16, 30, area=0.5)
+    first, second = (rad_inpaint(net, image, mask, steps=2, labels=torch.tensor(labels)) for labels in ([0, 1], [0, 2]))
+    assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
+    with pytest.raises(ValueError, match="0 to 2"):
+        rad_inpaint(net, image, mask, steps=2)

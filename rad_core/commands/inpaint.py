@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fills", type=int, default=1, help="how many fills to draw; more than one are averaged into the smoothest guess (default: 1)"
     )
+    parser.add_argument("--label", type=int, help="class to draw, for class-conditional networks")
     parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the network file (default: auto)")
     parser.add_argument(
         "--compare", type=Path, metavar="SHEET", help="also write picture, hole and result side by side (for a folder: a folder of sheets)"
@@ -79,13 +80,13 @@ def run(options: argparse.Namespace) -> None:
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare)
     if len(jobs) == 1:
         pair = read_pair(jobs[0])  # a mistyped name is told before a network is loaded
-        return fill_one(load_network(options), *pair, jobs[0], options)
+        return fill_one(load_network(options, pair[0].rgb), *pair, jobs[0], options)
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
 
     state = PartialState(cpu=options.device == "cpu")
     if state.num_processes > 1:
         options.device = state.device
-    net, failed = load_network(options), []
+    net, failed = load_network(options, read_photo(jobs[0].photo).rgb), []
     with state.split_between_processes(jobs) as share:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
@@ -120,8 +121,8 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> li
     return [Job(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
 
 
-def load_network(options: argparse.Namespace):
-    net = load_model(options.model, attention_order=options.attention_order)
+def load_network(options: argparse.Namespace, image: Tensor) -> UNet:
+    net = load_model(options.model, attention_order=options.attention_order, image=image)
     adapters = options.adapter or ([options.model] if options.model in bundled_adapters() else [])
     for adapter in adapters:
         if adapter != "none":
@@ -155,6 +156,7 @@ def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.
             eta=options.eta,
             seed=options.seed,
             context=options.context,
+            labels=None if options.label is None else torch.full((options.fills,), options.label),
             callback=lambda step, total, x0: bar.update(step - bar.n),
         ).cpu()
     result = torch.where(mask > 0, filled.mean(0, keepdim=True), photo.rgb)
