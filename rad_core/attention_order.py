@@ -41,7 +41,7 @@ def noise_error(net: UNet, image: Tensor, t: int = 300) -> float:
     """Mean squared error of the network's noise prediction on a picture noised to step t. image (1, 3, H, W) in [0, 1]."""
     schedule = NoiseSchedule(net.config.schedule)
     sigma = schedule.level_sigma[t + 1].float()
-    noise = normal(generators(0, 1), image.shape[1:])
+    noise = normal(generators(0, 1, "attention order"), image.shape[1:])
     x = image * 2 - 1 + sigma * noise
     labels = torch.zeros(1, dtype=torch.long) if net.config.num_classes else None
     x0 = ADMDenoiser(net, schedule, region_aware=False, labels=labels)(x, sigma)

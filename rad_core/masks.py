@@ -50,7 +50,7 @@ def perlin_masks(
         ValueError: a control out of its range.
     """
     _check(scale=scale, area=area, octaves=octaves, softness=softness, height=height, width=width)
-    streams = generators(seed, n)
+    streams = generators(seed, n, "perlin")
     periods = [_real(g, 1, height) if scale is None else scale for g in streams]
     holes = [_integer(g, 0, height * width) if area is None else round(area * height * width) for g in streams]
     masks = torch.empty(n, 1, height, width, device=device)
@@ -99,7 +99,7 @@ def animated_perlin_masks(
     _check(scale=scale, area=area, softness=softness, height=height, width=width)
     if not speed > 0:
         raise ValueError(f"speed must be above 0, got {speed}.")
-    stream = generators(seed, 1)[0]
+    stream = generators(seed, 1, "animated perlin")[0]
     depth = max(1, round(frames * speed)) if loop else math.ceil(frames * speed) + 1
     rows, columns = (math.floor((side - 1) / scale) + 2 for side in (height, width))
     azimuth = torch.rand(depth + 1, rows, columns, generator=stream) * (2 * math.pi)
@@ -133,7 +133,7 @@ def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5
     """A square hole at a random place, its side `share` of the shorter picture side: 128 of 256 in the papers (RAD 4.2)."""
     side = max(1, round(share * min(height, width)))
     masks = torch.zeros(n, 1, height, width)
-    for mask, stream in zip(masks, generators(seed, n), strict=True):
+    for mask, stream in zip(masks, generators(seed, n, "box"), strict=True):
         top, left = _integer(stream, 0, height - side), _integer(stream, 0, width - side)
         mask[:, top : top + side, left : left + side] = 1
     return masks.to(device)
@@ -261,7 +261,7 @@ def _partition(values: Tensor, k: int) -> Tensor:
 
 def _painted(n: int, height: int, width: int, seed: int, paint: Callable) -> Tensor:
     masks = []
-    for stream in generators(seed, n):
+    for stream in generators(seed, n, "strokes"):
         canvas = Image.new("L", (width, height))
         paint(ImageDraw.Draw(canvas), stream)
         masks.append(torch.from_numpy(np.array(canvas)))

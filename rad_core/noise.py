@@ -1,26 +1,33 @@
 """Seeded random numbers and Perlin gradient noise.
 
-One rule for the whole library: picture k of a batch that was asked for with `seed` is drawn from its own generator, seeded
+One rule for the whole library: picture k of a batch that was asked for with `seed` is drawn from its own generator, for
 `seed + k`. So a picture does not depend on the batch it was in, and because the generators live on the CPU it does not
-depend on the device either.
+depend on the device either. What is drawn for different purposes from one seed has nothing in common.
 
 Source of the noise: Ken Perlin, "An image synthesizer" (1985), with the quintic fade of "Improving noise" (2002).
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-SEED_RANGE = 2**64
 
+def generators(seed: int | Sequence[int], count: int, purpose: str) -> list[torch.Generator]:
+    """One CPU generator per picture, for seeds `seed, seed + 1, ...` or the given list of `count` seeds (any integers).
 
-def generators(seed: int | Sequence[int], count: int) -> list[torch.Generator]:
-    """One CPU generator per picture: seeds `seed, seed + 1, ...`, or the given list of `count` seeds."""
+    Seed and purpose are hashed together. Without that, a mask and a picture of the same seed would be drawn from the same
+    numbers; and torch's CPU generator heeds only the low 32 bits of a seed, so distant seeds could be the same one.
+
+    Raises:
+        ValueError: a list of another length.
+    """
     seeds = [int(seed) + k for k in range(count)] if not isinstance(seed, Sequence) else list(seed)
     if len(seeds) != count:
         raise ValueError(f"{count} pictures need {count} seeds (or one to count up from), got {len(seeds)}.")
-    return [torch.Generator().manual_seed(int(s) % SEED_RANGE) for s in seeds]
+    hashed = (np.random.SeedSequence([s % 2**64, *purpose.encode()]).generate_state(1)[0] for s in seeds)
+    return [torch.Generator().manual_seed(int(h)) for h in hashed]
 
 
 def normal(streams: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:

@@ -80,7 +80,7 @@ def rad_inpaint(
     context = net.config.context if context is None else context
 
     out, groups = image.clone(), {}
-    for k, stream in enumerate(generators(seed, image.shape[0])):
+    for k, stream in enumerate(generators(seed, image.shape[0], "sampling")):
         if mask[k].any():
             job = _prepare(net, image[k], mask[k], context, stream)
             alone = k if context is None else 0  # tiled pictures are sampled one by one

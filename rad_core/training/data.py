@@ -31,7 +31,7 @@ class FolderCrops:
             raise ValueError(f"No picture was found in {folder}.")
 
     def __call__(self, n: int, size: int, seed: int) -> Tensor:
-        return torch.stack([self._crop(g, size) for g in generators(seed, n)])
+        return torch.stack([self._crop(g, size) for g in generators(seed, n, "crop")])
 
     def _crop(self, stream: torch.Generator, size: int) -> Tensor:
         # A picture's chance is its number of pixels, so that every patch of the folder is as likely as every other.
@@ -59,6 +59,6 @@ def training_masks(kind: str, n: int, size: int, seed: int) -> Tensor:
     masks = perlin_masks(n, size, size, seed)
     if kind == "repair":
         thin = scratch_masks(n, size, size, seed, strokes=(2, 10))
-        pick = torch.tensor([torch.rand((), generator=g).item() < 7 / 8 for g in generators(seed, n)])
+        pick = torch.tensor([torch.rand((), generator=g).item() < 7 / 8 for g in generators(seed, n, "kind of mask")])
         masks = torch.where(pick.view(-1, 1, 1, 1), thin, masks)
     return masks

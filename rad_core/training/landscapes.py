@@ -174,7 +174,7 @@ def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, retu
     """
     if size < 8:
         raise ValueError(f"A landscape needs a size of at least 8 pixels, got {size}.")
-    streams = generators(seed, n)
+    streams = generators(seed, n, "landscape")
     scene = _draw_scene(streams, hour)
     y = x = ((torch.arange(size) + 0.5) / size).expand(n, size)
     light = _by_hour(_LIGHT, scene.hour)

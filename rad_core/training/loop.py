@@ -141,8 +141,7 @@ def train(
 def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: RegionSchedule, seed: int) -> Tensor:
     n, size = pictures.shape[0], pictures.shape[-1]
     device = next(net.parameters()).device
-    # Streams of their own for time and noise, apart from the pictures' (same seed, other half of the seed's range).
-    streams = generators(seed + 2**62, n)
+    streams = generators(seed, n, "training noise")
     x0 = (pictures * 2 - 1).to(device, memory_format=torch.channels_last)
     steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
     # One picture in each of n equal slices of time: uniform over all, with less chance in the mean.
