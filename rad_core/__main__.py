@@ -42,7 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         print(f"Error: {error or 'out of memory'}", file=sys.stderr)
         return 1
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
+        if "Torch not compiled with" in str(error) or "xpected one of cpu, cuda" in str(error) or "No CUDA" in str(error):
+            print(f"Error: the device '{options.device}' is not there; use --device cpu.", file=sys.stderr)
+            return 1
         if "out of memory" not in str(error) and "can't allocate" not in str(error):
             raise
         print("Error: out of memory. Use fewer pictures at once, a smaller --context, or --device cpu.", file=sys.stderr)

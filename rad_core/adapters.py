@@ -5,6 +5,7 @@ replaced weights are kept aside, so unloading brings them back bit-exact.
 """
 
 import json
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .checkpoints import WEIGHTS, CheckpointError, read_tensors
+from .checkpoints import WEIGHTS, CheckpointError, json_object, read_tensors
 from .images import write_whole
 from .unet import UNet
 
@@ -111,16 +112,8 @@ def read_adapter(path: str | Path) -> Adapter:
         )
     tensors, metadata = read_tensors(file)
     config_file = file.parent / "adapter_config.json"
-    try:
-        config = (
-            json.loads(metadata[CONFIG_KEY])
-            if CONFIG_KEY in metadata
-            else json.loads(config_file.read_text())
-            if config_file.is_file()
-            else {}
-        )
-    except ValueError:
-        raise CheckpointError(f"The configuration of adapter {file.name} is not valid JSON.") from None
+    text = metadata.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if config_file.is_file() else "{}")
+    config = json_object(text, f"the configuration of adapter {file.name}")
     tensors, lora, time = {_plain(key): tensor for key, tensor in tensors.items()}, {}, {}
     for name, tensor in tensors.items():
         if name.endswith(".lora_A.weight"):
@@ -132,6 +125,10 @@ def read_adapter(path: str | Path) -> Adapter:
             time[name] = tensor
     if not lora:
         raise CheckpointError(f"{file.name} is not an adapter: it has no LoRA tensors.")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
+    if unknown := [key for key in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern") if config.get(key)]:
+        raise CheckpointError(f"Adapter {file.name} uses {unknown[0]}, which is not supported; train it as plain LoRA.")
     return Adapter(given.name if file != candidates[-1] else str(path), lora, time, config)
 
 
@@ -182,6 +179,8 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
     Raises:
         FileNotFoundError, CheckpointError: as `read_adapter`, or it does not fit the network, which is then left as it was.
     """
+    if not math.isfinite(strength):
+        raise ValueError(f"An adapter's strength must be a number such as 1.0, got {strength}.")
     adapter = read_adapter(path)
     parameters = dict(net.named_parameters())
     check_fit(adapter, parameters)

@@ -39,17 +39,17 @@ def resolve(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither is there.
     """
-    given = Path(path)
-    if given.is_dir():
-        found = [given / sub / name for sub in ("", "unet") for name in FOLDER_FILES if (given / sub / name).is_file()]
-        if not found:
-            raise FileNotFoundError(f"The folder {given} holds no network: none of {', '.join(FOLDER_FILES)} is in it.")
-        return found[0]
+    given, bundled = Path(path), WEIGHTS / f"{path}.safetensors"
     if given.is_file():
         return given
-    bundled = WEIGHTS / f"{path}.safetensors"
+    for folder in (given, given / "unet"):
+        for name in FOLDER_FILES:
+            if (folder / name).is_file():
+                return folder / name
     if given.name == str(path) and bundled.is_file():
         return bundled
+    if given.is_dir():
+        raise FileNotFoundError(f"The folder {given} holds no network: none of {', '.join(FOLDER_FILES)} is in it.")
     raise FileNotFoundError(
         f"There is no network file {path}, and no bundled network of that name (there are: {', '.join(bundled_networks()) or 'none'})."
     )
@@ -133,21 +133,26 @@ def load_model(
         raise ValueError(f"attention_order must be auto, legacy or new, got '{attention_order}'.")
     path = resolve(path)
     state, metadata = read_tensors(path)
-    ours = json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else {}
+    ours = json_object(metadata.get(METADATA_KEY, "{}"), f"the description in {path.name}")
     guided = any(k.startswith("input_blocks.") for k in state)
+    if all(".lora_" in k or "time" in k for k in state):
+        raise CheckpointError(f"{path.name} is an adapter, not a network: give it as the adapter of the network it was trained on.")
+    foreign = CheckpointError(f"{path.name} is not an ADM network ({len(state)} tensors, such as '{next(iter(state))}').")
     region_aware = bool(ours.get("region_aware")) or any(".lora_A." in k for k in state)
     folder_config = _folder_config(path)
     try:
         state = from_guided_diffusion(state) if guided else merge_lora_names(state)
         config = UNetConfig(**ours["config"]) if "config" in ours else read_architecture(state, guided, folder_config)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
-        raise CheckpointError(f"{path.name} is not an ADM network ({len(state)} tensors, such as '{next(iter(state))}').") from None
-    if num_heads or num_head_channels:
-        config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
-    if schedule:
-        config = replace(config, schedule=schedule)
-    config = replace(config, block_out_channels=tuple(config.block_out_channels), attention=tuple(config.attention))
-    net = _build(config, state, path)
+        if num_heads or num_head_channels:
+            config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
+        if schedule:
+            config = replace(config, schedule=schedule)
+        config = replace(config, block_out_channels=tuple(config.block_out_channels), attention=tuple(config.attention))
+        net = _build(config, state, path)
+    except CheckpointError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError):
+        raise foreign from None
     net.region_aware = region_aware
     known = "new" if "config" in ours else _known_order(config) if guided else None
     order = attention_order if attention_order != "auto" else known or pick_order(net, image)
@@ -168,29 +173,39 @@ def save_model(net: UNet, path: str | Path, dtype: torch.dtype | None = None, no
 
 
 def inspect(path: str | Path) -> dict:
-    """What a network file is, without building it: for the `info` command. Raises as `load_model`."""
+    """What a network file is, for the `info` command. Raises as `load_model`."""
     path = resolve(path)
     net = load_model(path, attention_order="new")
-    metadata = read_tensors(path)[1]
-    note = json.loads(metadata[METADATA_KEY]).get("note", "") if METADATA_KEY in metadata else ""
     return {
         "file": path.name,
         "bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in net.parameters()),
         "trained for RAD": net.region_aware,
         **asdict(net.config),
-        "note": note,
+        "note": json_object(read_tensors(path)[1].get(METADATA_KEY, "{}"), path.name).get("note", ""),
     }
+
+
+def json_object(text: str, name: str) -> dict:
+    """Parse a JSON object from a file of a stranger.
+
+    Raises:
+        CheckpointError: `name` is not valid JSON, or no object.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{name} is not a valid JSON object.")
+    return value
 
 
 def _folder_config(path: Path) -> dict:
     config = path.parent / "config.json"
     if path.name not in FOLDER_FILES or not config.is_file():
         return {}
-    try:
-        return json.loads(config.read_text())
-    except (ValueError, UnicodeDecodeError):
-        raise CheckpointError(f"{config} is not valid JSON.") from None
+    return json_object(config.read_text(errors="replace"), str(config))
 
 
 def _known_order(config: UNetConfig) -> str:
@@ -199,12 +214,14 @@ def _known_order(config: UNetConfig) -> str:
 
 
 def _build(config: UNetConfig, state: dict[str, Tensor], path: Path) -> UNet:
-    """The network with its weights, or one sentence that names the first tensor that does not fit."""
+    """The network with its weights, or one sentence that names what does not fit."""
+    if config.in_channels != 3 or config.out_channels not in (3, 6):
+        raise CheckpointError(f"{path.name} takes {config.in_channels} channels and gives {config.out_channels}; RAD needs 3, and 3 or 6.")
     if config.num_heads is None and any(
         config.block_out_channels[i] % config.num_head_channels for i in {*config.attention, len(config.block_out_channels) - 1}
     ):
         raise CheckpointError(
-            f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; give num_head_channels or num_heads."
+            f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; num_head_channels can be given."
         )
     with torch.device("meta"):
         net = UNet(config)

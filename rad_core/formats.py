@@ -97,14 +97,14 @@ def merge_lora_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Their rank and alpha are equal, so W = W_base + B A.
     """
-    out = {}
+    out, state = {}, {key.replace(".default.", "."): tensor for key, tensor in state.items()}
     for key, tensor in state.items():
         if ".lora_" in key:
             continue
         name = key.replace(".base_layer.", ".")
         stem = key.replace(".base_layer.weight", "")
-        if f"{stem}.lora_A.default.weight" in state and key.endswith(".base_layer.weight"):
-            a, b = (state[f"{stem}.lora_{letter}.default.weight"].float() for letter in "AB")
+        if f"{stem}.lora_A.weight" in state and key.endswith(".base_layer.weight"):
+            a, b = (state[f"{stem}.lora_{letter}.weight"].float() for letter in "AB")
             tensor = tensor.float() + (b.flatten(1) @ a.flatten(1)).view(tensor.shape)
         out[name] = tensor
     return out
@@ -137,7 +137,7 @@ def read_architecture(state: dict[str, Tensor], guided: bool, folder_config: dic
     heads, head_channels, schedule, size = _KNOWN.get(
         (channels, widths, blocks), (None, 64 if min(widths[-2:]) >= 128 else 32, "linear", 2 ** (levels + 2))
     )
-    head_channels = folder_config.get("attention_head_dim", head_channels)
+    head_channels = int(folder_config.get("attention_head_dim", head_channels))
     return UNetConfig(
         model_channels=channels,
         block_out_channels=widths,
@@ -148,7 +148,7 @@ def read_architecture(state: dict[str, Tensor], guided: bool, folder_config: dic
         in_channels=state["conv_in.weight"].shape[1],
         out_channels=state["conv_out.weight"].shape[0],
         num_classes=state["class_embedding.weight"].shape[0] if "class_embedding.weight" in state else None,
-        norm_eps=1e-5 if guided else folder_config.get("norm_eps", 1e-6),
-        image_size=folder_config.get("sample_size") or size,
+        norm_eps=1e-5 if guided else float(folder_config.get("norm_eps", 1e-6)),
+        image_size=int(folder_config.get("sample_size") or size),
         schedule=schedule,
     )

@@ -69,8 +69,9 @@ def rad_inpaint(
     if context is not None and not context >= 0:
         raise ValueError(f"context must be 0 or more, got {context}.")
     image, mask = check_image_and_mask(image, mask)
-    if labels is None and net.config.num_classes:
-        raise ValueError(f"This network draws by class: give a label from 0 to {net.config.num_classes - 1} for each picture.")
+    classes = net.config.num_classes
+    if classes and (labels is None or bool((labels < 0).any() | (labels >= classes).any())):
+        raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
     if not net.region_aware:
         warnings.warn("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.", stacklevel=2)
     sample = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
@@ -90,7 +91,10 @@ def rad_inpaint(
         denoise = ADMDenoiser(net, schedule.phase1, labels=None if labels is None else labels[list(group)].to(jobs[0].picture.device))
         if context is None:
             denoise = TiledDenoiser(denoise, net.config.image_size, jobs[0].mask)
-        for k, fill in zip(group, _fill(denoise, jobs, spaced, sample, callback), strict=True):
+        fills = _fill(denoise, jobs, spaced, sample, callback)
+        if not torch.isfinite(fills).all():
+            raise ValueError("The network gave values that are not numbers. Use float32, and look at the strengths of its adapters.")
+        for k, fill in zip(group, fills, strict=True):
             height, width = (jobs[0].box.height, jobs[0].box.width) if context is None else fill.shape[1:]
             out[k] = stitch(image[k], mask[k], group[k].box, fill[:, :height, :width].to(image.device))
     return out
@@ -123,4 +127,4 @@ def _fill(denoise, jobs: list[_Job], spaced, sample, callback: Callback | None) 
 
 
 def _to_unit(x: Tensor) -> Tensor:
-    return ((x + 1) / 2).clamp(0, 1)
+    return ((x + 1) / 2).clamp(0, 1)  # a NaN stays one

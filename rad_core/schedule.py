@@ -72,14 +72,6 @@ class NoiseSchedule:
         part = (square - low) / (high - low) * (1 + high) / (1 + square)
         return (right - 1) + part.clamp(0, 1)
 
-    def sigma_of_level(self, level: Tensor) -> Tensor:
-        """The inverse of `level_of_sigma`; same shape and dtype as `level`."""
-        low = level.floor().long().clamp(0, len(self) - 1)
-        square = self.level_sigma.square().to(level.device)
-        beta_bar = square / (1 + square)
-        beta_bar = torch.lerp(beta_bar[low], beta_bar[low + 1], (level - low).double())
-        return (beta_bar / (1 - beta_bar)).sqrt().to(level)
-
     def spaced(self, steps: int) -> Tensor:
         """Timesteps of a run of `steps` steps, evenly spread from near T down to 0: 990, 980, ..., 0 for 100 of 1000.
 

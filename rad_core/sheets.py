@@ -24,12 +24,12 @@ def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | N
     Args:
         columns: (label, pictures (B, 3, H, W) in [0, 1]); all batches of the same length.
         path: a .png or .jpg file.
-        cell: height of a picture on the sheet in pixels (as it is where None); enlarged to at least 128.
+        cell: height of a picture on the sheet in pixels (as it is where None); enlarged where both sides are under 128.
     """
     first = columns[0][1]
     height = cell or first.shape[2]
-    height *= -(-128 // height)  # what is small is enlarged by a whole number
-    width = round(first.shape[3] * height / first.shape[2])
+    height *= max(1, -(-128 // max(first.shape[2:])))  # what is small is enlarged by a whole number
+    width = max(1, round(first.shape[3] * height / first.shape[2]))
     font = ImageFont.load_default(size=13)
     head = 20
     canvas = Image.new("RGB", (len(columns) * (width + gap) + gap, first.shape[0] * (height + gap) + head), "white")

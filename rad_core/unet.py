@@ -15,7 +15,6 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 MAX_LEVELS = 16  # with more distinct levels in a picture the dense path is cheaper
 
@@ -223,7 +222,6 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = False
         self.region_aware = False  # trained for a noise level per pixel; set by whoever loads such weights
         widths, hidden = config.block_out_channels, 4 * config.model_channels
         last = len(widths) - 1
@@ -269,23 +267,18 @@ class UNet(nn.Module):
         skips = [h]
         for level in self.down_blocks:
             for j in range(len(level.resnets)):
-                h = self._run(level.forward_block, j, h, embedding)
+                h = level.forward_block(j, h, embedding)
                 skips.append(h)
             for sampler in getattr(level, "downsamplers", ()):
-                h = self._run(sampler, h, embedding)
+                h = sampler(h, embedding)
                 skips.append(h)
-        h = self._run(self.mid_block, h, embedding)
+        h = self.mid_block(h, embedding)
         for level in self.up_blocks:
             for j in range(len(level.resnets)):
-                h = self._run(level.forward_block, j, torch.cat([h, skips.pop()], 1), embedding)
+                h = level.forward_block(j, torch.cat([h, skips.pop()], 1), embedding)
             for sampler in getattr(level, "upsamplers", ()):
-                h = self._run(sampler, h, embedding)
+                h = sampler(h, embedding)
         return self.conv_out(F.silu(self.conv_norm_out(h))).to(x.dtype)
-
-    def _run(self, block, *args):
-        if self.gradient_checkpointing and self.training:
-            return checkpoint(block, *args, use_reentrant=False)
-        return block(*args)
 
 
 def initialise(net: UNet) -> UNet:

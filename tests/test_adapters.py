@@ -103,6 +103,15 @@ def test_damaged_and_foreign_adapters(tmp_path, trained):
         load_adapter(net, "nobody")
 
 
+@pytest.mark.parametrize("key", ["use_rslora", "use_dora"])
+def test_unsupported_kinds_are_refused(tmp_path, trained, key):
+    net, model = trained
+    setattr(model.peft_config["default"], key, True)
+    save_adapter(model, tmp_path / "a")
+    with pytest.raises(CheckpointError, match=key):
+        load_adapter(net, tmp_path / "a")
+
+
 def test_the_authors_adapter_lacks_time_layers(full_oracle):
     adapter = read_adapter(full_oracle / "lora")
     assert len(adapter.lora) == 60 and not adapter.time

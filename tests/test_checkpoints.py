@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from rad_core import CheckpointError, UNet, UNetConfig, load_model, save_model
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
-from rad_core.checkpoints import inspect
+from rad_core.checkpoints import bundled_networks, inspect, resolve
 
 GUIDED = "tests/data/gd_unet_fp16.safetensors"
 
@@ -127,6 +127,36 @@ def to_guided(net: UNet) -> dict:
             tensor = tensor[..., None]
         out[f"{names[block]}.{rest}.{leaf}"] = tensor
     return out
+
+
+def test_foreign_descriptions_give_one_sentence(tmp_path):
+    state = {k: v.contiguous() for k, v in load_model(GUIDED).state_dict().items()}
+    for k, text in enumerate(("[]", "{nope", '{"config": []}', '{"config": {"model_channels": "x"}}')):
+        save_file(state, tmp_path / f"{k}.safetensors", {"rad_core": text})
+        with pytest.raises(CheckpointError, match=f"{k}.safetensors"):
+            load_model(tmp_path / f"{k}.safetensors")
+    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
+    for text in ("[]", "{nope", '{"attention_head_dim": 0}', '{"attention_head_dim": [1]}', '{"norm_eps": "small"}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(CheckpointError):
+            load_model(tmp_path)(torch.zeros(1, 3, 16, 16), torch.zeros(1))
+
+
+def test_adapters_and_other_channels_are_told(tmp_path):
+    save_file({"base_model.model.conv_in.lora_A.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "lora.safetensors")
+    with pytest.raises(CheckpointError, match="is an adapter"):
+        load_model(tmp_path / "lora.safetensors")
+    torch.manual_seed(0)
+    save_model(UNet(UNetConfig(32, (32, 32), 1, (), 32, in_channels=6)), tmp_path / "six.safetensors")
+    with pytest.raises(CheckpointError, match="takes 6 channels"):
+        load_model(tmp_path / "six.safetensors")
+
+
+def test_a_folder_of_pictures_does_not_hide_a_bundled_network(tmp_path, monkeypatch):
+    name = bundled_networks()[0]
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert resolve(name).name == f"{name}.safetensors"
 
 
 def test_attention_order(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rad_core import UNet, UNetConfig, save_model
+from rad_core import UNet, UNetConfig, load_model, rad_inpaint, save_model
 from rad_core.__main__ import main
 
 
@@ -70,7 +70,7 @@ def test_transparency_and_grey_are_kept(place):
     photo = pixels("photo.png")
     Image.fromarray(np.dstack([photo, photo[..., 0]])).save("photo.png")
     assert fill() == 0
-    assert pixels("out.png").shape[2] == 4 and (pixels("out.png")[..., 3] == photo[..., 0]).all()
+    assert pixels("out.png").shape[2] == 4 and (pixels("out.png")[..., 3] == np.maximum(photo[..., 0], pixels("mask.png"))).all()
     Image.fromarray(photo[..., 0]).save("photo.png")
     assert fill("--fills", "2") == 0
     assert pixels("out.png").shape == (30, 40)
@@ -110,6 +110,16 @@ def test_folders(place):
         (["masks", "-o", "m", "--size", "big"], "WIDTHxHEIGHT"),
         (["masks", "-o", "m", "--area", "130"], "from 0 to 100"),
         (["masks", "-o", "m", "--size", "0"], "at least 1x1"),
+        (["masks", "-o", "m", "--size", "-4", "--kind", "box"], "at least 1x1"),
+        (["masks", "-o", "m.png", "-n", "2"], "need a folder"),
+        (["masks", "-o", "m", "--kind", "box", "--area", "5"], "Perlin masks alone"),
+        (["train", "base", "-o", "x.safetensors", "--stages", "16:0:2"], "SIZE:STEPS:BATCH"),
+        (["train", "base", "-o", "x.safetensors", "--save-every", "0"], "at least 1"),
+        (["train", "base", "-o", "x.safetensors", "--widths", "a"], "whole numbers"),
+        (["train", "base", "-o", "x.safetensors", "--widths", "40"], "multiples of 32"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--device", "gpu"], "device 'gpu'"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--compare", "x.nothing"], "Cannot write x.nothing"),
+        (["inpaint", ".", "--mask", "mask.png", "-o", "."], "output folder is the input folder"),
         (["info", "photo.png"], "not a weights file"),
         (["convert", "net.safetensors", "-o", "x.pt"], "must end in .safetensors"),
         (["train", "rad", "-o", "x.safetensors", "--stages", "many"], "SIZE:STEPS:BATCH"),
@@ -122,6 +132,34 @@ def test_errors_are_one_sentence_and_leave_nothing(place, capsys, arguments, sen
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("Error: ") and sentence in error
     assert sorted(p.name for p in place.iterdir()) == before
+
+
+def test_erased_pictures_serve_as_their_own_masks_and_the_fill_is_seen(place):
+    photo = np.dstack([pixels("photo.png") // 2, 255 - pixels("mask.png")])
+    Image.fromarray(photo).save("photo.png")
+    Image.fromarray(photo).save("mask.png")
+    assert fill() == 0
+    assert (pixels("out.png")[..., 3] == 255).all()
+
+
+def test_networks_that_break_down_write_nothing(place, capsys):
+    net = load_model("net.safetensors")
+    net.conv_out.bias[:] = float("inf")
+    net.conv_out.bias[0] = float("-inf")
+    with pytest.raises(ValueError, match="not numbers"):
+        rad_inpaint(net, torch.zeros(1, 3, 16, 16), torch.ones(16, 16), steps=2)
+    small = ["--stages", "16:1:2", "--device", "cpu"]
+    assert main(["train", "rad", "--base", "net.safetensors", "-o", "a.safetensors", *small]) == 0
+    assert fill("--adapter", "a.safetensors:nan") == 1
+    assert "strength" in capsys.readouterr().err and not (place / "out.png").exists()
+
+
+def test_same_names_in_a_folder_are_refused(place, capsys):
+    (place / "in").mkdir()
+    for name in ("a.png", "a.bmp"):
+        Image.open("photo.png").save(f"in/{name}")
+    assert main(["inpaint", "in", "--mask", "mask.png", "-o", "out", "--model", "net.safetensors"]) == 1
+    assert "same name" in capsys.readouterr().err
 
 
 def test_stopping_leaves_nothing(place, monkeypatch, capsys):

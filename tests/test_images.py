@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rad_core import read_mask, read_photo, write_photo
-from rad_core.images import hole_box, shrink_known, tile_box
+from rad_core import Photo, read_mask, read_photo, write_photo
+from rad_core.images import check_writable, hole_box, shrink_known, tile_box
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
@@ -17,7 +17,7 @@ RGBA = RNG.integers(0, 256, (9, 13, 4), dtype=np.uint8)
         Image.fromarray(GREY),
         Image.fromarray(RGBA[..., :3]),
         Image.fromarray(RGBA),
-        Image.fromarray(RGBA[..., :2], "LA") if hasattr(Image, "fromarray") else None,
+        Image.fromarray(GREY).convert("LA"),
         Image.fromarray(RNG.integers(0, 65536, (9, 13), dtype=np.uint16)),
         Image.fromarray(GREY > 128),
     ],
@@ -50,8 +50,14 @@ def test_exif_rotation_is_applied(tmp_path):
 def test_masks_from_white_or_transparency(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "white.png")
     np.testing.assert_allclose(read_mask(tmp_path / "white.png")[0, 0], GREY / 255, atol=1e-5)
-    Image.fromarray(RGBA).save(tmp_path / "alpha.png")
-    np.testing.assert_allclose(read_mask(tmp_path / "alpha.png")[0, 0], 1 - RGBA[..., 3] / 255, atol=1e-6)
+    erased = np.dstack([RGBA[..., :3] // 2, RGBA[..., 3]])
+    Image.fromarray(erased).save(tmp_path / "erased.png")
+    np.testing.assert_allclose(read_mask(tmp_path / "erased.png")[0, 0], 1 - RGBA[..., 3] / 255, atol=1e-6)
+    layer = np.full((9, 13, 4), 255, np.uint8)
+    layer[..., 3] = GREY > 128  # white strokes of a paint program on a transparent layer
+    layer[..., 3] *= 255
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "layer.png")[0, 0], GREY > 128)
     Image.fromarray(np.uint8([[0, 255]])).save(tmp_path / "exact.png")
     assert read_mask(tmp_path / "exact.png").flatten().tolist() == [0, 1]
 
@@ -68,6 +74,30 @@ def test_unreadable_files(tmp_path):
     with pytest.raises(ValueError, match="Cannot write"):
         write_photo(tmp_path / "out.nonsense", read_photo(tmp_path / "whole.png"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "whole.png"]
+
+
+def test_webp_keeps_what_is_under_transparency_and_colour_profiles_stay(tmp_path):
+    Image.fromarray(RGBA).save(tmp_path / "in.png", icc_profile=b"a profile")
+    for name in ("out.webp", "out.png", "out.tif"):
+        write_photo(tmp_path / name, read_photo(tmp_path / "in.png"))
+        with Image.open(tmp_path / name) as written:
+            np.testing.assert_array_equal(np.array(written.convert("RGBA")), RGBA)
+            assert written.info["icc_profile"] == b"a profile"
+
+
+def test_what_a_format_cannot_hold_is_told(tmp_path):
+    deep = Photo(torch.zeros(1, 3, 4, 4), grey=True, deep=True)
+    with pytest.raises(ValueError, match="16 bits"):
+        check_writable("a.webp", deep)
+    with pytest.raises(ValueError, match="choose one of"):
+        check_writable("a.gif")
+    with pytest.warns(UserWarning, match="JPEG"):
+        check_writable("a.jpg", Photo(torch.zeros(1, 3, 4, 4)))
+    with pytest.warns(UserWarning, match="transparency"):
+        check_writable("a.bmp", Photo(torch.zeros(1, 3, 4, 4), alpha=torch.zeros(4, 4, dtype=torch.uint8)))
+    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="floating point"):
+        read_photo(tmp_path / "float.tif")
 
 
 def test_boxes_hold_the_hole_and_stay_inside():

@@ -41,10 +41,15 @@ def test_binary_mask_maps_to_whole_levels():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_level_and_sigma_are_inverse(dtype):
+def test_levels_are_linear_in_beta_bar(dtype):
     schedule = NoiseSchedule("cosine")
-    level = torch.linspace(0, 1000, 777, dtype=dtype)
-    torch.testing.assert_close(schedule.level_of_sigma(schedule.sigma_of_level(level)), level, rtol=1e-5, atol=1e-3)
+    square = schedule.level_sigma.square()
+    bars = square / (1 + square)
+    level = torch.linspace(0, 999, 778, dtype=torch.float64)
+    low = level.floor().long()
+    bar = torch.lerp(bars[low], bars[low + 1], level - low)
+    found = schedule.level_of_sigma((bar / (1 - bar)).sqrt().to(dtype))
+    torch.testing.assert_close(found.double(), level, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize(("t1", "t2"), [(1000, 1000), (1000, 250), (100, 700)])

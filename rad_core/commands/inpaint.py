@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..adapters import bundled_adapters, load_adapter, merge_adapters
 from ..checkpoints import load_model
-from ..images import Photo, check_image_and_mask, picture_files, read_mask, read_photo, write_photo
+from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS
 from ..sheets import mark_hole, sheet
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
     state = PartialState(cpu=options.device == "cpu")
     if state.num_processes > 1:
         options.device = state.device
-    net, failed = load_network(options, read_photo(jobs[0].photo).rgb), []
+    net, failed = load_network(options), []
     with state.split_between_processes(jobs) as share:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
@@ -115,13 +115,17 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> li
     photos = picture_files(photo)
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
+    if len({p.stem for p in photos}) < len(photos):
+        raise ValueError(f"Some pictures in {photo} differ in their extension alone; their results would have the same name.")
+    if output.resolve() == photo.resolve():
+        raise ValueError("The output folder is the input folder; give another one.")
     masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
     if missing := [p.name for p in photos if p.stem not in masks]:
         raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
     return [Job(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
 
 
-def load_network(options: argparse.Namespace, image: Tensor) -> UNet:
+def load_network(options: argparse.Namespace, image: Tensor | None = None) -> UNet:
     net = load_model(options.model, attention_order=options.attention_order, image=image)
     adapters = options.adapter or ([options.model] if options.model in bundled_adapters() else [])
     for adapter in adapters:
@@ -140,8 +144,11 @@ def split_strength(text: str) -> tuple[str, float]:
 
 
 def read_pair(job: Job) -> tuple[Photo, Tensor]:
-    """The photo, and its mask at the photo's size."""
+    """The photo, and its mask at the photo's size; what cannot be written is told now, before the work."""
     photo, mask = read_photo(job.photo), read_mask(job.mask)
+    check_writable(job.output, photo)
+    if job.sheet:
+        check_writable(job.sheet)
     return photo, check_image_and_mask(photo.rgb, mask)[1]
 
 
@@ -160,9 +167,10 @@ def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.
             callback=lambda step, total, x0: bar.update(step - bar.n),
         ).cpu()
     result = torch.where(mask > 0, filled.mean(0, keepdim=True), photo.rgb)
-    write_photo(job.output, replace(photo, rgb=result))
-    if job.output.suffix.lower() in (".jpg", ".jpeg") and not quiet:
-        print(f"Note: {job.output.name} is a JPEG, which changes known pixels a little; PNG keeps them.")
+    alpha = photo.alpha
+    if alpha is not None:  # what was filled is to be seen
+        alpha = torch.maximum(alpha, (mask[0, 0] * 255).round().to(torch.uint8))
+    write_photo(job.output, replace(photo, rgb=result, alpha=alpha))
     if job.sheet:
         sheet([("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)], job.sheet, cell=min(512, result.shape[2]))
     if not quiet:

@@ -38,11 +38,23 @@ def run(options: argparse.Namespace) -> None:
     width, height = parse_size(options.size)
     if options.count < 1:
         raise ValueError(f"--count must be at least 1, got {options.count}.")
+    if min(width, height) < 1:
+        raise ValueError(f"A mask needs a size of at least 1x1 pixels, got {width}x{height}.")
+    if options.output.suffix and options.count > 1:
+        raise ValueError(f"{options.count} masks need a folder, not the file {options.output.name}.")
+    if options.kind != "perlin" and (options.scale, options.area, options.octaves, options.softness, options.tile) != (
+        None,
+        None,
+        1,
+        0.0,
+        False,
+    ):
+        raise ValueError("--scale, --area, --octaves, --softness and --tile are for Perlin masks alone.")
     area = None if options.area is None else options.area / 100
     if area is not None and not 0 <= area <= 1:
         raise ValueError(f"--area is a percentage from 0 to 100, got {options.area:g}.")
     if options.animate is not None:
-        scale, area = options.scale or 64.0, 0.4 if area is None else area
+        scale, area = 64.0 if options.scale is None else options.scale, 0.4 if area is None else area
         out = animated_perlin_masks(
             options.count, height, width, options.seed, scale, area, options.animate, options.softness, invert=options.invert
         )

@@ -37,12 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, the paper's)")
     parser.add_argument("--widths", default="32,32,96,160", help="channels of a new network's levels (default: 32,32,96,160)")
     parser.add_argument("--attention", default="2,3", help="levels that attend, of a new network (default: 2,3)")
-    parser.add_argument("--init", help="start from this network's weights instead of random ones")
+    parser.add_argument("--init", help="start from this network: its weights, shape and size")
     parser.add_argument(
         "--prediction",
         choices=["eps", "v"],
-        default="v",
-        help="what the network predicts: noise, or v, which needs less training (default: v)",
+        help="what the network predicts: noise, or v, which needs less training (default: that of --init, else v)",
     )
     parser.add_argument("--tiles", action="store_true", help="a new network for pictures at their own scale, in tiles (photo repair)")
     parser.add_argument("--seed", type=int, default=0)
@@ -54,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.base and options.kind == "base":
         raise ValueError("A base is trained from scratch: leave --base away, or train rad.")
+    if options.save_every < 1 or (options.threads is not None and options.threads < 1):
+        raise ValueError("--save-every and --threads must be at least 1.")
+    if options.base and options.init:
+        raise ValueError("Give either --base (train an adapter on it) or --init (start a network from it).")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -71,6 +74,8 @@ def run(options: argparse.Namespace) -> None:
         save_every=options.save_every,
     )
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
+    if net.config.out_channels != 6:
+        raise ValueError(f"{options.base} has no learned variance (3 outputs); training needs a network with 6.")
     net = net.to(options.device, memory_format=torch.channels_last)
     log_file = options.output.with_suffix(".csv")
     if options.base:
@@ -85,11 +90,14 @@ def run(options: argparse.Namespace) -> None:
 def new_network(options: argparse.Namespace, size: int) -> UNet:
     if options.init:
         start = load_model(options.init)
-        net = UNet(replace(start.config, prediction=options.prediction))
+        net = UNet(replace(start.config, prediction=options.prediction or start.config.prediction))
         net.load_state_dict(start.state_dict())
         return net
-    widths, attention = (tuple(map(int, text.split(","))) for text in (options.widths, options.attention))
-    context = None if options.tiles else 1.0
-    return initialise(
-        UNet(UNetConfig(widths[0], widths, 1, attention, 32, image_size=size, prediction=options.prediction, context=context))
-    )
+    try:
+        widths, attention = (tuple(map(int, text.split(","))) for text in (options.widths, options.attention))
+    except ValueError:
+        raise ValueError("--widths and --attention are whole numbers, comma-separated, such as 32,64,96.") from None
+    if any(width < 32 or width % 32 for width in widths):
+        raise ValueError(f"--widths must be multiples of 32, got {options.widths}.")
+    context, prediction = None if options.tiles else 1.0, options.prediction or "v"
+    return initialise(UNet(UNetConfig(widths[0], widths, 1, attention, 32, image_size=size, prediction=prediction, context=context)))

@@ -1,6 +1,5 @@
 """The training loop: the paper's objective, AdamW, warm-up and cosine decay, an exponential moving average of the weights."""
 
-import csv
 import json
 import math
 import time
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..images import write_whole
 from ..noise import generators, normal
 from ..schedule import RegionSchedule
 from .data import Source, training_masks
@@ -32,9 +32,12 @@ class Stage:
     def parse(cls, text: str) -> "list[Stage]":
         """From "32:3000:16,64:1500:8"."""
         try:
-            return [cls(*map(int, part.split(":"))) for part in text.split(",")]
+            stages = [cls(*map(int, part.split(":"))) for part in text.split(",")]
         except (TypeError, ValueError):
-            raise ValueError(f"stages are SIZE:STEPS:BATCH, comma-separated, such as 32:3000:16,64:1500:8; got '{text}'.") from None
+            stages = []
+        if not stages or any(min(stage.size - 7, stage.steps, stage.batch) < 1 for stage in stages):
+            raise ValueError(f"stages are SIZE:STEPS:BATCH, comma-separated, such as 32:3000:16,64:1500:8, sizes from 8 up; got '{text}'.")
+        return stages
 
 
 @dataclass
@@ -157,10 +160,8 @@ def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: Region
 def _write_log(plan: TrainingPlan, path: Path | None) -> None:
     if path is None:
         return
-    with open(path, "w", newline="") as f:
-        writer = csv.DictWriter(f, plan.log[0].keys())
-        writer.writeheader()
-        writer.writerows(plan.log)
+    lines = [",".join(plan.log[0]), *(",".join(map(str, row.values())) for row in plan.log)]
+    write_whole(path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
 
 
 def describe(plan: TrainingPlan) -> str:

@@ -87,7 +87,7 @@ def base_loss(
     """Objective of a plain ADM network (Improved DDPM): every pixel has the noise of step t (B,)."""
     square = schedule.level_sigma.square().view(-1, 1, 1, 1)
     beta_bar, previous = (square[k] / (1 + square[k]) for k in (t + 1, t))
-    squared, bound = losses(net, x0, noise, beta_bar, previous, t.float(), prediction)
+    squared, bound = losses(net, x0, noise, beta_bar, previous, t.to(x0.device).float(), prediction)
     return squared.mean() + vlb_weight * bound.mean()
 
 
