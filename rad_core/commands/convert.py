@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ..adapters import load_adapter
-from ..checkpoints import load_model, save_model
+from ..checkpoints import inspect, load_model, save_model
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file) to safetensors, adapters merged if wanted"
 
@@ -25,5 +25,10 @@ def run(options: argparse.Namespace) -> None:
     net = load_model(options.model, attention_order=options.attention_order)
     for adapter in options.adapter:
         load_adapter(net, adapter)
-    save_model(net, options.output, getattr(torch, options.dtype), note=f"converted from {Path(options.model).name}")
+    save_model(
+        net,
+        options.output,
+        getattr(torch, options.dtype),
+        note=inspect(options.model)["note"] or f"converted from {Path(options.model).name}",
+    )
     print(f"Wrote {options.output}.")

@@ -1,8 +1,13 @@
 """How good a fill is. Pictures (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric gives (B,)."""
 
+import json
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..images import write_whole
 
 
 def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -17,7 +22,7 @@ def psnr(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 def seam(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Mean jump between neighbours across the hole's rim, as a multiple of the true picture's: 1 is natural."""
-    return _rim_jump(out, mask) / _rim_jump(truth, mask).clamp(min=1e-6)
+    return rim_jump(out, mask) / rim_jump(truth, mask).clamp(min=1e-6)
 
 
 def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -30,13 +35,23 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
 
 
-def _rim_jump(image: Tensor, mask: Tensor) -> Tensor:
+def rim_jump(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean difference between neighbours on the two sides of the hole's rim."""
     hole, total, count = mask > 0, 0, 0
     for axis in (2, 3):
         rim = hole.narrow(axis, 1, hole.shape[axis] - 1) != hole.narrow(axis, 0, hole.shape[axis] - 1)
         total = total + (image.diff(dim=axis).abs().mean(1, keepdim=True) * rim).flatten(1).sum(1)
         count = count + rim.flatten(1).sum(1)
     return total / count.clamp(min=1)
+
+
+def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:
+    """Write a table as JSON, and print it as Markdown."""
+    write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n"))
+    heads = list(next(iter(rows.values())))
+    print(f"|  | {' | '.join(heads)} |\n|---" + "|---" * len(heads) + "|")
+    for name, row in rows.items():
+        print(f"| {name} | " + " | ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()) + " |")
 
 
 def _detail(image: Tensor, mask: Tensor) -> Tensor:

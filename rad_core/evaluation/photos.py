@@ -4,7 +4,6 @@ Needs scikit-image, scikit-learn (which carry the photographs) and OpenCV: `pip 
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..images import read_photo
 from ..masks import scratch_masks
 from ..rad import rad_inpaint
 from ..sheets import mark_hole, sheet
-from .metrics import psnr, seam, texture
+from .metrics import psnr, save_table, seam, texture
 
 TRAINED_ON = (
     "astronaut.png",
@@ -127,9 +126,7 @@ def main() -> None:
     if options.collect:
         return collect(options.collect)
     rows = evaluate(options.side, options.steps, options.fills, options.sampler, options.output)
-    (options.output / "photos.json").write_text(json.dumps(rows, indent=1) + "\n")
-    for method, row in rows.items():
-        print(method, {metric: round(value, 3) for metric, value in row.items()})
+    save_table(rows, options.output / "photos.json")
 
 
 if __name__ == "__main__":
