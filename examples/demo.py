@@ -32,7 +32,7 @@ def main() -> None:
     photos = rad_core.load_model("photos")
     for name in ("scratches", "lettering"):
         mask = rad_core.read_mask(HERE / f"{name}.png")
-        rows.append(fill(f"photo, {name}", photos, photo, mask, seed=0, steps=30, sampler="ddpm"))
+        rows.append(fill(f"photo, {name}", photos, photo, mask, seed=0, steps=20, sampler="ddim"))
     landscapes = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
     for k, make in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
         picture, mask = rad_core.landscapes(1, 64, seed=500 + k), make(1, 64, 64, seed=500 + k)

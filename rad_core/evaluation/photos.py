@@ -118,10 +118,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only copy the training photographs there")
-    parser.add_argument("--side", type=int, default=192)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--fills", type=int, default=8)
-    parser.add_argument("--sampler", default="ddpm")
+    parser.add_argument("--sampler", default="ddim")
     options = parser.parse_args()
     if options.collect:
         return collect(options.collect)
