@@ -40,6 +40,7 @@ class Adapter:
     lora: dict[str, tuple[Tensor, Tensor]]  # weight name -> (A, B)
     time: dict[str, Tensor]  # parameter name -> its value in full
     config: dict  # PEFT's
+    note: str = ""
 
     def delta(self, name: str, shape: torch.Size) -> Tensor:
         """(alpha / rank) B A for a weight, float32."""
@@ -82,9 +83,22 @@ def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note
     """
     from peft import get_peft_model_state_dict
 
-    config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+    _write(path, get_peft_model_state_dict(model), model.peft_config["default"].to_dict() | {"inference_mode": True}, dtype, note)
+
+
+def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Save an adapter that was read, of whatever origin, as `save_adapter` does. Raises as it does."""
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.time.items()}
+    for name, parts in adapter.lora.items():
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        tensors |= {f"{stem}.lora_{letter}.weight": part for letter, part in zip("AB", parts, strict=True)}
+    rank = next(iter(adapter.lora.values()))[0].shape[0]
+    _write(path, tensors, adapter.config or lora_config(rank).to_dict(), dtype, adapter.note)
+
+
+def _write(path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str) -> None:
     text = json.dumps(config, default=lambda v: sorted(v) if isinstance(v, set) else str(v), indent=1)
-    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in get_peft_model_state_dict(model).items()}
+    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in tensors.items()}
     metadata = {"format": "pt", "note": note}
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -92,6 +106,17 @@ def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note
     else:
         write_whole(path / FOLDER_FILES[0], lambda temporary: save_file(tensors, temporary, metadata))
         write_whole(path / "adapter_config.json", lambda temporary: Path(temporary).write_text(text))
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether a file or folder is an adapter alone. A bundled name is its network's."""
+    given = Path(path)
+    if given.is_dir():
+        return any((given / name).is_file() for name in FOLDER_FILES)
+    if not given.is_file():
+        return False
+    names = [_plain(key) for key in read_tensors(given)[0]]
+    return any(".lora_" in name for name in names) and not any(name.endswith(("conv1.weight", "base_layer.weight")) for name in names)
 
 
 def read_adapter(path: str | Path) -> Adapter:
@@ -129,7 +154,7 @@ def read_adapter(path: str | Path) -> Adapter:
         raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if unknown := [key for key in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern") if config.get(key)]:
         raise CheckpointError(f"Adapter {file.name} uses {unknown[0]}, which is not supported; train it as plain LoRA.")
-    return Adapter(given.name if file != candidates[-1] else str(path), lora, time, config)
+    return Adapter(given.name if file != candidates[-1] else str(path), lora, time, config, metadata.get("note", ""))
 
 
 def _plain(key: str) -> str:

@@ -6,7 +6,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from rad_core import CheckpointError, UNet, UNetConfig, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
-from rad_core.adapters import add_adapter
+from rad_core.adapters import add_adapter, is_adapter, write_adapter
 
 
 def clone(net: UNet) -> UNet:
@@ -115,3 +115,19 @@ def test_unsupported_kinds_are_refused(tmp_path, trained, key):
 def test_the_authors_adapter_lacks_time_layers(full_oracle):
     adapter = read_adapter(full_oracle / "lora")
     assert len(adapter.lora) == 60 and not adapter.time
+
+
+def test_adapters_are_converted(tmp_path, trained):
+    """Whatever they were saved as, they do the same after; PEFT reads the result."""
+    net, model = trained
+    save_adapter(model, tmp_path / "a", note="a night")
+    assert is_adapter(tmp_path / "a") and not is_adapter("landscapes")
+    write_adapter(read_adapter(tmp_path / "a"), tmp_path / "b.safetensors", torch.float16)
+    write_adapter(read_adapter(tmp_path / "b.safetensors"), tmp_path / "c")
+    assert is_adapter(tmp_path / "b.safetensors") and read_adapter(tmp_path / "c").note == "a night"
+    expected, found = clone(net), clone(net)
+    load_adapter(expected, tmp_path / "a")
+    load_adapter(found, tmp_path / "c")
+    for a, b in zip(expected.parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
+    PeftModel.from_pretrained(clone(net), tmp_path / "c")

@@ -1,18 +1,18 @@
-"""`convert`: any network file into our safetensors."""
+"""`convert`: any network or adapter file into our safetensors."""
 
 import argparse
 from pathlib import Path
 
 import torch
 
-from ..adapters import load_adapter
+from ..adapters import is_adapter, load_adapter, read_adapter, write_adapter
 from ..checkpoints import inspect, load_model, save_model
 
-HELP = "convert a network (.pt, diffusers, the RAD authors' file) to safetensors, adapters merged if wanted"
+HELP = "convert a network (.pt, diffusers, the RAD authors' file; adapters merged if wanted) or an adapter to safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a network file or folder, or a bundled name")
+    parser.add_argument("model", help="a network or adapter, file or folder, or a bundled network's name")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--adapter", action="append", default=[], help="RAD adapter to merge; repeat to stack")
     parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the input file (default: auto)")
@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.output.suffix != ".safetensors":
         raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
+    dtype = getattr(torch, options.dtype)
+    if is_adapter(options.model):
+        write_adapter(read_adapter(options.model), options.output, dtype)
+        print(f"Wrote {options.output}.")
+        return
     net = load_model(options.model, attention_order=options.attention_order)
     for adapter in options.adapter:
         load_adapter(net, adapter)
