@@ -54,9 +54,11 @@ def perlin_masks(
     periods = [_real(g, 1, height) if scale is None else scale for g in streams]
     holes = [_integer(g, 0, height * width) if area is None else round(area * height * width) for g in streams]
     masks = torch.empty(n, 1, height, width, device=device)
-    # Few at a time, so that they stay in the processor's cache, and like with like, so that a fine lattice costs the rest nothing.
+    # Few at a time, so that they stay in the processor's cache; the finest lattices, which cost most, with few or none beside them.
     order = sorted(range(n), key=lambda k: periods[k])
-    for chunk in (order[start : start + 8] for start in range(0, n, 8)):
+    while order:
+        size = min(8, max(1, n - len(order)))  # 1, 1, 2, 4, 8, 8, ...
+        chunk, order = order[:size], order[size:]
         octave = lambda i, chunk=chunk: [(streams[k], max(periods[k] / 2**i, 1.0)) for k in chunk]
         noise = _perlin(octave(0), height, width, tile, device)
         for i in range(1, octaves):
