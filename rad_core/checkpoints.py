@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora_names, read_architecture
@@ -108,6 +108,7 @@ def load_model(
     image: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    layers=nn,
 ) -> UNet:
     """Load an ADM network from any of its file formats.
 
@@ -120,6 +121,7 @@ def load_model(
         schedule: "linear" or "cosine", likewise.
         image: (1, 3, H, W) in [0, 1], a picture of the network's domain for "auto"; a drawn landscape where None.
         dtype, device: of the network returned.
+        layers: what it is built of, see `UNet`.
 
     Returns:
         the network in eval mode and channels-last layout (a quarter faster here). `net.region_aware` tells whether it is trained for RAD.
@@ -148,7 +150,7 @@ def load_model(
         if schedule:
             config = replace(config, schedule=schedule)
         config = replace(config, block_out_channels=tuple(config.block_out_channels), attention=tuple(config.attention))
-        net = _build(config, state, path)
+        net = _build(config, state, path, layers)
     except CheckpointError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError):
@@ -213,7 +215,7 @@ def _known_order(config: UNetConfig) -> str:
     return "new" if config.model_channels == 192 and config.num_res_blocks == 3 else "legacy"
 
 
-def _build(config: UNetConfig, state: dict[str, Tensor], path: Path) -> UNet:
+def _build(config: UNetConfig, state: dict[str, Tensor], path: Path, layers) -> UNet:
     """The network with its weights, or one sentence that names what does not fit."""
     if config.in_channels != 3 or config.out_channels not in (3, 6):
         raise CheckpointError(f"{path.name} takes {config.in_channels} channels and gives {config.out_channels}; RAD needs 3, and 3 or 6.")
@@ -224,7 +226,7 @@ def _build(config: UNetConfig, state: dict[str, Tensor], path: Path) -> UNet:
             f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; num_head_channels can be given."
         )
     with torch.device("meta"):
-        net = UNet(config)
+        net = UNet(config, layers)
     wanted = net.state_dict()
     for name, tensor in wanted.items():
         if name not in state:

@@ -103,7 +103,7 @@ def rad_inpaint(
 def _prepare(net: UNet, picture: Tensor, mask: Tensor, context: float | None, stream: torch.Generator) -> _Job:
     """Cut out what the network will see and bring it to its size: resized, or in tiles at the picture's own scale."""
     size, stride = net.config.image_size, net.config.stride
-    device = next(net.parameters()).device
+    device = net.device
     picture = torch.where(mask < 1, picture.float(), 0.5)
     if context is None:
         box = tile_box(mask, size)

@@ -92,11 +92,11 @@ def sinusoidal(t: Tensor, channels: int, max_period: float = 10000) -> Tensor:
 
 
 class TimestepEmbedding(nn.Module):
-    def __init__(self, channels: int, hidden: int):
+    def __init__(self, channels: int, hidden: int, layers):
         super().__init__()
         self.channels = channels
-        self.linear_1 = nn.Linear(channels, hidden)
-        self.linear_2 = nn.Linear(hidden, hidden)
+        self.linear_1 = layers.Linear(channels, hidden)
+        self.linear_2 = layers.Linear(hidden, hidden)
 
     def forward(self, t: Tensor) -> Tensor:
         code = sinusoidal(t, self.channels).to(self.linear_1.weight.dtype)
@@ -138,15 +138,15 @@ def _layout(x: Tensor) -> torch.memory_format:
 class ResnetBlock(nn.Module):
     """BigGAN-style residual block. resample: None, "down" (2x2 mean) or "up" (nearest), inside the block."""
 
-    def __init__(self, channels: int, out_channels: int, embedding: int, eps: float, resample: str | None = None):
+    def __init__(self, channels: int, out_channels: int, embedding: int, eps: float, layers, resample: str | None = None):
         super().__init__()
-        self.norm1 = nn.GroupNorm(32, channels, eps)
-        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.time_emb_proj = nn.Linear(embedding, 2 * out_channels)
-        self.norm2 = nn.GroupNorm(32, out_channels, eps)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.norm1 = layers.GroupNorm(32, channels, eps)
+        self.conv1 = layers.Conv2d(channels, out_channels, 3, padding=1)
+        self.time_emb_proj = layers.Linear(embedding, 2 * out_channels)
+        self.norm2 = layers.GroupNorm(32, out_channels, eps)
+        self.conv2 = layers.Conv2d(out_channels, out_channels, 3, padding=1)
         if channels != out_channels:
-            self.conv_shortcut = nn.Conv2d(channels, out_channels, 1)
+            self.conv_shortcut = layers.Conv2d(channels, out_channels, 1)
         self.resample = {None: nn.Identity(), "down": nn.AvgPool2d(2), "up": nn.Upsample(scale_factor=2)}[resample]
 
     def forward(self, x: Tensor, embedding: Embedding) -> Tensor:
@@ -161,14 +161,14 @@ class ResnetBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over all pixels, residual."""
 
-    def __init__(self, channels: int, heads: int, eps: float):
+    def __init__(self, channels: int, heads: int, eps: float, layers):
         super().__init__()
         self.heads = heads
-        self.group_norm = nn.GroupNorm(32, channels, eps)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.group_norm = layers.GroupNorm(32, channels, eps)
+        self.to_q = layers.Linear(channels, channels)
+        self.to_k = layers.Linear(channels, channels)
+        self.to_v = layers.Linear(channels, channels)
+        self.to_out = nn.ModuleList([layers.Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)
@@ -180,13 +180,13 @@ class Attention(nn.Module):
 class Level(nn.Module):
     """One resolution of the network: residual blocks, their attentions, a resampler at its end."""
 
-    def __init__(self, ins: list[int], out: int, embedding: int, config: UNetConfig, attend: bool, resample: str | None):
+    def __init__(self, ins: list[int], out: int, embedding: int, config: UNetConfig, layers, attend: bool, resample: str | None):
         super().__init__()
-        block = partial(ResnetBlock, out_channels=out, embedding=embedding, eps=config.norm_eps)
+        block = partial(ResnetBlock, out_channels=out, embedding=embedding, eps=config.norm_eps, layers=layers)
         self.resnets = nn.ModuleList(block(channels) for channels in ins)
         if attend:
             heads = config.num_heads or out // config.num_head_channels
-            self.attentions = nn.ModuleList(Attention(out, heads, config.norm_eps) for _ in ins)
+            self.attentions = nn.ModuleList(Attention(out, heads, config.norm_eps, layers) for _ in ins)
         if resample:
             setattr(self, f"{resample}samplers", nn.ModuleList([block(out, resample=resample)]))
 
@@ -196,11 +196,11 @@ class Level(nn.Module):
 
 
 class MidBlock(nn.Module):
-    def __init__(self, channels: int, embedding: int, config: UNetConfig):
+    def __init__(self, channels: int, embedding: int, config: UNetConfig, layers):
         super().__init__()
-        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, embedding, config.norm_eps) for _ in range(2))
+        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, embedding, config.norm_eps, layers) for _ in range(2))
         heads = config.num_heads or channels // config.num_head_channels
-        self.attentions = nn.ModuleList([Attention(channels, heads, config.norm_eps)])
+        self.attentions = nn.ModuleList([Attention(channels, heads, config.norm_eps, layers)])
 
     def forward(self, x: Tensor, embedding: Embedding) -> Tensor:
         return self.resnets[1](self.attentions[0](self.resnets[0](x, embedding)), embedding)
@@ -215,36 +215,45 @@ class UNet(nn.Module):
 
     H and W must be multiples of `config.stride`.
 
+    Args:
+        config: the architecture.
+        layers: where Linear, Conv2d, GroupNorm and Embedding come from; a host that manages memory brings its own.
+
     Raises:
         ValueError: wrong picture size, or class labels missing or not wanted.
     """
 
-    def __init__(self, config: UNetConfig):
+    def __init__(self, config: UNetConfig, layers=nn):
         super().__init__()
         self.config = config
         self.region_aware = False  # trained for a noise level per pixel; set by whoever loads such weights
         widths, hidden = config.block_out_channels, 4 * config.model_channels
         last = len(widths) - 1
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
-        self.time_embedding = TimestepEmbedding(config.model_channels, hidden)
+        self.conv_in = layers.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.time_embedding = TimestepEmbedding(config.model_channels, hidden, layers)
         if config.num_classes:
-            self.class_embedding = nn.Embedding(config.num_classes, hidden)
+            self.class_embedding = layers.Embedding(config.num_classes, hidden)
 
         channels, skips = widths[0], [widths[0]]
         self.down_blocks = nn.ModuleList()
         for i, width in enumerate(widths):
             ins = [channels] + [width] * (config.num_res_blocks - 1)
-            self.down_blocks.append(Level(ins, width, hidden, config, i in config.attention, "down" if i < last else None))
+            self.down_blocks.append(Level(ins, width, hidden, config, layers, i in config.attention, "down" if i < last else None))
             skips += [width] * (config.num_res_blocks + (i < last))
             channels = width
-        self.mid_block = MidBlock(channels, hidden, config)
+        self.mid_block = MidBlock(channels, hidden, config, layers)
         self.up_blocks = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
             ins = [(channels if j == 0 else width) + skips.pop() for j in range(config.num_res_blocks + 1)]
-            self.up_blocks.append(Level(ins, width, hidden, config, i in config.attention, "up" if i > 0 else None))
+            self.up_blocks.append(Level(ins, width, hidden, config, layers, i in config.attention, "up" if i > 0 else None))
             channels = width
-        self.conv_norm_out = nn.GroupNorm(32, channels, config.norm_eps)
-        self.conv_out = nn.Conv2d(channels, config.out_channels, 3, padding=1)
+        self.conv_norm_out = layers.GroupNorm(32, channels, config.norm_eps)
+        self.conv_out = layers.Conv2d(channels, config.out_channels, 3, padding=1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.conv_in.weight.device
 
     def embed(self, t: Tensor, y: Tensor | None) -> Embedding:
         """Embed the timesteps: distinct levels only where they are few, every pixel otherwise."""

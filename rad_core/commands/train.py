@@ -10,7 +10,7 @@ from ..adapters import add_adapter, save_adapter
 from ..checkpoints import load_model, save_model
 from ..schedule import NoiseSchedule, RegionSchedule
 from ..training.data import FolderCrops, landscape_source
-from ..training.loop import Stage, TrainingPlan, describe, train
+from ..training.loop import Stage, TrainingPlan, describe, memory_format, train
 from ..unet import UNet, UNetConfig, initialise
 
 HELP = "train a network or a RAD adapter on landscapes or on a folder of pictures"
@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiles", action="store_true", help="a new network for pictures at their own scale, in tiles (photo repair)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=250, help="steps between saves (default: 250)")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="bfloat16: about twice as fast on GPUs and on CPUs with AMX, slower elsewhere (default: float32)",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
@@ -72,14 +78,16 @@ def run(options: argparse.Namespace) -> None:
         masks=options.masks,
         seed=options.seed,
         save_every=options.save_every,
+        precision=options.precision,
     )
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     if net.config.out_channels != 6:
         raise ValueError(f"{options.base} has no learned variance (3 outputs); training needs a network with 6.")
-    net = net.to(options.device, memory_format=torch.channels_last)
+    layout = memory_format(options.device, options.precision)
+    net = net.to(options.device, memory_format=layout)
     log_file = options.output.with_suffix(".csv")
     if options.base:
-        model = add_adapter(net, options.rank).to(memory_format=torch.channels_last)
+        model = add_adapter(net, options.rank).to(memory_format=layout)
         train(model, source, plan, schedule, lambda: save_adapter(model, options.output, note=describe(plan)), log_file)
     else:
         net.region_aware = plan.region

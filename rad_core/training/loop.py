@@ -54,6 +54,7 @@ class TrainingPlan:
     masks: str = "perlin"
     seed: int = 0
     save_every: int = 250
+    precision: str = "float32"  # or "bfloat16": convolutions and matrix products in it, weights and losses in float32
     log: list[dict] = field(default_factory=list)
 
     @property
@@ -113,7 +114,8 @@ def train(
         for _ in range(stage.steps):
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate(step)
-            loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
+            with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+                loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(
                     f"The loss became {loss.item()} at step {step}; the last saved weights are kept. Try a lower learning rate."
@@ -141,11 +143,17 @@ def train(
     net.eval()
 
 
+def memory_format(device: torch.device | str, precision: str) -> torch.memory_format:
+    """The faster layout: on a CPU, oneDNN's bfloat16 convolutions run at half speed channels-last (measured on AMX)."""
+    slow = precision == "bfloat16" and torch.device(device).type == "cpu"
+    return torch.contiguous_format if slow else torch.channels_last
+
+
 def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: RegionSchedule, seed: int) -> Tensor:
     n, size = pictures.shape[0], pictures.shape[-1]
     device = next(net.parameters()).device
     streams = generators(seed, n, "training noise")
-    x0 = (pictures * 2 - 1).to(device, memory_format=torch.channels_last)
+    x0 = (pictures * 2 - 1).to(device, memory_format=memory_format(device, plan.precision))
     steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
     # One picture in each of n equal slices of time: uniform over all, with less chance in the mean.
     offset = torch.rand((), generator=streams[0])
