@@ -4,14 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from .schedule import NoiseSchedule
-from .unet import UNet
 
 
 class ADMDenoiser:
     """An ADM network in sigma's terms.
 
     Args:
-        net: called as net(x, t[, y]); 3 outputs (noise, or v if its config says so) or 6 (the variance code after them).
+        net: called as net(x, t[, y]); 3 outputs (noise, or v if its `config` says so) or 6 (the variance code after them).
         schedule: the noise levels it was trained with.
         region_aware: tell the network the level of every pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it is
             told step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
@@ -20,7 +19,7 @@ class ADMDenoiser:
 
     def __init__(self, net: nn.Module, schedule: NoiseSchedule, region_aware: bool = True, labels: Tensor | None = None):
         self.net, self.schedule, self.region_aware, self.labels = net, schedule, region_aware, labels
-        self.prediction = net.config.prediction if isinstance(net, UNet) else "eps"
+        self.prediction = net.config.prediction if hasattr(net, "config") else "eps"
 
     def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x (B, 3, H, W), sigma scalar or (B or 1, 1, H, W) -> x0 in [-1, 1] (RAD 4.2 clips it) and the variance code or None."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .denoisers import ADMDenoiser, TiledDenoiser
-from .images import Box, check_image_and_mask, fit_size, hole_box, shrink_known, stitch, tile_box
+from .images import Box, check_image_and_mask, check_order, fit_size, hole_box, shrink_known, stitch, tile_box
 from .noise import generators, normal
 from .samplers import SAMPLERS, SPACING, Callback
 from .schedule import NoiseSchedule, RegionSchedule
@@ -23,6 +23,7 @@ class _Job:
 
     picture: Tensor
     mask: Tensor
+    order: Tensor | None
     box: Box
     stream: torch.Generator
 
@@ -37,6 +38,8 @@ def rad_inpaint(
     seed: int | Sequence[int] = 0,
     context: float | None = None,
     eta: float = 0.0,
+    order: Tensor | None = None,
+    overlap: float = 0.0,
     labels: Tensor | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -52,6 +55,9 @@ def rad_inpaint(
         context: what the network sees around the hole, as a share of the hole's size on each side; float("inf") for the whole
             picture. The part it sees is resized to the network's size. None: the network's own way, see `UNetConfig.context`.
         eta: noise of "ddim", 0 to 1.
+        order: (B or 1, 1, H, W), (B or 1, H, W) or (H, W) in [0, 1], which part of a hole is filled first: 0 = first, 1 = last. It is
+            stretched to this range over each hole and rounded to 15 levels. Parts that are finished lead those that follow.
+        overlap: 0 = a part begins when the one before is finished, 1 = all together.
         labels: (B,) class labels for class-conditional networks.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the part under work; raise from
             it to cancel.
@@ -66,9 +72,13 @@ def rad_inpaint(
         raise ValueError(f"Unknown sampler '{sampler}': choose from {', '.join(SAMPLERS)}.")
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie between 0 and 1, got {eta}.")
+    if not 0 <= overlap <= 1:
+        raise ValueError(f"overlap must lie between 0 and 1, got {overlap}.")
     if context is not None and not context >= 0:
         raise ValueError(f"context must be 0 or more, got {context}.")
     image, mask = check_image_and_mask(image, mask)
+    if order is not None:
+        order = check_order(order, mask)
     classes = net.config.num_classes
     if classes and (labels is None or bool((labels < 0).any() | (labels >= classes).any())):
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
@@ -77,13 +87,13 @@ def rad_inpaint(
     sample = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
-    spaced = partial(schedule.sigmas, steps=steps, spacing=SPACING[sampler])
+    spaced = partial(schedule.sigmas, steps=steps, spacing=SPACING[sampler], overlap=overlap)
     context = net.config.context if context is None else context
 
     out, groups = image.clone(), {}
     for k, stream in enumerate(generators(seed, image.shape[0], "sampling")):
         if mask[k].any():
-            job = _prepare(net, image[k], mask[k], context, stream)
+            job = _prepare(net, image[k], mask[k], None if order is None else order[k], context, stream)
             alone = k if context is None else 0  # tiled pictures are sampled one by one
             groups.setdefault((alone, job.picture.shape), {})[k] = job
     for group in groups.values():
@@ -100,7 +110,9 @@ def rad_inpaint(
     return out
 
 
-def _prepare(net: UNet, picture: Tensor, mask: Tensor, context: float | None, stream: torch.Generator) -> _Job:
+def _prepare(
+    net: UNet, picture: Tensor, mask: Tensor, order: Tensor | None, context: float | None, stream: torch.Generator
+) -> _Job:
     """Cut out what the network will see and bring it to its size: resized, or in tiles at the picture's own scale."""
     size, stride = net.config.image_size, net.config.stride
     device = net.device
@@ -110,18 +122,20 @@ def _prepare(net: UNet, picture: Tensor, mask: Tensor, context: float | None, st
         pad = [max(0, size - side) for side in (box.height, box.width)]
         picture = F.pad(box.cut(picture)[None], (0, pad[1], 0, pad[0]), mode="replicate")
         mask = F.pad(box.cut(mask)[None], (0, pad[1], 0, pad[0]))
+        order = None if order is None else F.pad(box.cut(order)[None], (0, pad[1], 0, pad[0]))
     else:
         box = hole_box(mask, context, size)
         picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, size, stride))
+        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
     picture = torch.where(mask < 1, picture * 2 - 1, 0)
-    return _Job(picture.to(device), mask.to(device), box, stream)
+    return _Job(picture.to(device), mask.to(device), None if order is None else order.to(device), box, stream)
 
 
 def _fill(denoise, jobs: list[_Job], spaced, sample, callback: Callback | None) -> Tensor:
     """Sample a batch of equal size: (b, 3, h, w) in [0, 1] on the network's device."""
     picture, mask = (torch.cat([getattr(job, name) for job in jobs]) for name in ("picture", "mask"))
     draw = partial(normal, [job.stream for job in jobs], picture.shape[1:], picture.device)
-    sigmas = spaced(mask)
+    sigmas = spaced(mask, order=None if jobs[0].order is None else torch.cat([job.order for job in jobs]))
     report = (lambda step, total, x0: callback(step, total, _to_unit(torch.where(mask > 0, x0, picture)))) if callback else None
     return _to_unit(sample(denoise, picture + sigmas[0] * draw(), sigmas, draw, report))
 

@@ -141,12 +141,15 @@ class RegionSchedule:
         """sqrt(beta_bar / alpha_bar) after step t, per pixel: (B, 1, H, W) float64. Arguments as `log_alpha_bar`."""
         return torch.expm1(-self.log_alpha_bar(mask, t)).sqrt()
 
-    def sigmas(self, mask: Tensor, steps: int, spacing: str = "time") -> "SigmaMaps":
+    def sigmas(
+        self, mask: Tensor, steps: int, spacing: str = "time", order: Tensor | None = None, overlap: float = 0.0
+    ) -> "SigmaMaps":
         """Per-pixel noise levels of a reverse run over phase 1, for `samplers`.
 
         Args:
             mask: (B, 1, H, W) in [0, 1].
             steps: how many steps, 1..T1.
+            order, overlap: see `SigmaMaps`.
             spacing: "time" for even timesteps (the paper's), "karras" for Karras et al. 2022, Eq. 5 with rho 7, which
                 second-order samplers need: their steps in log SNR must change slowly.
 
@@ -157,22 +160,47 @@ class RegionSchedule:
         if spacing == "karras":
             ends = self.phase1.level_sigma[[int(times[0]) + 1, 1]] ** (1 / 7)
             sigma = torch.lerp(*ends, torch.linspace(0, 1, steps, dtype=torch.float64)) ** 7
-            shares = -torch.log1p(sigma.square()) / self.log_end
+            shares = self.share_of_sigma(sigma)
         else:
             shares = self._shares[0][times + 1]
+        return self.maps(mask, [*shares.tolist(), 0.0], order, overlap)
+
+    def maps(self, mask: Tensor, shares: Sequence[float], order: Tensor | None = None, overlap: float = 0.0) -> "SigmaMaps":
+        """As `sigmas`, at cumulative shares g of phase 1 that are given: 1 = all its noise, 0 = none."""
         end = torch.log1p(-self.nu * mask.cpu().double())  # 1 - nu needs float64, which not every device has
-        return SigmaMaps(end.float().to(mask.device), [*shares.tolist(), 0.0])
+        return SigmaMaps(end.float().to(mask.device), list(shares), order, overlap)
+
+    def share_of_sigma(self, sigma: Tensor) -> Tensor:
+        """Cumulative share g of phase 1 at which a hole pixel has noise sigma. Any shape."""
+        return -torch.log1p(sigma.square()) / self.log_end
 
 
 @dataclass(frozen=True)
 class SigmaMaps(Sequence):
-    """Noise maps of a run, made when asked for: a hundred maps of a large picture would not fit in memory."""
+    """Noise maps of a run, made when asked for: a hundred maps of a large picture would not fit in memory.
 
-    end: Tensor  # ln alpha_bar of every pixel at the end of phase 1
-    shares: list[float]  # cumulative g at each noise level
+    An *order* map lets pixels go through the same noise levels at different times (asynchronous generation, RAD 3.1: the
+    schedule of every pixel is its own). At position q of the run, from 0 to 1, a pixel with order o stands at position
+    q (1 + spread) - spread o of its own way, within [0, 1], where spread = 1 - overlap. So with overlap 0 the pixels of order 0
+    are finished when those of order 1 begin, and with overlap 1 all go together.
+    """
+
+    end: Tensor  # ln alpha_bar of every pixel at the end of phase 1, (B, 1, H, W)
+    shares: list[float]  # cumulative g at each noise level, falling to 0
+    order: Tensor | None = None  # (B or 1, 1, H, W) in [0, 1]: 0 = first, 1 = last
+    overlap: float = 0.0
 
     def __len__(self) -> int:
         return len(self.shares)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.expm1(-self.shares[index] * self.end).sqrt()
+        return torch.expm1(-self._share(range(len(self))[index]) * self.end).sqrt()
+
+    def _share(self, index: int) -> Tensor | float:
+        if self.order is None:
+            return self.shares[index]
+        last, spread = len(self) - 1, 1 - self.overlap
+        place = (index * (1 + spread) - last * spread * self.order).clamp(0, last)
+        table = torch.tensor(self.shares).to(place)
+        below = place.floor().long().clamp(max=last - 1)
+        return torch.lerp(table[below], table[below + 1], place - below)

@@ -174,3 +174,38 @@ def test_class_labels_reach_the_network(context):
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
     with pytest.raises(ValueError, match="0 to 2"):
         rad_inpaint(net, image, mask, steps=2)
+
+
+def test_order_map_finishes_one_part_before_the_next():
+    """Two halves, two steps each: the first is clean, and so a part of the picture, before the second begins."""
+    image, mask = picture(1, 16, 16), torch.ones(1, 1, 16, 16)
+    order = torch.zeros(16, 16)
+    order[:, 8:] = 0.3  # stretched to 1
+    levels = []
+
+    class Watched(UNet):
+        def forward(self, x, t, y=None):
+            levels.append(t.expand(1, 1, 16, 16))
+            return super().forward(x, t, y)
+
+    net = Watched(NETS["fit"].config).eval().requires_grad_(False)
+    net.load_state_dict(NETS["fit"].state_dict())
+    net.region_aware = True
+    rad_inpaint(net, image, mask, steps=4, context=float("inf"), order=order)
+    first, second = ([float(t[..., x].max()) for t in levels] for x in (0, 15))
+    assert first[0] == second[0] == second[1] == second[2] > first[1] > first[2] == first[3] == 0
+    assert 0 < second[3] < second[2]
+    levels.clear()
+    rad_inpaint(net, image, mask, steps=4, context=float("inf"), order=order, overlap=1.0)
+    assert all(t.unique().numel() == 1 for t in levels)
+
+
+def test_flat_order_map_changes_nothing_and_bad_ones_are_told():
+    image, mask = picture(2, 16, 16), perlin_masks(2, 16, 16, area=0.5)
+    plain = rad_inpaint(NETS["fit"], image, mask, steps=3, overlap=1.0)
+    assert torch.equal(rad_inpaint(NETS["fit"], image, mask, steps=3, order=torch.full((5, 5), 0.7), overlap=1.0), plain)
+    for order, sentence in ((torch.zeros(3, 16, 16), "order map"), (torch.full((16, 16), float("nan")), "NaN")):
+        with pytest.raises(ValueError, match=sentence):
+            rad_inpaint(NETS["fit"], image, mask, steps=1, order=order)
+    with pytest.raises(ValueError, match="overlap"):
+        rad_inpaint(NETS["fit"], image, mask, steps=1, overlap=2.0)
