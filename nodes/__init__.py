@@ -1,0 +1,27 @@
+"""The pack's nodes, one file per family. Everything that knows ComfyUI's inside is in `host`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .host.folders import register_folders
+from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
+from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
+from .rad import RADInpaint, RADSample, RADSampler, RADSpatialNoiseEmbedding
+
+
+class RegionAwareInpainting(ComfyExtension):
+    def __init__(self):
+        register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            PerlinMask,
+            PerlinMaskAnimation,
+            InpaintMaskShapes,
+            LoadADMModel,
+            ADMConditioning,
+            LoadRADAdapter,
+            RADInpaint,
+            RADSample,
+            RADSampler,
+            RADSpatialNoiseEmbedding,
+        ]

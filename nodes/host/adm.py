@@ -1,0 +1,114 @@
+"""A pixel-space ADM network as an ordinary host MODEL: any host sampler and scheduler runs on it."""
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models_base
+import torch
+from torch import Tensor
+
+from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
+
+REGION_AWARE = "region_aware"  # attribute of ADMModel that an adapter patches
+SIGMA_MAP = "rad_sigma_map"  # transformer option: (B, 1, H, W) noise levels that replace sigma x mask
+VARIANCE = "rad_variance"  # transformer option: a list that receives the network's variance code
+
+
+class PixelRGB(comfy.latent_formats.LatentFormat):
+    """A "latent" that is the picture itself in [-1, 1]."""
+
+    latent_channels = 3
+    spacial_downscale_ratio = 1
+    latent_rgb_factors = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+class ADMConfig(comfy.supported_models_base.BASE):
+    latent_format = PixelRGB
+
+
+class ADMModel(comfy.model_base.BaseModel):
+    """The host's view of a `rad_core.UNet`.
+
+    With a RAD network or adapter and a noise mask, every pixel is told its own noise level, sigma x mask, and known pixels stay
+    clean (RAD 3.1). A plain network is told one level for all, and the host noises the known pixels as it does for any MODEL.
+    """
+
+    def __init__(self, net: UNet):
+        super().__init__(ADMConfig({"disable_unet_model_creation": True, "in_channels": 3}), comfy.model_base.ModelType.EPS)
+        self.diffusion_model = net
+        self.schedule = NoiseSchedule(net.config.schedule)
+        self.model_sampling.set_sigmas(self.schedule.level_sigma[1:])
+        setattr(self, REGION_AWARE, net.region_aware)
+
+    def _apply_model(
+        self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, denoise_mask=None, y=None, **kwargs
+    ) -> Tensor:
+        sigma = t.view(-1, 1, 1, 1)
+        if SIGMA_MAP in transformer_options:
+            maps = transformer_options[SIGMA_MAP]
+            sigma = maps.repeat(x.shape[0] // maps.shape[0], 1, 1, 1)
+        elif denoise_mask is not None and self.region_aware:
+            sigma = sigma * denoise_mask[:, :1]
+        classes = self.diffusion_model.config.num_classes
+        if classes:
+            check_class(classes, y)
+        labels = y.long().flatten() if classes else None
+        denoise = ADMDenoiser(self.diffusion_model, self.schedule, self.region_aware, labels)
+        x0, code = denoise.with_variance(x.float(), sigma.float())
+        if code is not None and VARIANCE in transformer_options:
+            transformer_options[VARIANCE].append(code)
+        return x0
+
+    def extra_conds(self, **kwargs) -> dict:
+        given = {"denoise_mask": kwargs.get("denoise_mask"), "y": kwargs.get("class_label")}
+        return {name: comfy.conds.CONDRegular(value) for name, value in given.items() if value is not None}
+
+    def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs) -> Tensor:
+        """What the host puts where the mask is 0."""
+        return latent_image if self.region_aware else super().scale_latent_inpaint(sigma, noise, latent_image, **kwargs)
+
+    def get_dtype(self) -> torch.dtype:
+        return self.diffusion_model.conv_in.weight.dtype
+
+    def memory_required(self, input_shape, cond_shapes={}) -> float:
+        """Bytes: about 24 maps of the full-size level live at once."""
+        batch, _, height, width = input_shape
+        return 24 * batch * height * width * self.diffusion_model.config.block_out_channels[0] * self.get_dtype().itemsize
+
+
+def check_class(classes: int, label: Tensor | None) -> None:
+    """Raises ValueError: a class-conditional network without a label of its own."""
+    if label is None or bool((label < 0).any() | (label >= classes).any()):
+        raise ValueError(f"This network draws by class: set a class from 0 to {classes - 1} in 'ADM Conditioning'.")
+
+
+def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torch.float32):
+    """Load any file that `rad_core.load_model` reads as a host MODEL. Raises as it does."""
+    net = load_model(path, attention_order, dtype=dtype, layers=comfy.ops.disable_weight_init)
+    # v0.3.64 has no CoreModelPatcher
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+
+
+def pixel_vae():
+    """The host's identity VAE: IMAGE in [0, 1] <-> LATENT in [-1, 1]."""
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+
+
+def need_adm(model, node: str) -> ADMModel:
+    """The ADM network behind a MODEL.
+
+    Raises:
+        ValueError: it is another kind.
+    """
+    if not isinstance(model.model, ADMModel):
+        kind = type(model.model).__name__
+        raise ValueError(
+            f"'{node}' needs a pixel-space network from 'Load ADM Model', but this MODEL is of type {kind}, which works on latents. "
+            "For such models use 'RAD Spatial Noise Embedding' and a KSampler."
+        )
+    return model.model

@@ -1,0 +1,42 @@
+"""Where an artist's files lie: models/adm and models/rad_adapters, and what extra_model_paths.yaml adds to them."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+from ...rad_core import bundled_adapters, bundled_networks
+
+ADM, ADAPTERS = "adm", "rad_adapters"
+BUNDLED = " (bundled)"
+EXTENSIONS = {".safetensors", ".pt", ".bin"}
+
+
+def register_folders() -> None:
+    for kind in (ADM, ADAPTERS):
+        folder = os.path.join(folder_paths.models_dir, kind)
+        os.makedirs(folder, exist_ok=True)
+        folder_paths.add_model_folder_path(kind, folder)
+        # A folder that extra_model_paths.yaml named first is registered without extensions, which would list every file.
+        folder_paths.folder_names_and_paths[kind][1].update(EXTENSIONS)
+
+
+def choices(kind: str) -> list[str]:
+    """Names for a loader's list: the bundled ones, then the artist's files."""
+    bundled = bundled_networks() if kind == ADM else bundled_adapters()
+    return [name + BUNDLED for name in bundled] + folder_paths.get_filename_list(kind)
+
+
+def locate(kind: str, choice: str) -> str:
+    """What `rad_core` loads for a choice: a bundled name or a path."""
+    if choice.endswith(BUNDLED):
+        return choice.removesuffix(BUNDLED)
+    return folder_paths.get_full_path_or_raise(kind, choice)
+
+
+def fingerprint(kind: str, choice: str) -> str:
+    """Changes when the file behind a choice does."""
+    if choice.endswith(BUNDLED):
+        return choice
+    path = folder_paths.get_full_path(kind, choice)
+    return f"{choice}:{Path(path).stat().st_mtime_ns}" if path else choice

@@ -1,0 +1,108 @@
+"""RAD's element-wise samplers as a host SAMPLER: a noise level per pixel, known pixels clean, and if wanted an order."""
+
+from functools import partial
+
+import comfy.model_patcher
+import comfy.sample
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ...rad_core import SAMPLERS, NoiseSchedule, RegionSchedule
+from ...rad_core.images import check_order
+from ...rad_core.noise import generators, normal
+from .adm import SIGMA_MAP, VARIANCE, ADMModel
+from .spatial_embedding import has_spatial_embedding
+
+SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
+
+
+class RADSampler(comfy.samplers.Sampler):
+    """
+    Args:
+        sampler: a name in `rad_core.SAMPLERS`.
+        eta: noise of "ddim", 0 to 1.
+        order: (B or 1, h, w) in [0, 1], which part is generated first, or None. overlap: see `SigmaMaps`.
+    """
+
+    def __init__(self, sampler: str, eta: float = 0.0, order: Tensor | None = None, overlap: float = 0.0):
+        self.sampler = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
+        self.order, self.overlap = order, overlap
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        """The host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out."""
+        table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
+        schedule = RegionSchedule(NoiseSchedule(_betas(table)))
+        mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else denoise_mask[:, :1]
+        order = None if self.order is None else check_order(self.order, mask)
+        shares = schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist()
+        maps = schedule.maps(mask, shares, order, self.overlap)
+        streams = generators(extra_args.get("seed") or 0, noise.shape[0], "sampling")
+        last = len(sigmas) - 1
+        report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
+        denoise = _HostDenoiser(model_wrap, extra_args, float(table[0]))
+        draw = partial(normal, streams, noise.shape[1:], noise.device)
+        x = self.sampler(denoise, latent_image + maps[0] * noise, maps, draw, report)
+        return torch.where(mask > 0, x, latent_image)
+
+
+class _HostDenoiser:
+    """The host's guided MODEL on the `denoise(x, sigma)` contract, sigma a map."""
+
+    def __init__(self, model_wrap, extra_args: dict, least: float):
+        self.model_wrap, self.least = model_wrap, least
+        self.options, self.seed = extra_args["model_options"], extra_args.get("seed")
+
+    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        codes: list[Tensor] = []
+        options = comfy.model_patcher.create_model_options_clone(self.options)
+        options.setdefault("transformer_options", {}).update({SIGMA_MAP: sigma, VARIANCE: codes})
+        highest = sigma.expand(x.shape[0], -1, -1, -1).amax((1, 2, 3)).clamp(min=self.least)
+        x0 = self.model_wrap(x, highest, model_options=options, seed=self.seed)
+        # With CFG there are two predictions, and the learned variance of neither is that of the mixture.
+        return x0, codes[0] if len(codes) == 1 and codes[0].shape == x0.shape else None
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.with_variance(x, sigma)[0]
+
+
+def _betas(sigmas: Tensor) -> Tensor:
+    """A table of sigmas (T,) -> betas: alpha_bar = 1 / (1 + sigma^2), beta_t = 1 - alpha_bar_t / alpha_bar_(t-1)."""
+    alpha_bar = torch.cat([torch.ones(1, dtype=sigmas.dtype), 1 / (1 + sigmas.square())])
+    return 1 - alpha_bar[1:] / alpha_bar[:-1]
+
+
+def check_model(model) -> None:
+    """Can a MODEL be told a noise level per pixel?
+
+    Raises:
+        ValueError: no; says what to do.
+    """
+    if not isinstance(model.model, ADMModel) and not has_spatial_embedding(model):
+        raise ValueError(
+            "This MODEL knows one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node (SD1.5, SDXL), "
+            "or load a pixel-space network with 'Load ADM Model'."
+        )
+
+
+def run_sampler(model, sampler: RADSampler, scheduler: str, steps: int, seed: int, cfg: float, positive, negative, latent: dict) -> dict:
+    """As KSampler does, with RAD's sampler: LATENT in, LATENT out."""
+    import latent_preview  # the host's; it wants a running host
+
+    check_model(model)
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    filled = comfy.sample.sample_custom(
+        model,
+        comfy.sample.prepare_noise(samples, seed, latent.get("batch_index")),
+        cfg,
+        sampler,
+        sigmas,
+        positive,
+        negative,
+        samples,
+        noise_mask=latent.get("noise_mask"),
+        callback=latent_preview.prepare_callback(model, sigmas.shape[-1] - 1),
+        seed=seed,
+    )
+    return {**latent, "samples": filled}

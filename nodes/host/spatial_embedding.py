@@ -1,0 +1,139 @@
+"""A noise level per pixel for the host's own U-Nets (SD1.5, SDXL), through the model patcher alone (RAD 3.3, 3.4).
+
+Outside the network sigma stays a scalar, so every sampler of the host works. Inside, known latents stay clean, the network sees
+x / sqrt(sigma_i^2 + 1) at pixel i, and each residual block is told the embedding of that pixel's own timestep. As in `rad_core.unet`
+the few distinct levels of a mask are embedded once each and blended, which gives the same numbers.
+"""
+
+from dataclasses import dataclass
+
+import comfy.conds
+import comfy.model_sampling
+import comfy.patcher_extension
+import torch
+import torch.nn.functional as F
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, UNetModel, Upsample
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+from torch import Tensor, nn
+
+from ...rad_core.unet import MAX_LEVELS
+from .adm import SIGMA_MAP
+
+WRAPPER = "rad_spatial_noise_embedding"
+
+
+@dataclass
+class Differences:
+    """What the blocks of one forward pass need: set before it, cleared after it."""
+
+    vectors: Tensor | None = None  # (B, L, E): each level's embedding less that of the scalar timestep
+    weights: Tensor | None = None  # (L, h, w) or (B, L, h, w): where each level holds
+
+
+class SpatialEmbedding(nn.Sequential):
+    """A block's `emb_layers` (SiLU, Linear; the same children under the same names, so LoRA still applies), per pixel."""
+
+    def __init__(self, layers: nn.Sequential, depth: int, differences: Differences):
+        super().__init__(*layers)
+        self.depth, self.differences = depth, differences
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(B, E) -> (B, C, h, w) at the block's size, or (B, C) where no map is set."""
+        if self.differences.vectors is None:
+            return super().forward(embedding)
+        vectors = super().forward(embedding[:, None] + self.differences.vectors)  # (B, L, C)
+        weights, size = self.differences.weights, self.differences.weights.shape[2:]
+        for _ in range(self.depth):  # a stride-2 convolution gives half the size, rounded up
+            size = [(side + 1) // 2 for side in size]
+        weights = F.interpolate(weights, tuple(size), mode="bilinear", align_corners=True)
+        return torch.einsum("blc,blhw->bchw", vectors, weights.to(vectors.dtype))
+
+
+def has_spatial_embedding(model) -> bool:
+    return bool(model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER))
+
+
+def with_spatial_embedding(model):
+    """A clone of a MODEL that is told the noise level of every pixel when its latents have a noise mask.
+
+    Raises:
+        ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
+    """
+    net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
+    if type(net) is not UNetModel or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
+        kind = type(model.model).__name__
+        raise ValueError(
+            f"'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
+            "Pixel-space networks of 'Load ADM Model' need no such patch."
+        )
+    if has_spatial_embedding(model):
+        return model
+    patched, differences = model.clone(), Differences()
+    for name, block, depth in _blocks(net):
+        patched.add_object_patch(f"diffusion_model.{name}.emb_layers", SpatialEmbedding(block.emb_layers, depth, differences))
+    original = model.get_model_object("extra_conds")
+    patched.add_object_patch("extra_conds", lambda **kwargs: {**original(**kwargs), **_mask_cond(kwargs.get("denoise_mask"))})
+    patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
+    wrapper = _PerPixel(net, sampling, differences)
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, wrapper)
+    return patched
+
+
+def _mask_cond(mask: Tensor | None) -> dict:
+    return {} if mask is None else {"denoise_mask": comfy.conds.CONDRegular(mask)}
+
+
+def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
+    """Every residual block with its name, and how often the picture was halved before it."""
+    blocks, depth = [], 0
+    for part in ("input_blocks", "middle_block", "output_blocks"):
+        for name, module in getattr(net, part).named_modules():
+            depth += isinstance(module, Downsample) - isinstance(module, Upsample)
+            if isinstance(module, ResBlock):
+                blocks.append((f"{part}.{name}", module, depth))
+    return blocks
+
+
+class _PerPixel:
+    """Wraps the host's `apply_model(x, sigma, ...) -> x0` with a map sigma_i in place of sigma."""
+
+    def __init__(self, net: UNetModel, sampling, differences: Differences):
+        self.net, self.sampling, self.differences = net, sampling, differences
+
+    def __call__(self, executor, x, t, *args, denoise_mask=None, **kwargs) -> Tensor:
+        options = kwargs.get("transformer_options") or next((a for a in args if isinstance(a, dict)), {})
+        if SIGMA_MAP in options:
+            maps = options[SIGMA_MAP]
+            sigma_i = maps.repeat(x.shape[0] // maps.shape[0], 1, 1, 1)
+        elif denoise_mask is not None:
+            sigma_i = t.view(-1, 1, 1, 1) * denoise_mask[:, :1]
+        else:
+            return executor(x, t, *args, **kwargs)
+        sigma = t.view(-1, 1, 1, 1)
+        self._set(sigma_i.to(x), t)
+        try:
+            # the host divides by sqrt(sigma^2 + 1); each pixel wants its own
+            x_in = x * ((sigma.square() + 1) / (sigma_i.square() + 1)).sqrt()
+            x0 = executor(x_in, t, *args, **kwargs)
+        finally:
+            self.differences.vectors = self.differences.weights = None
+        if isinstance(self.sampling, comfy.model_sampling.V_PREDICTION):
+            v = (x_in / (sigma.square() + 1) - x0) * (sigma.square() + 1).sqrt() / sigma
+            return x / (sigma_i.square() + 1) - v * sigma_i / (sigma_i.square() + 1).sqrt()
+        eps = (x_in - x0) / sigma
+        return x - eps * sigma_i
+
+    def _set(self, sigma_i: Tensor, t: Tensor) -> None:
+        """Embed the map's distinct levels. A soft mask's many are rounded to 16, evenly spread."""
+        levels = sigma_i.unique()
+        if len(levels) > MAX_LEVELS:
+            levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
+        nearest = (sigma_i - levels.view(1, -1, 1, 1)).abs().argmin(1, keepdim=True)
+        self.differences.weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device).scatter_(1, nearest, 1)
+        own, scalar = (self._embed(sigma) for sigma in (levels, t))
+        self.differences.vectors = own[None] - scalar[:, None]
+
+    def _embed(self, sigma: Tensor) -> Tensor:
+        """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
+        steps = self.sampling.timestep(sigma.clamp(min=float(self.sampling.sigma_min))).float()
+        return self.net.time_embed(timestep_embedding(steps, self.net.model_channels).to(self.net.dtype))

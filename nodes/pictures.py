@@ -1,0 +1,41 @@
+"""The host's IMAGE and MASK <-> what `rad_core` takes. One place, so that every node treats odd pictures alike."""
+
+import torch
+from torch import Tensor
+
+
+def picture_of(image: Tensor) -> tuple[Tensor, Tensor | None]:
+    """IMAGE (B, H, W, 1, 3 or 4) in [0, 1] -> (B, 3, H, W), and (B, H, W, 1) alpha where there is one.
+
+    Raises:
+        ValueError: another number of channels.
+    """
+    channels = image.shape[-1]
+    if channels not in (1, 3, 4):
+        raise ValueError(f"The image has {channels} channels; it must be grey (1), colour (3) or colour with transparency (4).")
+    rgb = image[..., :3].expand(*image.shape[:-1], 3).movedim(-1, 1)
+    return rgb, image[..., 3:] if channels == 4 else None
+
+
+def mask_of(mask: Tensor) -> Tensor:
+    """MASK (H, W), (B, H, W) or (B, 1, H, W), 1 = hole -> (B, 1, H, W).
+
+    Raises:
+        ValueError: there is no hole in any of them.
+    """
+    mask = mask.reshape(-1, 1, *mask.shape[-2:])
+    if not mask.any():
+        raise ValueError(
+            "The mask has no hole: nothing would change. Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a mask node."
+        )
+    return mask
+
+
+def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
+    """(B, 3, H, W) -> IMAGE. Where there is transparency, what was filled becomes opaque."""
+    image = picture.movedim(1, -1)
+    if alpha is None:
+        return image
+    hole = torch.nn.functional.interpolate(mask.to(image), image.shape[1:3], mode="nearest-exact").movedim(1, -1)
+    alpha, hole = (part.expand(image.shape[0], -1, -1, -1) for part in (alpha, hole))
+    return torch.cat([image, torch.maximum(alpha, hole)], -1)

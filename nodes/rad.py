@@ -1,0 +1,194 @@
+"""RAD: only the hole is noised and denoised, with a noise level per pixel."""
+
+from comfy_api.latest import io
+
+from ..rad_core import SAMPLERS, rad_inpaint
+from .host.run import in_batches, loaded, progress
+from .host.sampler import RADSampler as HostSampler
+from .host.sampler import SCHEDULERS, run_sampler
+from .host.spatial_embedding import with_spatial_embedding
+from .pictures import image_of, mask_of, picture_of
+
+CATEGORY = "region-aware inpainting/RAD"
+SEED = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True}
+
+
+def sampler_input() -> io.Input:
+    return io.Combo.Input(
+        "sampler",
+        options=list(SAMPLERS),
+        default="ddpm",
+        tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: the same picture every time from the same noise, with fewer steps.",
+    )
+
+
+def order_inputs() -> list[io.Input]:
+    return [
+        io.Mask.Input("order", optional=True, tooltip="Grey map: what is black here is generated first, what is white last."),
+        io.Float.Input(
+            "overlap",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip="With an order: 0 finishes one part before the next begins, 1 generates all together.",
+        ),
+    ]
+
+
+def broadcast(maps, start: int, stop: int):
+    """Rows of a batch, or the one that serves all."""
+    return maps if maps is None or maps.shape[0] == 1 else maps[start:stop]
+
+
+class RADInpaint(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_RADInpaint",
+            display_name="RAD Inpaint",
+            category=CATEGORY,
+            description="Fills the hole of a picture of any size: cuts out the hole with what is around it, brings it to the network's size, "
+            "samples, and puts the fill back. Pixels outside the mask come back unchanged, to the last bit.",
+            inputs=[
+                io.Model.Input("model", tooltip="From Load ADM Model, with a RAD adapter on it unless it is a RAD network itself."),
+                io.Image.Input("image", tooltip="The picture, or a batch. What stands in the hole is not looked at."),
+                io.Mask.Input("mask", tooltip="White is the hole; grey changes a little. One mask may serve many pictures, and the reverse."),
+                io.Int.Input("seed", **SEED, tooltip="Another seed, another fill. Picture k of a batch gets seed + k."),
+                io.Int.Input("steps", default=100, min=1, max=1000, tooltip="Network calls. 100 is the paper's; ddim and dpmpp_2m do with 20 to 50."),
+                sampler_input(),
+                io.Combo.Input(
+                    "view",
+                    options=["network's own", "around the hole", "whole picture"],
+                    default="network's own",
+                    tooltip="What the network sees. The photos network works in tiles at the picture's own scale; others see the hole with "
+                    "its surroundings, resized to their size.",
+                ),
+                io.Float.Input(
+                    "context",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="For the view 'around the hole': how much is seen on each side, as a multiple of the hole's size.",
+                ),
+                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                *order_inputs(),
+                io.Int.Input(
+                    "class_label", default=0, min=0, max=100000, optional=True, tooltip="What to draw, for networks that draw by class alone."
+                ),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0
+    ) -> io.NodeOutput:
+        picture, alpha = picture_of(image)
+        hole = mask_of(mask)
+        count = max(picture.shape[0], hole.shape[0])
+        if picture.shape[0] != hole.shape[0] and 1 not in (picture.shape[0], hole.shape[0]):
+            raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+        net = loaded(model, "RAD Inpaint", count)
+        labels = None
+        if net.config.num_classes:
+            labels = picture.new_full((1,), class_label).long()
+        width = {"network's own": None, "around the hole": context, "whole picture": float("inf")}[view]
+
+        def fill(start: int, stop: int):
+            return rad_inpaint(
+                net,
+                broadcast(picture, start, stop),
+                broadcast(hole, start, stop),
+                steps=steps,
+                sampler=sampler,
+                seed=[seed + k for k in range(start, stop)],
+                context=width,
+                eta=eta,
+                order=broadcast(order, start, stop),
+                overlap=overlap,
+                labels=None if labels is None else labels.expand(stop - start),
+                callback=progress(steps),
+            )
+
+        return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole))
+
+
+class RADSample(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_RADSample",
+            display_name="RAD Sampler",
+            category=CATEGORY,
+            description="KSampler with RAD's own samplers: a noise level per pixel, known pixels clean, and if wanted an order. Works on a "
+            "latent with a noise mask, at its own size.",
+            inputs=[
+                io.Model.Input("model", tooltip="From Load ADM Model, or SD1.5 or SDXL through RAD Spatial Noise Embedding."),
+                io.Int.Input("seed", **SEED, tooltip="Another seed, another fill."),
+                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Network calls."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt is followed; 1 for ADM networks."),
+                sampler_input(),
+                io.Combo.Input(
+                    "scheduler",
+                    options=SCHEDULERS,
+                    default="normal",
+                    tooltip="How the noise falls over the steps. normal for ddpm and ddim, karras for dpmpp_2m.",
+                ),
+                io.Conditioning.Input("positive", tooltip="The prompt; for ADM networks ADM Conditioning."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt; for ADM networks ADM Conditioning."),
+                io.Latent.Input("latent_image", tooltip="With a noise mask (Set Latent Noise Mask): 1 is the hole. Without, all is generated."),
+                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                *order_inputs(),
+            ],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, seed, steps, cfg, sampler, scheduler, positive, negative, latent_image, eta, order=None, overlap=0.0
+    ) -> io.NodeOutput:
+        host_sampler = HostSampler(sampler, eta, order, overlap)
+        return io.NodeOutput(run_sampler(model, host_sampler, scheduler, steps, seed, cfg, positive, negative, latent_image))
+
+
+class RADSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_RADSampler",
+            display_name="RAD Sampler Select",
+            category=CATEGORY,
+            description="RAD's samplers as a SAMPLER for SamplerCustom and SamplerCustomAdvanced.",
+            inputs=[
+                sampler_input(),
+                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                *order_inputs(),
+            ],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, sampler, eta, order=None, overlap=0.0) -> io.NodeOutput:
+        return io.NodeOutput(HostSampler(sampler, eta, order, overlap))
+
+
+class RADSpatialNoiseEmbedding(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_RADSpatialNoiseEmbedding",
+            display_name="RAD Spatial Noise Embedding",
+            category=CATEGORY,
+            description="Tells an SD1.5 or SDXL network the noise level of every latent pixel and keeps known latents clean. Any KSampler "
+            "works on the result; it wants an adapter trained for it to give its best.",
+            inputs=[io.Model.Input("model", tooltip="A U-Net that predicts noise or v: SD1.5, SD2, SDXL. LoRA may come before or after.")],
+            outputs=[io.Model.Output()],
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        return io.NodeOutput(with_spatial_embedding(model))

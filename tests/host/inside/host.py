@@ -1,0 +1,83 @@
+"""Boots a real ComfyUI inside this process, without its web server, and runs prompts on it."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+PACK = Path(__file__).parents[3]
+HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+
+
+class Host:
+    """The host's modules, and what its executor said."""
+
+    def __init__(self):
+        base = Path(tempfile.mkdtemp(prefix="comfy-"))
+        for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
+            (base / name).mkdir()
+        self.base = base
+        sys.argv = sys.argv[:1]  # the host reads the command line
+        sys.path.insert(0, str(HOST))
+        from comfy.cli_args import args
+
+        args.cpu, args.base_directory = True, str(base)
+        import folder_paths
+
+        folder_paths.set_output_directory(str(base / "output"))
+        folder_paths.set_temp_directory(str(base / "temp"))
+        folder_paths.set_input_directory(str(base / "input"))
+        folder_paths.models_dir = str(base / "models")
+        import utils.extra_config  # noqa: F401  before nodes, which shadows the name
+        import execution
+        import nodes
+        import server
+
+        server.PromptServer.instance = self.server = types.SimpleNamespace(
+            client_id="test", last_node_id=None, last_prompt_id=None, messages=[], send_sync=self._heard, send_progress_text=self._heard,
+            sockets_metadata={}, loop=None, routes=None, prompt_queue=None,
+        )
+        self.nodes, self.execution, self.folder_paths = nodes, execution, folder_paths
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        before = set(nodes.NODE_CLASS_MAPPINGS)
+        extras = [HOST / "comfy_extras" / f"nodes_{name}.py" for name in ("mask", "custom_sampler", "images")]
+        for path in extras:
+            if path.exists():
+                self.loop.run_until_complete(nodes.load_custom_node(str(path), module_parent="comfy_extras"))
+        self.builtin = before | set(nodes.NODE_CLASS_MAPPINGS)
+        if not self.loop.run_until_complete(nodes.load_custom_node(str(PACK))):
+            raise RuntimeError("the pack did not load; see the log")
+        self.ours = sorted(set(nodes.NODE_CLASS_MAPPINGS) - self.builtin)
+
+    def _heard(self, event, data=None, sid=None, *rest) -> None:
+        self.server.messages.append((event, data))
+
+    def module(self, name: str):
+        """A module of the pack, such as "nodes.host.adm"."""
+        root = str(PACK).replace(".", "_x_")
+        return sys.modules[f"{root}.{name}"]
+
+    def schema(self, node_id: str) -> dict:
+        return self.nodes.NODE_CLASS_MAPPINGS[node_id].GET_NODE_INFO_V1()
+
+    def call(self, node_id: str, **inputs):
+        """One node by itself, as the executor calls it; gives its outputs."""
+        import torch
+
+        with torch.inference_mode():
+            out = self.nodes.NODE_CLASS_MAPPINGS[node_id].EXECUTE_NORMALIZED(**inputs)
+        return out.args if hasattr(out, "args") else out.result
+
+    def run(self, prompt: dict):
+        """An API-format prompt through the host's executor. Returns (success, messages)."""
+        self.server.messages.clear()
+        executor = self.execution.PromptExecutor(self.server, cache_args={"lru": 0, "ram": 0.0})
+        check = self.execution.validate_prompt("test", prompt, None)
+        valid = self.loop.run_until_complete(check) if asyncio.iscoroutine(check) else check
+        if not valid[0]:
+            return False, [("validation", valid)]
+        executor.execute(prompt, "test", {}, valid[2])
+        return executor.success, executor.status_messages
