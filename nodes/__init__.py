@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .host.folders import register_folders
+from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
 from .rad import RADInpaint, RADSample, RADSampler, RADSpatialNoiseEmbedding
@@ -17,6 +18,7 @@ class RegionAwareInpainting(ComfyExtension):
             PerlinMask,
             PerlinMaskAnimation,
             InpaintMaskShapes,
+            DrawLandscape,
             LoadADMModel,
             ADMConditioning,
             LoadRADAdapter,

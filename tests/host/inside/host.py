@@ -60,8 +60,18 @@ class Host:
         root = str(PACK).replace(".", "_x_")
         return sys.modules[f"{root}.{name}"]
 
-    def schema(self, node_id: str) -> dict:
-        return self.nodes.NODE_CLASS_MAPPINGS[node_id].GET_NODE_INFO_V1()
+    def info(self, node_id: str) -> dict:
+        """What the host's /object_info says of a node."""
+        node = self.nodes.NODE_CLASS_MAPPINGS[node_id]
+        if hasattr(node, "GET_NODE_INFO_V1"):
+            return node.GET_NODE_INFO_V1()
+        inputs = node.INPUT_TYPES()
+        return {
+            "input": inputs,
+            "input_order": {group: list(names) for group, names in inputs.items()},
+            "output": node.RETURN_TYPES,
+            "output_name": getattr(node, "RETURN_NAMES", node.RETURN_TYPES),
+        }
 
     def call(self, node_id: str, **inputs):
         """One node by itself, as the executor calls it; gives its outputs."""

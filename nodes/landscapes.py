@@ -1,0 +1,37 @@
+"""Pictures to try things on, drawn from a seed."""
+
+from comfy_api.latest import io
+
+from ..rad_core import landscapes
+
+HOURS = {"any": None, "night": 0.0, "dawn": 6.5, "noon": 12.0, "dusk": 18.5}
+
+
+class DrawLandscape(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_DrawLandscape",
+            display_name="Draw Landscape",
+            category="region-aware inpainting",
+            description="Draws landscapes from a seed, with a sky, hills and often a lake that mirrors them: what the bundled landscapes "
+            "network was trained on, so the right fill of a hole is known.",
+            inputs=[
+                io.Int.Input("size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled network's is 64."),
+                io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is the one that seed + k gives alone."),
+                io.Int.Input(
+                    "seed",
+                    default=7,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Another seed, another landscape. Seeds below 2^40 were kept out of training.",
+                ),
+                io.Combo.Input("time_of_day", options=list(HOURS), default="any", tooltip="Light and colours; any draws an hour for each picture."),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, size, batch_size, seed, time_of_day) -> io.NodeOutput:
+        return io.NodeOutput(landscapes(batch_size, size, seed, HOURS[time_of_day]).movedim(1, -1))

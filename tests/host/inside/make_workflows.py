@@ -1,0 +1,189 @@
+"""Writes example_workflows/*.json, in the web page's format, from short descriptions and the nodes' own schemas.
+
+Run with the host's interpreter: python tests/host/inside/make_workflows.py
+"""
+
+import json
+
+from host import PACK, Host
+
+# Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row))
+LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
+MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
+ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
+BOX = ("RAI_InpaintMaskShapes", {"width": 64, "height": 64, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
+RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1, "steps": 50}
+
+WORKFLOWS = {
+    "RAD inpaint": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
+        "before": ("PreviewImage", {"images": "picture"}, (1, 2)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "note": ("Note", "Fills the hole of a drawn landscape with the bundled network. For your own picture put Load Image in place of "
+                 "Draw Landscape, and your network and adapter into the two loaders."),
+    },
+    "Perlin mask": {
+        "still": ("RAI_PerlinMask", {"batch_size": 4, "octaves": 2, "seed": 5}, (0, 0)),
+        "moving": ("RAI_PerlinMaskAnimation", {"frames": 8, "loop": True, "seed": 5}, (0, 1)),
+        "stills": ("MaskToImage", {"mask": "still"}, (1, 0)),
+        "frames": ("MaskToImage", {"mask": "moving"}, (1, 1)),
+        "shown": ("PreviewImage", {"images": "stills"}, (2, 0)),
+        "shown too": ("PreviewImage", {"images": "frames"}, (2, 1)),
+    },
+    "Adapter swap": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1)),
+        "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
+        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
+        "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "after at night": ("PreviewImage", {"images": "rad at night"}, (3, 1)),
+        "note": ("Note", "The same hole and seed through two adapters on one network. The night adapter was trained on night "
+                 "landscapes alone, so it paints night into any picture. Nothing is loaded twice."),
+    },
+    "Order map": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme"}, (1, 0)),
+        "adapter": ADAPTER,
+        "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (1, 2)),
+        "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "steps": 100}, (2, 0)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "note": ("Note", "Nearly all of the picture is a hole, and the grey map says what is generated first: black first, white last."),
+    },
+    "KSampler on ADM": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
+        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
+        "sample": ("KSampler", {"model": "adapter", "positive": "conditioning", "negative": "conditioning", "latent_image": "hole", "seed": 1,
+                                "steps": 50, "cfg": 1.0, "sampler_name": "dpmpp_2m_sde", "scheduler": "karras"}, (3, 0)),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (4, 0)),
+        "after": ("PreviewImage", {"images": "decode"}, (4, 1)),
+    },
+    "Outpainting": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 24, "bottom": 0, "feathering": 0}, (1, 0)),
+        "adapter": ADAPTER,
+        "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+    },
+    "Photo repair": {
+        "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
+        "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),
+        "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
+        "rad": ("RAI_RADInpaint", RAD | {"model": "model", "sampler": "ddim", "steps": 20}, (2, 0)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "note": ("Note", "Choose your photo in Load Image. The mask is drawn here; for real scratches paint them in the mask editor and "
+                 "connect Load Image's mask instead."),
+    },
+}  # fmt: skip
+COLUMN, ROW = 380, 420
+
+
+def widget_names(info: dict) -> list[str]:
+    """Inputs that are widgets, in the page's order."""
+    names = []
+    for group in ("required", "optional"):
+        for name in info["input_order"].get(group, []):
+            kind = info["input"][group][name][0]
+            if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
+                names.append(name)
+    return names
+
+
+def default(info: dict, name: str):
+    spec = info["input"].get("required", {}).get(name) or info["input"]["optional"][name]
+    options = spec[1] if len(spec) > 1 else {}
+    choices = spec[0] if isinstance(spec[0], list) else options.get("options")
+    return options.get("default", choices[0] if choices else None)
+
+
+def build(nodes: dict, infos: dict) -> dict:
+    ids = {name: k + 1 for k, name in enumerate(nodes)}
+    out, links = [], []
+    for name, (kind, *rest) in nodes.items():
+        if kind == "Note":
+            out.append(
+                {"id": ids[name], "type": "Note", "pos": [0, -190], "size": [520, 120], "flags": {}, "order": 0, "mode": 0, "inputs": [],
+                 "outputs": [], "properties": {}, "widgets_values": [rest[0]]}
+            )  # fmt: skip
+            continue
+        given, (column, row) = rest
+        info = infos[kind]
+        inputs, values, widgets = [], [], widget_names(info)
+        for group in ("required", "optional"):
+            for key in info["input_order"].get(group, []):
+                spec = info["input"][group][key]
+                io_type = "COMBO" if isinstance(spec[0], list) else spec[0]
+                slot = {"name": key, "type": io_type, "link": None}
+                if key in widgets:
+                    slot["widget"] = {"name": key}
+                    values.append(given.get(key, default(info, key)))
+                    if (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
+                        values.append("fixed")
+                    if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
+                        values.append("image")
+                elif key in given:
+                    source, index = given[key] if isinstance(given[key], tuple) else (given[key], 0)
+                    slot["link"] = len(links) + 1
+                    links.append([len(links) + 1, ids[source], index, ids[name], len(inputs), io_type])
+                inputs.append(slot)
+        out.append(
+            {"id": ids[name], "type": kind, "pos": [column * COLUMN, row * ROW], "size": [340, 380], "flags": {}, "order": len(out), "mode": 0,
+             "inputs": inputs, "outputs": [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"], strict=True)],
+             "properties": {"Node name for S&R": kind}, "widgets_values": values}
+        )  # fmt: skip
+    by_id = {node["id"]: node for node in out}
+    for link in links:
+        by_id[link[1]]["outputs"][link[2]]["links"].append(link[0])
+    return {"last_node_id": len(nodes), "last_link_id": len(links), "nodes": out, "links": links, "groups": [], "config": {}, "extra": {}, "version": 0.4}  # fmt: skip
+
+
+def to_api(workflow: dict, infos: dict) -> dict:
+    """The page's format -> the executor's, as the page itself converts it."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["type"] == "Note":
+            continue
+        info, values = infos[node["type"]], iter(node["widgets_values"])
+        inputs = {}
+        for slot in node["inputs"]:
+            if slot.get("widget"):
+                inputs[slot["name"]] = next(values)
+                spec = info["input"].get("required", {}).get(slot["name"]) or info["input"]["optional"][slot["name"]]
+                if len(spec) > 1 and (spec[1].get("control_after_generate") or spec[1].get("image_upload")):
+                    next(values)
+            if slot["link"] is not None:
+                inputs[slot["name"]] = sources[slot["link"]]
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
+def infos_of(host: Host) -> dict:
+    """What the host's /object_info says of the nodes that the workflows use."""
+    kinds = {node[0] for nodes in WORKFLOWS.values() for node in nodes.values()} - {"Note"}
+    return {kind: host.info(kind) for kind in kinds}
+
+
+def main() -> None:
+    infos = infos_of(Host())
+    for name, nodes in WORKFLOWS.items():
+        path = PACK / "example_workflows" / f"{name}.json"
+        path.write_text(json.dumps(build(nodes, infos), indent=1) + "\n")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
