@@ -6,6 +6,7 @@ import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models_base
 import torch
@@ -91,7 +92,15 @@ def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torc
     net = load_model(path, attention_order, dtype=dtype, layers=comfy.ops.disable_weight_init)
     # v0.3.64 has no CoreModelPatcher
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    return patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+    model = patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", keep_known)
+    return model
+
+
+def keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest) -> Tensor:
+    """Put known pixels back as they were: samplers such as uni_pc leave a trace of noise on them."""
+    samples = executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
+    return samples if denoise_mask is None else torch.where(denoise_mask > 0, samples, latent_image.to(samples))
 
 
 def pixel_vae():

@@ -42,8 +42,7 @@ class RADSampler(comfy.samplers.Sampler):
         report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
         denoise = _HostDenoiser(model_wrap, extra_args, float(table[0]))
         draw = partial(normal, streams, noise.shape[1:], noise.device)
-        x = self.sampler(denoise, latent_image + maps[0] * noise, maps, draw, report)
-        return torch.where(mask > 0, x, latent_image)
+        return self.sampler(denoise, latent_image + maps[0] * noise, maps, draw, report)
 
 
 class _HostDenoiser:

@@ -17,7 +17,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.unet import MAX_LEVELS
-from .adm import SIGMA_MAP
+from .adm import SIGMA_MAP, keep_known
 
 WRAPPER = "rad_spatial_noise_embedding"
 
@@ -76,6 +76,7 @@ def with_spatial_embedding(model):
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
     wrapper = _PerPixel(net, sampling, differences)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, wrapper)
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
     return patched
 
 

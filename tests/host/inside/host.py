@@ -1,9 +1,11 @@
 """Boots a real ComfyUI inside this process, without its web server, and runs prompts on it."""
 
 import asyncio
+import inspect
 import os
 import sys
 import tempfile
+import time
 import types
 from pathlib import Path
 
@@ -48,8 +50,11 @@ class Host:
             if path.exists():
                 self.loop.run_until_complete(nodes.load_custom_node(str(path), module_parent="comfy_extras"))
         self.builtin = before | set(nodes.NODE_CLASS_MAPPINGS)
+        self.before_pack = set(sys.modules)
+        began = time.perf_counter()
         if not self.loop.run_until_complete(nodes.load_custom_node(str(PACK))):
             raise RuntimeError("the pack did not load; see the log")
+        self.pack_seconds = time.perf_counter() - began
         self.ours = sorted(set(nodes.NODE_CLASS_MAPPINGS) - self.builtin)
 
     def _heard(self, event, data=None, sid=None, *rest) -> None:
@@ -84,10 +89,12 @@ class Host:
     def run(self, prompt: dict):
         """An API-format prompt through the host's executor. Returns (success, messages)."""
         self.server.messages.clear()
-        executor = self.execution.PromptExecutor(self.server, cache_args={"lru": 0, "ram": 0.0})
+        options = inspect.signature(self.execution.PromptExecutor).parameters
+        later = {"cache_args": {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}} if "cache_args" in options else {}  # not in v0.3.64
+        executor = self.execution.PromptExecutor(self.server, **later)
         check = self.execution.validate_prompt("test", prompt, None)
         valid = self.loop.run_until_complete(check) if asyncio.iscoroutine(check) else check
-        if not valid[0]:
+        if not valid[0] or valid[3]:
             return False, [("validation", valid)]
-        executor.execute(prompt, "test", {}, valid[2])
+        executor.execute(prompt, "test", {"client_id": "test"}, valid[2])
         return executor.success, executor.status_messages

@@ -1,0 +1,268 @@
+"""The nodes on the bundled networks, in the host."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def adm(host):
+    """MODEL, VAE of the landscapes network."""
+    return host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def rad(host, adm):
+    """The same with its RAD adapter."""
+    return with_adapter(host, adm[0])
+
+
+def with_adapter(host, model, name="landscapes (bundled)", strength=1.0):
+    return host.call("RAI_LoadRADAdapter", model=model, adapter_name=name, strength=strength)[0]
+
+
+@pytest.fixture(scope="module")
+def scene(host):
+    """IMAGE (2, 64, 64, 3) and MASK (1, 64, 64)."""
+    (image,) = host.call("RAI_DrawLandscape", size=64, batch_size=2, seed=7, time_of_day="any")
+    (mask,) = host.call(
+        "RAI_InpaintMaskShapes", width=1, height=1, batch_size=1, seed=3, shape="box", share=40.0, invert=False, image=image
+    )  # fmt: skip
+    assert mask.shape == (1, 64, 64)
+    return image, mask
+
+
+def inpaint(host, model, image, mask, **change):
+    options = {"seed": 5, "steps": 4, "sampler": "ddpm", "view": "network's own", "context": 1.0, "eta": 0.0} | change
+    return host.call("RAI_RADInpaint", model=model, image=image, mask=mask, **options)[0]
+
+
+def ksample(host, model, vae, image, mask, sampler="euler", steps=4, seed=5, scheduler="normal"):
+    (conditioning,) = host.call("RAI_ADMConditioning", class_label=0)
+    latent = {"samples": vae.encode(image), "noise_mask": mask[:, None]}
+    (out,) = host.nodes.common_ksampler(model, seed, steps, 1.0, sampler, scheduler, conditioning, conditioning, latent)
+    return vae.decode(out["samples"])
+
+
+def test_rad_inpaint_is_the_librarys_picture_alone_and_in_a_batch(host, rad, scene):
+    core, (image, mask) = host.module("rad_core"), scene
+    net = core.load_adapter(core.load_model("landscapes"), "landscapes")
+    for sampler in ("ddpm", "dpmpp_2m"):
+        expected = core.rad_inpaint(net, image.movedim(-1, 1), mask, steps=4, sampler=sampler, seed=5).movedim(1, -1)
+        out = inpaint(host, rad, image, mask, sampler=sampler)
+        assert (out - expected).abs().max() <= 1 / 255
+        known = (mask == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[known]), "known pixels must come back bit-exact"
+        assert (inpaint(host, rad, image[1:], mask, sampler=sampler, seed=6) - out[1:]).abs().max() <= 1 / 255
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "ddim", "dpmpp_2m_sde", "heun", "uni_pc"])
+def test_host_samplers_leave_known_pixels_alone(host, adm, rad, scene, sampler):
+    image, mask = scene
+    out = ksample(host, rad, adm[1], image, mask, sampler)
+    known = (mask == 0)[..., None].expand_as(out)
+    assert (out - image)[known].abs().max() <= 1e-7  # the rounding of 2 x - 1
+    assert (out - image)[~known].abs().max() > 1e-3 and torch.isfinite(out).all()
+
+
+def test_ksampler_fills_as_well_as_rad_inpaint(host, adm, rad):
+    """Hole RMSE over eight landscapes at equal calls: within a fifth of RAD Inpaint's with the same kind of sampler."""
+    (image,) = host.call("RAI_DrawLandscape", size=64, batch_size=8, seed=100, time_of_day="any")
+    (mask,) = host.call(
+        "RAI_InpaintMaskShapes", width=64, height=64, batch_size=8, seed=100, shape="wide", share=40.0, invert=False, image=image
+    )  # fmt: skip
+    rmse = lambda out: (((out - image) ** 2).mean(-1)[mask > 0]).mean().sqrt().item()
+    ours = rmse(inpaint(host, rad, image, mask, steps=20, sampler="ddim", view="whole picture"))
+    for sampler, scheduler in (("euler", "normal"), ("dpmpp_2m", "karras"), ("ddim", "normal")):
+        theirs = rmse(ksample(host, rad, adm[1], image, mask, sampler, 20, scheduler=scheduler))
+        print(f"{sampler}: hole RMSE {theirs:.4f}, RAD Inpaint (ddim) {ours:.4f}")
+        assert theirs < 1.2 * ours
+
+
+def test_adapters_swap_without_a_reload_and_come_off_bit_exact(host, adm, scene, monkeypatch):
+    core, checkpoints = host.module("rad_core"), host.module("rad_core.checkpoints")
+    loads = []
+    monkeypatch.setattr(checkpoints, "read_tensors", lambda path, read=checkpoints.read_tensors: loads.append(path) or read(path))
+    image, mask = scene
+    plain = ksample(host, adm[0], adm[1], image, mask)
+    full, half = with_adapter(host, adm[0]), with_adapter(host, adm[0], strength=0.5)
+    outputs = {}
+    for _ in range(2):
+        for name, model in (("full", full), ("half", half), ("plain", adm[0])):
+            out = ksample(host, model, adm[1], image, mask)
+            assert torch.equal(outputs.setdefault(name, out), out), f"{name} changed by swapping"
+    assert torch.equal(outputs["plain"], plain) and not torch.equal(outputs["full"], outputs["half"])
+    assert full.model is half.model is adm[0].model and not loads, "the base network must not be read again"
+    # stacked: 0.5 + 0.5 of one adapter is the adapter, as in the core
+    stacked = with_adapter(host, half, strength=0.5)
+    assert (inpaint(host, stacked, image, mask) - inpaint(host, full, image, mask)).abs().max() <= 2 / 255
+    net = core.load_adapter(core.load_model("landscapes"), "landscapes", 0.5)
+    expected = core.rad_inpaint(net, image.movedim(-1, 1), mask, steps=4, seed=5).movedim(1, -1)
+    assert (inpaint(host, half, image, mask) - expected).abs().max() <= 1 / 255
+
+
+def test_models_are_evicted_and_come_back(host, rad, scene):
+    import comfy.model_management
+
+    image, mask = scene
+    before = inpaint(host, rad, image, mask)
+    comfy.model_management.unload_all_models()
+    assert not any(loaded.model is rad for loaded in comfy.model_management.current_loaded_models)
+    assert torch.equal(inpaint(host, rad, image, mask), before)
+
+
+def test_part_of_the_network_may_stay_outside_video_memory(host, adm, scene):
+    """The host's low-VRAM mode: weights stay away and are cast, adapter and all, when their layer runs."""
+    import comfy.model_management
+
+    image, mask = scene
+    rad = with_adapter(host, adm[0])
+    whole = inpaint(host, rad, image, mask)
+    comfy.model_management.unload_all_models()
+    low = with_adapter(host, adm[0])
+    with torch.inference_mode():
+        low.load(torch.device("cpu"), lowvram_model_memory=2 * 1024 * 1024)
+        assert low.model.model_lowvram
+        out = low.model._apply_model(torch.ones(1, 3, 64, 64), torch.tensor([3.0]))
+        low.detach()
+    with torch.inference_mode():
+        rad.load(torch.device("cpu"), full_load=True)
+        expected = rad.model._apply_model(torch.ones(1, 3, 64, 64), torch.tensor([3.0]))
+        rad.detach()
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-4)
+    assert torch.equal(inpaint(host, with_adapter(host, adm[0]), image, mask), whole)
+
+
+def test_cancel_stops_between_steps_and_leaves_the_model_as_it_was(host, rad, scene, monkeypatch):
+    import comfy.model_management
+    import comfy.utils
+
+    image, mask = scene
+    before, seen = inpaint(host, rad, image, mask), []
+
+    def heard(value, total, preview, **kwargs):
+        seen.append((value, total, preview[1].size))
+        if value == 2:
+            comfy.model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", heard)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        inpaint(host, rad, image, mask, steps=9)
+    assert seen == [(1, 9, (64, 64)), (2, 9, (64, 64))], "progress and a preview after every step, and no step after the cancel"
+    monkeypatch.undo()
+    assert torch.equal(inpaint(host, rad, image, mask), before)
+
+
+def test_out_of_memory_goes_on_at_half_the_batch(host, rad, scene, monkeypatch):
+    import comfy.model_management
+
+    nodes_rad = host.module("nodes.rad")
+    image, mask = scene[0].repeat(2, 1, 1, 1)[:3], scene[1]
+    whole, sizes = inpaint(host, rad, image, mask), []
+
+    def tight(net, picture, hole, limit=1, work=nodes_rad.rad_inpaint, **kwargs):
+        count = max(picture.shape[0], hole.shape[0])
+        sizes.append(count)
+        if count > limit:
+            raise comfy.model_management.OOM_EXCEPTION("no memory")
+        return work(net, picture, hole, **kwargs)
+
+    monkeypatch.setattr(nodes_rad, "rad_inpaint", tight)
+    assert (inpaint(host, rad, image, mask) - whole).abs().max() <= 1 / 255
+    assert sizes == [3, 2, 1, 1, 1]
+    monkeypatch.setattr(nodes_rad, "rad_inpaint", lambda *args, **kwargs: tight(*args, limit=0, **kwargs))
+    with pytest.raises(MemoryError, match="Not even one picture"):
+        inpaint(host, rad, image, mask)
+
+
+def test_odd_pictures_have_a_defined_answer(host, rad, scene):
+    image, mask = scene
+    with_alpha = torch.cat([image, torch.zeros(2, 64, 64, 1)], -1)
+    out = inpaint(host, rad, with_alpha, mask, steps=1)
+    assert out.shape == (2, 64, 64, 4) and torch.equal(out[..., 3], mask.expand(2, -1, -1)), "what was filled is opaque"
+    assert inpaint(host, rad, image[..., :1], mask, steps=1).shape == (2, 64, 64, 3)
+    assert inpaint(host, rad, image[:1, :61, :47], mask[0, :61, :47], steps=1).shape == (1, 61, 47, 3)
+    three = mask.expand(3, -1, -1)
+    assert inpaint(host, rad, image[:1], three, steps=1).shape == (3, 64, 64, 3)
+    half = torch.nn.functional.interpolate(mask[None], (32, 32))[0]
+    with pytest.warns(UserWarning, match="resized"):
+        assert inpaint(host, rad, image, half, steps=1).shape == (2, 64, 64, 3)
+
+
+def test_bad_input_is_told_in_a_sentence(host, adm, rad, scene, tmp_path):
+    image, mask = scene
+    for change, sentence in (
+        ({"mask": torch.zeros(1, 64, 64)}, "has no hole"),
+        ({"image": image.repeat(2, 1, 1, 1)[:3], "mask": mask.repeat(2, 1, 1)}, "3 images and 2 masks"),
+        ({"image": torch.zeros(1, 64, 64, 2)}, "2 channels"),
+        ({"model": type("Latent", (), {"model": torch.nn.Identity()})()}, "type Identity, which works on latents"),
+    ):
+        given = {"model": rad, "image": image, "mask": mask} | change
+        with pytest.raises(ValueError, match=sentence):
+            inpaint(host, given.pop("model"), given["image"], given["mask"])
+    folders = host.module("nodes.host.folders")
+    for kind in (folders.ADM, folders.ADAPTERS):
+        host.folder_paths.add_model_folder_path(kind, str(tmp_path))
+    (tmp_path / "foreign.safetensors").write_bytes(b"not a network")
+    with pytest.raises(ValueError, match="not a weights file"):
+        host.call("RAI_LoadADMModel", model_name="foreign.safetensors", attention_order="auto", precision="float32")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        host.call("RAI_LoadADMModel", model_name="gone.safetensors", attention_order="auto", precision="float32")
+    other, _ = host.call("RAI_LoadADMModel", model_name="photos (bundled)", attention_order="auto", precision="float32")
+    with pytest.raises(ValueError, match=r"was made for another network.*\d+ of \d+ tensors fit") as error:
+        with_adapter(host, other)
+    assert len(str(error.value)) < 400
+
+
+def test_lower_precision_gives_nearly_the_same_picture(host, rad, scene):
+    image, mask = scene
+    (half, _) = host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="bfloat16")
+    out, expected = (inpaint(host, model, image, mask, sampler="ddim") for model in (with_adapter(host, half), rad))
+    assert (out - expected).abs().mean() < 0.02
+
+
+def test_samplers_for_latents_agree_with_each_other(host, adm, rad, scene):
+    """RAD Sampler is SamplerCustom with RAD Sampler Select; with an order, parts follow each other."""
+    image, mask = scene
+    (conditioning,) = host.call("RAI_ADMConditioning", class_label=0)
+    latent = {"samples": adm[1].encode(image), "noise_mask": mask[:, None]}
+    order = torch.linspace(0, 1, 64).expand(1, 64, 64)
+    import comfy.samplers
+
+    sigmas = comfy.samplers.calculate_sigmas(rad.get_model_object("model_sampling"), "normal", 4)
+    fills = []
+    for given in ({}, {"order": order, "overlap": 0.0}, {"order": order, "overlap": 1.0}):
+        (out,) = host.call(
+            "RAI_RADSample", model=rad, seed=5, steps=4, cfg=1.0, sampler="ddpm", scheduler="normal", positive=conditioning,
+            negative=conditioning, latent_image=latent, eta=0.0, **given,
+        )  # fmt: skip
+        (sampler,) = host.call("RAI_RADSampler", sampler="ddpm", eta=0.0, **given)
+        custom = host.nodes.NODE_CLASS_MAPPINGS["SamplerCustom"]
+        run = custom.EXECUTE_NORMALIZED if hasattr(custom, "EXECUTE_NORMALIZED") else custom().sample
+        again = run(model=rad, add_noise=True, noise_seed=5, cfg=1.0, positive=conditioning, negative=conditioning, sampler=sampler,
+                    sigmas=sigmas, latent_image=latent)  # fmt: skip
+        again = again.args[0] if hasattr(again, "args") else again[0]
+        assert torch.equal(out["samples"], again["samples"])
+        known = (mask == 0)[:, None].expand_as(out["samples"])
+        assert torch.equal(out["samples"][known], latent["samples"][known])
+        fills.append(out["samples"])
+    assert torch.equal(fills[0], fills[2]) and not torch.equal(fills[0], fills[1])
+
+
+def test_classes_reach_the_network(host):
+    """A class-conditional network listens to ADM Conditioning, and says so where it gets no class of its own."""
+    core, adm_module = host.module("rad_core"), host.module("nodes.host.adm")
+    torch.manual_seed(0)
+    net = core.UNet(core.UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3)).eval().requires_grad_(False)
+    path = host.base / "models" / "adm" / "classes.safetensors"
+    net.region_aware = True
+    core.save_model(net, path)
+    model = adm_module.load_adm(str(path))
+    latent = {"samples": torch.zeros(1, 3, 16, 16)}
+    fills = []
+    for label in (0, 2):
+        (conditioning,) = host.call("RAI_ADMConditioning", class_label=label)
+        fills.append(host.nodes.common_ksampler(model, 0, 2, 1.0, "euler", "normal", conditioning, conditioning, latent)[0]["samples"])
+    assert not torch.equal(*fills)
+    (conditioning,) = host.call("RAI_ADMConditioning", class_label=7)
+    with pytest.raises(ValueError, match="0 to 2"):
+        host.nodes.common_ksampler(model, 0, 1, 1.0, "euler", "normal", conditioning, conditioning, latent)

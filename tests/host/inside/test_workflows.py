@@ -1,0 +1,35 @@
+"""Every example workflow, as it is shipped, through the host's own executor."""
+
+import json
+import shutil
+
+import make_workflows
+import pytest
+from host import HOST, PACK
+
+FILES = sorted((PACK / "example_workflows").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_workflow_runs_and_runs_the_same_again(host, path):
+    shutil.copy(HOST / "input" / "example.png", host.base / "input")
+    prompt = make_workflows.to_api(json.loads(path.read_text()), make_workflows.infos_of(host))
+    for node in prompt.values():  # the graph is what is tested here; pictures are looked at elsewhere
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = 3
+    pictures = []
+    for _ in range(2):
+        success, messages = host.run(prompt)
+        assert success, messages
+        shown = [data["output"]["images"] for event, data in host.server.messages if event == "executed" and data["output"].get("images")]
+        assert shown
+        pictures.append([(host.base / "temp" / image["filename"]).read_bytes() for images in shown for image in images])
+    assert pictures[0] == pictures[1]
+
+
+def test_shipped_files_are_those_that_are_written_and_have_pictures(host):
+    infos = make_workflows.infos_of(host)
+    assert {p.stem for p in FILES} == set(make_workflows.WORKFLOWS)
+    for path in FILES:
+        assert path.with_suffix(".jpg").is_file(), f"{path.name} has no thumbnail for the template browser"
+        assert json.loads(path.read_text()) == make_workflows.build(make_workflows.WORKFLOWS[path.stem], infos)
