@@ -6,7 +6,7 @@ from .host.folders import register_folders
 from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
-from .rad import RADInpaint, RADSample, RADSampler, RADSpatialNoiseEmbedding
+from .rad import RADInpaint, RADSampler, RADSamplerSelect, RADSpatialNoiseEmbedding
 
 
 class RegionAwareInpainting(ComfyExtension):
@@ -23,7 +23,7 @@ class RegionAwareInpainting(ComfyExtension):
             ADMConditioning,
             LoadRADAdapter,
             RADInpaint,
-            RADSample,
             RADSampler,
+            RADSamplerSelect,
             RADSpatialNoiseEmbedding,
         ]

@@ -17,7 +17,9 @@ class DrawLandscape(io.ComfyNode):
             description="Draws landscapes from a seed, with a sky, hills and often a lake that mirrors them: what the bundled landscapes "
             "network was trained on, so the right fill of a hole is known.",
             inputs=[
-                io.Int.Input("size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled network's is 64."),
+                io.Int.Input(
+                    "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled network's is 64."
+                ),
                 io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is the one that seed + k gives alone."),
                 io.Int.Input(
                     "seed",
@@ -27,7 +29,9 @@ class DrawLandscape(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="Another seed, another landscape. Seeds below 2^40 were kept out of training.",
                 ),
-                io.Combo.Input("time_of_day", options=list(HOURS), default="any", tooltip="Light and colours; any draws an hour for each picture."),
+                io.Combo.Input(
+                    "time_of_day", options=list(HOURS), default="any", tooltip="Light and colours; any draws an hour for each picture."
+                ),
             ],
             outputs=[io.Image.Output()],
         )

@@ -6,6 +6,7 @@ from ..rad_core.masks import animated_perlin_masks, box_masks, brush_masks, extr
 
 CATEGORY = "region-aware inpainting/masks"
 SHAPES = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks, "brush": brush_masks, "scratches": scratch_masks}
+INVERT = "Make the hole of the other side of the noise: other blobs, the same area."
 
 
 def size_inputs(count: str, count_tooltip: str, count_default: int = 1) -> list[io.Input]:
@@ -50,14 +51,17 @@ class PerlinMask(io.ComfyNode):
                 ),
                 io.Float.Input("scale", default=96.0, min=1.0, max=8192.0, step=1.0, tooltip="Size of the blobs in pixels."),
                 io.Float.Input(
-                    "area", default=40.0, min=0.0, max=100.0, step=1.0, tooltip="Percent of the picture that becomes hole, met to the pixel."
+                    "area",
+                    default=40.0,
+                    min=0.0,
+                    max=100.0,
+                    step=1.0,
+                    tooltip="Percent of the picture that becomes hole: to the pixel with a hard rim; a soft one reaches further.",
                 ),
                 io.Int.Input("octaves", default=1, min=1, max=10, tooltip="Layers of ever finer noise: more make the rim more ragged."),
-                io.Float.Input(
-                    "softness", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="0 is a hard rim; more is a wider soft one."
-                ),
+                io.Float.Input("softness", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="0 is a hard rim; more is a wider soft one."),
                 io.Boolean.Input("tileable", default=False, tooltip="Make the mask wrap around without a seam."),
-                io.Boolean.Input("invert", default=False, tooltip="Swap hole and kept area."),
+                io.Boolean.Input("invert", default=False, tooltip=INVERT),
                 image_input(),
             ],
             outputs=[io.Mask.Output(tooltip="White (1) is the hole.")],
@@ -84,16 +88,24 @@ class PerlinMaskAnimation(io.ComfyNode):
                 *size_inputs("frames", "How many frames.", 16),
                 io.Float.Input("scale", default=96.0, min=1.0, max=8192.0, step=1.0, tooltip="Size of the blobs in pixels."),
                 io.Float.Input(
-                    "area", default=40.0, min=0.0, max=100.0, step=1.0, tooltip="Percent of every frame that becomes hole, met to the pixel."
+                    "area",
+                    default=40.0,
+                    min=0.0,
+                    max=100.0,
+                    step=1.0,
+                    tooltip="Percent of every frame that becomes hole: to the pixel with a hard rim; a soft one reaches further.",
                 ),
                 io.Float.Input(
-                    "speed", default=0.1, min=0.0, max=10.0, step=0.01, tooltip="How fast the blobs change: after 1 / speed frames all is new."
+                    "speed",
+                    default=0.1,
+                    min=0.01,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How fast the blobs change: after 1 / speed frames all is new.",
                 ),
-                io.Float.Input(
-                    "softness", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="0 is a hard rim; more is a wider soft one."
-                ),
+                io.Float.Input("softness", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="0 is a hard rim; more is a wider soft one."),
                 io.Boolean.Input("loop", default=False, tooltip="The last frame leads back to the first; the speed is rounded to fit."),
-                io.Boolean.Input("invert", default=False, tooltip="Swap hole and kept area."),
+                io.Boolean.Input("invert", default=False, tooltip=INVERT),
                 image_input(),
             ],
             outputs=[io.Mask.Output(tooltip="A mask per frame. White (1) is the hole.")],

@@ -88,7 +88,7 @@ class LoadRADAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "adapter_name",
                     options=choices(ADAPTERS),
-                    tooltip="A bundled adapter, or a file in models/rad_adapters: one .safetensors, or adapter_model.safetensors in a PEFT folder.",
+                    tooltip="A bundled adapter, or a file in models/rad_adapters: a .safetensors, also that of a PEFT folder.",
                 ),
                 io.Float.Input(
                     "strength", default=1.0, min=-10.0, max=10.0, step=0.01, tooltip="1 as trained, 0 off, between or beyond to blend."

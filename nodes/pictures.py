@@ -26,7 +26,7 @@ def mask_of(mask: Tensor) -> Tensor:
     mask = mask.reshape(-1, 1, *mask.shape[-2:])
     if not mask.any():
         raise ValueError(
-            "The mask has no hole: nothing would change. Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a mask node."
+            "The mask has no hole: nothing would change. Paint one (right-click 'Load Image', 'Open in MaskEditor') or connect a mask node."
         )
     return mask
 

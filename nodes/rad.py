@@ -4,8 +4,7 @@ from comfy_api.latest import io
 
 from ..rad_core import SAMPLERS, rad_inpaint
 from .host.run import in_batches, loaded, progress
-from .host.sampler import RADSampler as HostSampler
-from .host.sampler import SCHEDULERS, run_sampler
+from .host.sampler import SCHEDULERS, HostSampler, run_sampler
 from .host.spatial_embedding import with_spatial_embedding
 from .pictures import image_of, mask_of, picture_of
 
@@ -18,7 +17,7 @@ def sampler_input() -> io.Input:
         "sampler",
         options=list(SAMPLERS),
         default="ddpm",
-        tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: the same picture every time from the same noise, with fewer steps.",
+        tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: deterministic, with fewer steps.",
     )
 
 
@@ -32,7 +31,8 @@ def order_inputs() -> list[io.Input]:
             max=1.0,
             step=0.05,
             optional=True,
-            tooltip="With an order: 0 finishes one part before the next begins, 1 generates all together.",
+            tooltip="With an order: at 0 what is black is finished when white begins, and each part has half of the steps; 1 generates all "
+            "together, each part with all steps.",
         ),
     ]
 
@@ -49,14 +49,18 @@ class RADInpaint(io.ComfyNode):
             node_id="RAI_RADInpaint",
             display_name="RAD Inpaint",
             category=CATEGORY,
-            description="Fills the hole of a picture of any size: cuts out the hole with what is around it, brings it to the network's size, "
+            description="Fills the hole of a picture of any size: cuts it out with what is around it, brings that to the network's size, "
             "samples, and puts the fill back. Pixels outside the mask come back unchanged, to the last bit.",
             inputs=[
                 io.Model.Input("model", tooltip="From Load ADM Model, with a RAD adapter on it unless it is a RAD network itself."),
                 io.Image.Input("image", tooltip="The picture, or a batch. What stands in the hole is not looked at."),
-                io.Mask.Input("mask", tooltip="White is the hole; grey changes a little. One mask may serve many pictures, and the reverse."),
+                io.Mask.Input(
+                    "mask", tooltip="White is the hole; grey changes a little. One mask may serve many pictures, and the reverse."
+                ),
                 io.Int.Input("seed", **SEED, tooltip="Another seed, another fill. Picture k of a batch gets seed + k."),
-                io.Int.Input("steps", default=100, min=1, max=1000, tooltip="Network calls. 100 is the paper's; ddim and dpmpp_2m do with 20 to 50."),
+                io.Int.Input(
+                    "steps", default=100, min=1, max=1000, tooltip="Network calls. 100 is the paper's; ddim and dpmpp_2m do with 20 to 50."
+                ),
                 sampler_input(),
                 io.Combo.Input(
                     "view",
@@ -76,21 +80,26 @@ class RADInpaint(io.ComfyNode):
                 io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
                 *order_inputs(),
                 io.Int.Input(
-                    "class_label", default=0, min=0, max=100000, optional=True, tooltip="What to draw, for networks that draw by class alone."
+                    "class_label",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    optional=True,
+                    tooltip="What to draw, for networks that draw by class alone.",
                 ),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
-    def execute(
-        cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0
-    ) -> io.NodeOutput:
+    def execute(cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0) -> io.NodeOutput:
         picture, alpha = picture_of(image)
         hole = mask_of(mask)
         count = max(picture.shape[0], hole.shape[0])
         if picture.shape[0] != hole.shape[0] and 1 not in (picture.shape[0], hole.shape[0]):
             raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+        if order is not None and order.shape[0] not in (1, count):
+            raise ValueError(f"{count} pictures and {order.shape[0]} order maps do not fit: connect as many, or one for all.")
         net = loaded(model, "RAD Inpaint", count)
         labels = None
         if net.config.num_classes:
@@ -116,11 +125,11 @@ class RADInpaint(io.ComfyNode):
         return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole))
 
 
-class RADSample(io.ComfyNode):
+class RADSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="RAI_RADSample",
+            node_id="RAI_RADSampler",
             display_name="RAD Sampler",
             category=CATEGORY,
             description="KSampler with RAD's own samplers: a noise level per pixel, known pixels clean, and if wanted an order. Works on a "
@@ -129,7 +138,9 @@ class RADSample(io.ComfyNode):
                 io.Model.Input("model", tooltip="From Load ADM Model, or SD1.5 or SDXL through RAD Spatial Noise Embedding."),
                 io.Int.Input("seed", **SEED, tooltip="Another seed, another fill."),
                 io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Network calls."),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt is followed; 1 for ADM networks."),
+                io.Float.Input(
+                    "cfg", default=1.0, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt is followed; 1 for ADM networks."
+                ),
                 sampler_input(),
                 io.Combo.Input(
                     "scheduler",
@@ -139,7 +150,9 @@ class RADSample(io.ComfyNode):
                 ),
                 io.Conditioning.Input("positive", tooltip="The prompt; for ADM networks ADM Conditioning."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt; for ADM networks ADM Conditioning."),
-                io.Latent.Input("latent_image", tooltip="With a noise mask (Set Latent Noise Mask): 1 is the hole. Without, all is generated."),
+                io.Latent.Input(
+                    "latent_image", tooltip="With a noise mask (Set Latent Noise Mask): 1 is the hole. Without, all is generated."
+                ),
                 io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
                 *order_inputs(),
             ],
@@ -154,11 +167,11 @@ class RADSample(io.ComfyNode):
         return io.NodeOutput(run_sampler(model, host_sampler, scheduler, steps, seed, cfg, positive, negative, latent_image))
 
 
-class RADSampler(io.ComfyNode):
+class RADSamplerSelect(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="RAI_RADSampler",
+            node_id="RAI_RADSamplerSelect",
             display_name="RAD Sampler Select",
             category=CATEGORY,
             description="RAD's samplers as a SAMPLER for SamplerCustom and SamplerCustomAdvanced.",

@@ -63,15 +63,27 @@ def lora_config(rank: int = 16, alpha: float | None = None):
     )
 
 
-def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None):
+def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "Adapter | None" = None):
     """Wrap a network for training an adapter on it: everything is frozen but the LoRA and the time layers.
+
+    Args:
+        start: an adapter to go on from; its rank and alpha hold then.
 
     Returns:
         a `peft.PeftModel`; called as the network is.
-    """
-    from peft import get_peft_model
 
-    return get_peft_model(net, lora_config(rank, alpha))
+    Raises:
+        CheckpointError: `start` does not fit the network.
+    """
+    from peft import get_peft_model, set_peft_model_state_dict
+
+    if start is None:
+        return get_peft_model(net, lora_config(rank, alpha))
+    check_fit(start, dict(net.named_parameters()))
+    rank = next(iter(start.lora.values()))[0].shape[0]
+    model = get_peft_model(net, lora_config(rank, start.config.get("lora_alpha", rank)))
+    set_peft_model_state_dict(model, _peft_tensors(start))
+    return model
 
 
 def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:
@@ -88,12 +100,17 @@ def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note
 
 def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | None = None) -> None:
     """Save an adapter that was read, of whatever origin, as `save_adapter` does. Raises as it does."""
+    rank = next(iter(adapter.lora.values()))[0].shape[0]
+    _write(path, _peft_tensors(adapter), adapter.config or lora_config(rank).to_dict(), dtype, adapter.note)
+
+
+def _peft_tensors(adapter: "Adapter") -> dict[str, Tensor]:
+    """An adapter's tensors under PEFT's names."""
     tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.time.items()}
     for name, parts in adapter.lora.items():
         stem = f"base_model.model.{name.removesuffix('.weight')}"
         tensors |= {f"{stem}.lora_{letter}.weight": part for letter, part in zip("AB", parts, strict=True)}
-    rank = next(iter(adapter.lora.values()))[0].shape[0]
-    _write(path, tensors, adapter.config or lora_config(rank).to_dict(), dtype, adapter.note)
+    return tensors
 
 
 def _write(path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str) -> None:

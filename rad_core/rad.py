@@ -110,9 +110,7 @@ def rad_inpaint(
     return out
 
 
-def _prepare(
-    net: UNet, picture: Tensor, mask: Tensor, order: Tensor | None, context: float | None, stream: torch.Generator
-) -> _Job:
+def _prepare(net: UNet, picture: Tensor, mask: Tensor, order: Tensor | None, context: float | None, stream: torch.Generator) -> _Job:
     """Cut out what the network will see and bring it to its size: resized, or in tiles at the picture's own scale."""
     size, stride = net.config.image_size, net.config.stride
     device = net.device

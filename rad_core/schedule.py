@@ -141,9 +141,7 @@ class RegionSchedule:
         """sqrt(beta_bar / alpha_bar) after step t, per pixel: (B, 1, H, W) float64. Arguments as `log_alpha_bar`."""
         return torch.expm1(-self.log_alpha_bar(mask, t)).sqrt()
 
-    def sigmas(
-        self, mask: Tensor, steps: int, spacing: str = "time", order: Tensor | None = None, overlap: float = 0.0
-    ) -> "SigmaMaps":
+    def sigmas(self, mask: Tensor, steps: int, spacing: str = "time", order: Tensor | None = None, overlap: float = 0.0) -> "SigmaMaps":
         """Per-pixel noise levels of a reverse run over phase 1, for `samplers`.
 
         Args:

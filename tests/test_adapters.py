@@ -131,3 +131,15 @@ def test_adapters_are_converted(tmp_path, trained):
     for a, b in zip(expected.parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
     PeftModel.from_pretrained(clone(net), tmp_path / "c")
+
+
+def test_training_goes_on_from_a_saved_adapter(tmp_path, trained, picture):
+    net, model = trained
+    save_adapter(model, tmp_path / "a.safetensors")
+    again = add_adapter(clone(net), start=read_adapter(tmp_path / "a.safetensors"))
+    torch.testing.assert_close(again(*picture), model(*picture))
+    names = lambda peft: {name for name, p in peft.named_parameters() if p.requires_grad}
+    assert names(again) == names(model)
+    other = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
+    with pytest.raises(CheckpointError, match="made for another network"):
+        add_adapter(other, start=read_adapter(tmp_path / "a.safetensors"))

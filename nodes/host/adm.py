@@ -46,11 +46,11 @@ class ADMModel(comfy.model_base.BaseModel):
         setattr(self, REGION_AWARE, net.region_aware)
 
     def _apply_model(
-        self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, denoise_mask=None, y=None, **kwargs
+        self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, denoise_mask=None, y=None, **kwargs
     ) -> Tensor:
-        sigma = t.view(-1, 1, 1, 1)
-        if SIGMA_MAP in transformer_options:
-            maps = transformer_options[SIGMA_MAP]
+        sigma, options = t.view(-1, 1, 1, 1), transformer_options or {}
+        if SIGMA_MAP in options:
+            maps = options[SIGMA_MAP]
             sigma = maps.repeat(x.shape[0] // maps.shape[0], 1, 1, 1)
         elif denoise_mask is not None and self.region_aware:
             sigma = sigma * denoise_mask[:, :1]
@@ -60,8 +60,8 @@ class ADMModel(comfy.model_base.BaseModel):
         labels = y.long().flatten() if classes else None
         denoise = ADMDenoiser(self.diffusion_model, self.schedule, self.region_aware, labels)
         x0, code = denoise.with_variance(x.float(), sigma.float())
-        if code is not None and VARIANCE in transformer_options:
-            transformer_options[VARIANCE].append(code)
+        if code is not None and VARIANCE in options:
+            options[VARIANCE].append(code)
         return x0
 
     def extra_conds(self, **kwargs) -> dict:
@@ -75,7 +75,7 @@ class ADMModel(comfy.model_base.BaseModel):
     def get_dtype(self) -> torch.dtype:
         return self.diffusion_model.conv_in.weight.dtype
 
-    def memory_required(self, input_shape, cond_shapes={}) -> float:
+    def memory_required(self, input_shape, cond_shapes=None) -> float:
         """Bytes: about 24 maps of the full-size level live at once."""
         batch, _, height, width = input_shape
         return 24 * batch * height * width * self.diffusion_model.config.block_out_channels[0] * self.get_dtype().itemsize
@@ -118,6 +118,6 @@ def need_adm(model, node: str) -> ADMModel:
         kind = type(model.model).__name__
         raise ValueError(
             f"'{node}' needs a pixel-space network from 'Load ADM Model', but this MODEL is of type {kind}, which works on latents. "
-            "For such models use 'RAD Spatial Noise Embedding' and a KSampler."
+            "With SD1.5 or SDXL use 'RAD Spatial Noise Embedding' and a KSampler instead."
         )
     return model.model

@@ -17,7 +17,7 @@ from .spatial_embedding import has_spatial_embedding
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 
 
-class RADSampler(comfy.samplers.Sampler):
+class HostSampler(comfy.samplers.Sampler):
     """
     Args:
         sampler: a name in `rad_core.SAMPLERS`.
@@ -30,7 +30,12 @@ class RADSampler(comfy.samplers.Sampler):
         self.order, self.overlap = order, overlap
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
-        """The host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out."""
+        """The host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out.
+
+        Raises:
+            ValueError: the MODEL cannot be told a noise level per pixel, or the order does not fit.
+        """
+        check_model(model_wrap.model_patcher)
         table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
         schedule = RegionSchedule(NoiseSchedule(_betas(table)))
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else denoise_mask[:, :1]
@@ -84,12 +89,12 @@ def check_model(model) -> None:
         )
 
 
-def run_sampler(model, sampler: RADSampler, scheduler: str, steps: int, seed: int, cfg: float, positive, negative, latent: dict) -> dict:
+def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: int, cfg: float, positive, negative, latent: dict) -> dict:
     """As KSampler does, with RAD's sampler: LATENT in, LATENT out."""
     import latent_preview  # the host's; it wants a running host
 
-    check_model(model)
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
     filled = comfy.sample.sample_custom(
         model,

@@ -64,7 +64,7 @@ def with_spatial_embedding(model):
         kind = type(model.model).__name__
         raise ValueError(
             f"'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
-            "Pixel-space networks of 'Load ADM Model' need no such patch."
+            "(Networks from 'Load ADM Model' know a noise level per pixel by themselves.)"
         )
     if has_spatial_embedding(model):
         return model
@@ -130,7 +130,9 @@ class _PerPixel:
         if len(levels) > MAX_LEVELS:
             levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
         nearest = (sigma_i - levels.view(1, -1, 1, 1)).abs().argmin(1, keepdim=True)
-        self.differences.weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device).scatter_(1, nearest, 1)
+        self.differences.weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device).scatter_(
+            1, nearest, 1
+        )
         own, scalar = (self._embed(sigma) for sigma in (levels, t))
         self.differences.vectors = own[None] - scalar[:, None]
 

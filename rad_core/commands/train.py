@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..adapters import add_adapter, save_adapter
+from ..adapters import add_adapter, read_adapter, save_adapter
 from ..checkpoints import load_model, save_model
 from ..schedule import NoiseSchedule, RegionSchedule
 from ..training.data import FolderCrops, landscape_source
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, the paper's)")
     parser.add_argument("--widths", default="32,32,96,160", help="channels of a new network's levels (default: 32,32,96,160)")
     parser.add_argument("--attention", default="2,3", help="levels that attend, of a new network (default: 2,3)")
-    parser.add_argument("--init", help="start from this network: its weights, shape and size")
+    parser.add_argument("--init", help="start from this network: its weights, shape and size; with --base, from this adapter")
     parser.add_argument(
         "--prediction",
         choices=["eps", "v"],
@@ -61,8 +61,6 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("A base is trained from scratch: leave --base away, or train rad.")
     if options.save_every < 1 or (options.threads is not None and options.threads < 1):
         raise ValueError("--save-every and --threads must be at least 1.")
-    if options.base and options.init:
-        raise ValueError("Give either --base (train an adapter on it) or --init (start a network from it).")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     net = net.to(options.device, memory_format=layout)
     log_file = options.output.with_suffix(".csv")
     if options.base:
-        model = add_adapter(net, options.rank).to(memory_format=layout)
+        model = add_adapter(net, options.rank, start=read_adapter(options.init) if options.init else None).to(memory_format=layout)
         train(model, source, plan, schedule, lambda: save_adapter(model, options.output, note=describe(plan)), log_file)
     else:
         net.region_aware = plan.region

@@ -26,7 +26,9 @@ def test_the_pack_in_a_real_host():
     python = interpreter()
     probe = subprocess.run([python, "-c", "import torch, aiohttp, torchsde, pytest"], capture_output=True, text=True)
     if probe.returncode:
-        pytest.skip(f"SKIPPED, NOT TESTED IN A HOST: {python} lacks what the host or the tests need: {probe.stderr.strip().splitlines()[-1]}")
+        pytest.skip(
+            f"SKIPPED, NOT TESTED IN A HOST: {python} lacks what the host or the tests need: {probe.stderr.strip().splitlines()[-1]}"
+        )
     command = [python, "-m", "pytest", "-q", "-ra", "--rootdir", ".", "--confcutdir", ".", "-p", "no:cacheprovider", "."]
     run = subprocess.run(command, cwd=INSIDE, capture_output=True, text=True, env=os.environ | {"COMFYUI_PATH": str(HOST)})
     print(run.stdout[-6000:])

@@ -32,14 +32,23 @@ class Host:
         folder_paths.set_temp_directory(str(base / "temp"))
         folder_paths.set_input_directory(str(base / "input"))
         folder_paths.models_dir = str(base / "models")
-        import utils.extra_config  # noqa: F401  before nodes, which shadows the name
         import execution
-        import nodes
         import server
+        import utils.extra_config  # noqa: F401  before nodes, which shadows the name
+
+        import nodes
 
         server.PromptServer.instance = self.server = types.SimpleNamespace(
-            client_id="test", last_node_id=None, last_prompt_id=None, messages=[], send_sync=self._heard, send_progress_text=self._heard,
-            sockets_metadata={}, loop=None, routes=None, prompt_queue=None,
+            client_id="test",
+            last_node_id=None,
+            last_prompt_id=None,
+            messages=[],
+            send_sync=self._heard,
+            send_progress_text=self._heard,
+            sockets_metadata={},
+            loop=None,
+            routes=None,
+            prompt_queue=None,
         )
         self.nodes, self.execution, self.folder_paths = nodes, execution, folder_paths
         self.loop = asyncio.new_event_loop()

@@ -21,10 +21,13 @@ WORKFLOWS = {
         "mask": BOX,
         "adapter": ADAPTER,
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
-        "before": ("PreviewImage", {"images": "picture"}, (1, 2)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
-        "note": ("Note", "Fills the hole of a drawn landscape with the bundled network. For your own picture put Load Image in place of "
-                 "Draw Landscape, and your network and adapter into the two loaders."),
+        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
+        "note": (
+            "Note",
+            "Fills the hole of a drawn landscape with the bundled network. For your own picture put Load Image in place of "
+            "Draw Landscape, and your network and adapter into the two loaders.",
+        ),
     },
     "Perlin mask": {
         "still": ("RAI_PerlinMask", {"batch_size": 4, "octaves": 2, "seed": 5}, (0, 0)),
@@ -42,10 +45,15 @@ WORKFLOWS = {
         "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
         "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
-        "after at night": ("PreviewImage", {"images": "rad at night"}, (3, 1)),
-        "note": ("Note", "The same hole and seed through two adapters on one network. The night adapter was trained on night "
-                 "landscapes alone, so it paints night into any picture. Nothing is loaded twice."),
+        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
+        "larger at night": ("ImageScaleBy", {"image": "rad at night", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 2)),
+        "after at night": ("PreviewImage", {"images": "larger at night"}, (3, 3)),
+        "note": (
+            "Note",
+            "The same hole and seed through two adapters on one network. The night adapter was trained on night "
+            "landscapes alone, so it paints night into any picture. Nothing is loaded twice.",
+        ),
     },
     "Order map": {
         "picture": LANDSCAPE,
@@ -54,7 +62,8 @@ WORKFLOWS = {
         "adapter": ADAPTER,
         "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (1, 2)),
         "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "steps": 100}, (2, 0)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
         "note": ("Note", "Nearly all of the picture is a hole, and the grey map says what is generated first: black first, white last."),
     },
     "KSampler on ADM": {
@@ -65,10 +74,24 @@ WORKFLOWS = {
         "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
         "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
         "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
-        "sample": ("KSampler", {"model": "adapter", "positive": "conditioning", "negative": "conditioning", "latent_image": "hole", "seed": 1,
-                                "steps": 50, "cfg": 1.0, "sampler_name": "dpmpp_2m_sde", "scheduler": "karras"}, (3, 0)),
+        "sample": (
+            "KSampler",
+            {
+                "model": "adapter",
+                "positive": "conditioning",
+                "negative": "conditioning",
+                "latent_image": "hole",
+                "seed": 1,
+                "steps": 50,
+                "cfg": 1.0,
+                "sampler_name": "dpmpp_2m_sde",
+                "scheduler": "karras",
+            },
+            (3, 0),
+        ),
         "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (4, 0)),
-        "after": ("PreviewImage", {"images": "decode"}, (4, 1)),
+        "larger": ("ImageScaleBy", {"image": "decode", "upscale_method": "nearest-exact", "scale_by": 5.0}, (4, 1)),
+        "after": ("PreviewImage", {"images": "larger"}, (4, 2)),
     },
     "Outpainting": {
         "picture": LANDSCAPE,
@@ -76,7 +99,8 @@ WORKFLOWS = {
         "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 24, "bottom": 0, "feathering": 0}, (1, 0)),
         "adapter": ADAPTER,
         "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
+        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
     },
     "Photo repair": {
         "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
@@ -84,11 +108,15 @@ WORKFLOWS = {
         "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
         "rad": ("RAI_RADInpaint", RAD | {"model": "model", "sampler": "ddim", "steps": 20}, (2, 0)),
         "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
-        "note": ("Note", "Choose your photo in Load Image. The mask is drawn here; for real scratches paint them in the mask editor and "
-                 "connect Load Image's mask instead."),
+        "note": (
+            "Note",
+            "Choose your photo in Load Image. The mask is drawn here; for real scratches paint them in the mask editor and "
+            "connect Load Image's mask instead.",
+        ),
     },
-}  # fmt: skip
-COLUMN, ROW = 380, 420
+}
+COLUMN, WIDTH, GAP = 380, 340, 60
+SHOWS_A_MASK = ("RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes")
 
 
 def widget_names(info: dict) -> list[str]:
@@ -109,18 +137,38 @@ def default(info: dict, name: str):
     return options.get("default", choices[0] if choices else None)
 
 
+def height(kind: str, info: dict) -> int:
+    """About what the page gives the node; a picture wants room of its own."""
+    inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
+    picture = 340 if kind in ("PreviewImage", "LoadImage") else 200 if kind in SHOWS_A_MASK else 0
+    return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + picture
+
+
 def build(nodes: dict, infos: dict) -> dict:
     ids = {name: k + 1 for k, name in enumerate(nodes)}
     out, links = [], []
     for name, (kind, *rest) in nodes.items():
         if kind == "Note":
             out.append(
-                {"id": ids[name], "type": "Note", "pos": [0, -190], "size": [520, 120], "flags": {}, "order": 0, "mode": 0, "inputs": [],
-                 "outputs": [], "properties": {}, "widgets_values": [rest[0]]}
-            )  # fmt: skip
+                {
+                    "id": ids[name],
+                    "type": "Note",
+                    "pos": [0, -190],
+                    "size": [520, 120],
+                    "flags": {},
+                    "order": 0,
+                    "mode": 0,
+                    "inputs": [],
+                    "outputs": [],
+                    "properties": {},
+                    "widgets_values": [rest[0]],
+                }
+            )
             continue
         given, (column, row) = rest
         info = infos[kind]
+        above = [node for node in nodes.values() if node[0] != "Note" and node[2][0] == column and node[2][1] < row]
+        row = sum(height(node[0], infos[node[0]]) + GAP for node in above)
         inputs, values, widgets = [], [], widget_names(info)
         for group in ("required", "optional"):
             for key in info["input_order"].get(group, []):
@@ -140,14 +188,33 @@ def build(nodes: dict, infos: dict) -> dict:
                     links.append([len(links) + 1, ids[source], index, ids[name], len(inputs), io_type])
                 inputs.append(slot)
         out.append(
-            {"id": ids[name], "type": kind, "pos": [column * COLUMN, row * ROW], "size": [340, 380], "flags": {}, "order": len(out), "mode": 0,
-             "inputs": inputs, "outputs": [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"], strict=True)],
-             "properties": {"Node name for S&R": kind}, "widgets_values": values}
-        )  # fmt: skip
+            {
+                "id": ids[name],
+                "type": kind,
+                "pos": [column * COLUMN, row],
+                "size": [WIDTH, height(kind, info)],
+                "flags": {},
+                "order": len(out),
+                "mode": 0,
+                "inputs": inputs,
+                "outputs": [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"], strict=True)],
+                "properties": {"Node name for S&R": kind},
+                "widgets_values": values,
+            }
+        )
     by_id = {node["id"]: node for node in out}
     for link in links:
         by_id[link[1]]["outputs"][link[2]]["links"].append(link[0])
-    return {"last_node_id": len(nodes), "last_link_id": len(links), "nodes": out, "links": links, "groups": [], "config": {}, "extra": {}, "version": 0.4}  # fmt: skip
+    return {
+        "last_node_id": len(nodes),
+        "last_link_id": len(links),
+        "nodes": out,
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }
 
 
 def to_api(workflow: dict, infos: dict) -> dict:

@@ -26,7 +26,7 @@ def scene(host):
     (image,) = host.call("RAI_DrawLandscape", size=64, batch_size=2, seed=7, time_of_day="any")
     (mask,) = host.call(
         "RAI_InpaintMaskShapes", width=1, height=1, batch_size=1, seed=3, shape="box", share=40.0, invert=False, image=image
-    )  # fmt: skip
+    )
     assert mask.shape == (1, 64, 64)
     return image, mask
 
@@ -69,7 +69,7 @@ def test_ksampler_fills_as_well_as_rad_inpaint(host, adm, rad):
     (image,) = host.call("RAI_DrawLandscape", size=64, batch_size=8, seed=100, time_of_day="any")
     (mask,) = host.call(
         "RAI_InpaintMaskShapes", width=64, height=64, batch_size=8, seed=100, shape="wide", share=40.0, invert=False, image=image
-    )  # fmt: skip
+    )
     rmse = lambda out: (((out - image) ** 2).mean(-1)[mask > 0]).mean().sqrt().item()
     ours = rmse(inpaint(host, rad, image, mask, steps=20, sampler="ddim", view="whole picture"))
     for sampler, scheduler in (("euler", "normal"), ("dpmpp_2m", "karras"), ("ddim", "normal")):
@@ -232,14 +232,33 @@ def test_samplers_for_latents_agree_with_each_other(host, adm, rad, scene):
     fills = []
     for given in ({}, {"order": order, "overlap": 0.0}, {"order": order, "overlap": 1.0}):
         (out,) = host.call(
-            "RAI_RADSample", model=rad, seed=5, steps=4, cfg=1.0, sampler="ddpm", scheduler="normal", positive=conditioning,
-            negative=conditioning, latent_image=latent, eta=0.0, **given,
-        )  # fmt: skip
-        (sampler,) = host.call("RAI_RADSampler", sampler="ddpm", eta=0.0, **given)
+            "RAI_RADSampler",
+            model=rad,
+            seed=5,
+            steps=4,
+            cfg=1.0,
+            sampler="ddpm",
+            scheduler="normal",
+            positive=conditioning,
+            negative=conditioning,
+            latent_image=latent,
+            eta=0.0,
+            **given,
+        )
+        (sampler,) = host.call("RAI_RADSamplerSelect", sampler="ddpm", eta=0.0, **given)
         custom = host.nodes.NODE_CLASS_MAPPINGS["SamplerCustom"]
         run = custom.EXECUTE_NORMALIZED if hasattr(custom, "EXECUTE_NORMALIZED") else custom().sample
-        again = run(model=rad, add_noise=True, noise_seed=5, cfg=1.0, positive=conditioning, negative=conditioning, sampler=sampler,
-                    sigmas=sigmas, latent_image=latent)  # fmt: skip
+        again = run(
+            model=rad,
+            add_noise=True,
+            noise_seed=5,
+            cfg=1.0,
+            positive=conditioning,
+            negative=conditioning,
+            sampler=sampler,
+            sigmas=sigmas,
+            latent_image=latent,
+        )
         again = again.args[0] if hasattr(again, "args") else again[0]
         assert torch.equal(out["samples"], again["samples"])
         known = (mask == 0)[:, None].expand_as(out["samples"])

@@ -12,10 +12,18 @@ def tiny_model(host, kind: str, v_prediction: bool = False):
 
     small = {"model_channels": 64, "channel_mult": [1, 2], "num_res_blocks": [1, 1], "context_dim": 64, "num_heads": 4}
     common = {
-        "image_size": 32, "in_channels": 4, "out_channels": 4, "use_spatial_transformer": True, "legacy": False, "num_head_channels": 32,
-        "dtype": torch.float32, "transformer_depth_middle": 1, "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
+        "image_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "num_head_channels": 32,
+        "dtype": torch.float32,
+        "transformer_depth_middle": 1,
+        "transformer_depth": [1, 1],
+        "transformer_depth_output": [1, 1, 1, 1],
         "use_linear_in_transformer": kind == "SDXL",
-    }  # fmt: skip
+    }
     adm = {"num_classes": "sequential", "adm_in_channels": 2816} if kind == "SDXL" else {}
     config = getattr(comfy.supported_models, kind)({**small, **common, **adm})
     config.unet_config = {**small, **common, **adm}
@@ -111,9 +119,19 @@ def test_ksampler_keeps_known_latents_and_host_loras_still_apply(host):
             fills.append(out["samples"])
     assert not torch.equal(fills[0], fills[2])
     (out,) = host.call(
-        "RAI_RADSample", model=patched, seed=0, steps=3, cfg=2.0, sampler="ddpm", scheduler="normal", positive=positive, negative=positive,
-        latent_image=latent, eta=0.0, order=torch.linspace(0, 1, 16).expand(1, 16, 16),
-    )  # fmt: skip
+        "RAI_RADSampler",
+        model=patched,
+        seed=0,
+        steps=3,
+        cfg=2.0,
+        sampler="ddpm",
+        scheduler="normal",
+        positive=positive,
+        negative=positive,
+        latent_image=latent,
+        eta=0.0,
+        order=torch.linspace(0, 1, 16).expand(1, 16, 16),
+    )
     torch.testing.assert_close(out["samples"][..., :8], latent["samples"][..., :8], rtol=0, atol=1e-6)
 
 
@@ -124,8 +142,17 @@ def test_other_models_are_refused_in_one_sentence(host):
     latent = {"samples": torch.zeros(1, 4, 8, 8)}
     with pytest.raises(ValueError, match="RAD Spatial Noise Embedding"):
         host.call(
-            "RAI_RADSample", model=tiny_model(host, "SD15"), seed=0, steps=1, cfg=1.0, sampler="ddim", scheduler="normal", positive=[],
-            negative=[], latent_image=latent, eta=0.0,
-        )  # fmt: skip
+            "RAI_RADSampler",
+            model=tiny_model(host, "SD15"),
+            seed=0,
+            steps=1,
+            cfg=1.0,
+            sampler="ddim",
+            scheduler="normal",
+            positive=[],
+            negative=[],
+            latent_image=latent,
+            eta=0.0,
+        )
     with pytest.raises(ValueError, match="works on latents"):
         host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="landscapes (bundled)", strength=1.0)
