@@ -1,6 +1,7 @@
 """Boots a real ComfyUI inside this process, without its web server, and runs prompts on it."""
 
 import asyncio
+import importlib
 import inspect
 import os
 import sys
@@ -32,9 +33,9 @@ class Host:
         folder_paths.set_temp_directory(str(base / "temp"))
         folder_paths.set_input_directory(str(base / "input"))
         folder_paths.models_dir = str(base / "models")
+        importlib.import_module("utils.extra_config")  # before nodes, which puts another "utils" on the path
         import execution
         import server
-        import utils.extra_config  # noqa: F401  before nodes, which shadows the name
 
         import nodes
 

@@ -1,0 +1,133 @@
+"""Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
+
+Run with the host's interpreter: python tests/host/inside/make_pictures.py
+"""
+
+import json
+import shutil
+
+import make_workflows
+import torch
+from host import HOST, PACK, Host
+from PIL import Image
+
+HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
+CELL, SEED = 160, 7
+
+
+class Pictures:
+    """Rows of labelled pictures from the nodes of a booted host."""
+
+    def __init__(self, host: Host):
+        self.host, self.sheets = host, host.module("rad_core.sheets")
+        self.core, self.schedule = host.module("rad_core"), host.module("rad_core.schedule")
+        HELP.mkdir(parents=True, exist_ok=True)
+
+    def write(self, node: str, *cells) -> None:
+        """Cells of (label, IMAGE or MASK); the first picture of each is shown."""
+        rows = []
+        for label, picture in cells:
+            picture = picture[:1]
+            rows.append((label, picture[:, None].expand(-1, 3, -1, -1) if picture.ndim == 3 else picture.movedim(-1, 1)))
+        self.sheets.sheet(rows, HELP / f"{node}.jpg", cell=CELL)
+        print(node)
+
+    def hole(self, image, mask):
+        return self.sheets.mark_hole(image.movedim(-1, 1), mask[:, None]).movedim(1, -1)
+
+    def landscape(self, seed=SEED):
+        return self.host.call("RAI_DrawLandscape", size=64, batch_size=1, seed=seed, time_of_day="any")[0]
+
+    def shape(self, shape, image, seed=3, share=40.0):
+        given = {"width": 64, "height": 64, "batch_size": 1, "seed": seed, "shape": shape, "share": share, "invert": False}
+        return self.host.call("RAI_InpaintMaskShapes", **given, image=image)[0]
+
+    def perlin(self, **change):
+        given = {"width": 256, "height": 256, "batch_size": 1, "seed": 5, "as_in_training": False, "scale": 64.0, "area": 40.0}
+        given |= {"octaves": 1, "softness": 0.0, "tileable": False, "invert": False} | change
+        return self.host.call("RAI_PerlinMask", **given)[0]
+
+    def model(self, adapter=True, name="landscapes (bundled)"):
+        model, vae = self.host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")
+        return (self.host.call("RAI_LoadRADAdapter", model=model, adapter_name=name, strength=1.0)[0] if adapter else model), vae
+
+    def rad(self, model, image, mask, **change):
+        given = {"seed": 1, "steps": 100, "sampler": "ddpm", "view": "network's own", "context": 1.0, "eta": 0.0} | change
+        return self.host.call("RAI_RADInpaint", model=model, image=image, mask=mask, **given)[0]
+
+    def all(self) -> None:
+        call, image = self.host.call, self.landscape()
+        self.write("RAI_DrawLandscape", *((f"seed {k}", self.landscape(k)) for k in (7, 12, 19, 23)))
+        variants = {"scale 64": {}, "octaves 4": {"octaves": 4}, "softness 0.4": {"softness": 0.4}, "area 15": {"area": 15.0}}
+        self.write("RAI_PerlinMask", *((label, self.perlin(**change)) for label, change in variants.items()))
+        given = {"width": 256, "height": 256, "frames": 8, "seed": 5, "scale": 64.0, "area": 40.0, "speed": 0.1, "softness": 0.0}
+        (frames,) = call("RAI_PerlinMaskAnimation", **given, loop=True, invert=False)
+        self.write("RAI_PerlinMaskAnimation", *((f"frame {k}", frames[k : k + 1]) for k in (0, 1, 2, 3)))
+        large = torch.zeros(1, 256, 256, 3)
+        shapes = ("box", "extreme", "wide", "brush", "scratches")
+        self.write("RAI_InpaintMaskShapes", *((name, self.shape(name, large, 4)) for name in shapes))
+
+        (rad, vae), (plain, _), (night, _) = self.model(), self.model(False), self.model(name="night (bundled)")
+        mask = self.shape("box", image)
+        fills = [self.rad(rad, image, mask, seed=seed) for seed in (1, 2)]
+        self.write("RAI_RADInpaint", ("picture", image), ("hole", self.hole(image, mask)), *zip(("seed 1", "seed 2"), fills, strict=True))
+        three = (("no adapter", plain), ("landscapes", rad), ("night", night))
+        filled = [(label, self.rad(model, image, mask)) for label, model in three]
+        self.write("RAI_LoadRADAdapter", ("hole", self.hole(image, mask)), *filled)
+
+        (conditioning,) = call("RAI_ADMConditioning", class_label=0)
+
+        def sample(model, latent, sampler, scheduler, steps=50, seed=1):
+            (out,) = self.host.nodes.common_ksampler(model, seed, steps, 1.0, sampler, scheduler, conditioning, conditioning, latent)
+            return vae.decode(out["samples"])
+
+        empty = {"samples": torch.zeros(1, 3, 64, 64)}
+        new = [(f"seed {k}", sample(plain, empty, "dpmpp_2m_sde", "karras", 100, k)) for k in (1, 2, 3, 4)]
+        self.write("RAI_LoadADMModel", *new)
+        latent = {"samples": vae.encode(image), "noise_mask": mask[:, None]}
+        by_host = [(name, sample(rad, latent, name, "karras")) for name in ("euler", "dpmpp_2m", "dpmpp_2m_sde")]
+        self.write("RAI_ADMConditioning", ("hole", self.hole(image, mask)), *by_host)
+
+        def own(sampler, scheduler, latent=latent, steps=50, **order):
+            given = {"model": rad, "seed": 1, "steps": steps, "cfg": 1.0, "sampler": sampler, "scheduler": scheduler, "eta": 0.0}
+            (out,) = call("RAI_RADSampler", **given, positive=conditioning, negative=conditioning, latent_image=latent, **order)
+            return vae.decode(out["samples"])
+
+        kinds = (("ddpm", "normal"), ("ddim", "normal"), ("dpmpp_2m", "karras"))
+        self.write("RAI_RADSamplerSelect", ("hole", self.hole(image, mask)), *((name, own(name, kind)) for name, kind in kinds))
+        most = self.shape("extreme", image)
+        order = self.perlin(width=64, height=64, scale=48.0, area=50.0, softness=1.0, seed=2)
+        wide = {"samples": latent["samples"], "noise_mask": most[:, None]}
+        filled = own("ddpm", "normal", wide, 100, order=order, overlap=0.5)
+        self.write("RAI_RADSampler", ("hole", self.hole(image, most)), ("order", order), ("filled", filled))
+
+        schedule, noise = self.core.RegionSchedule(), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        cells = []
+        for step in (900, 300, 60):  # what the network sees: noise in the hole alone
+            beta_bar = schedule.beta_bar(mask[:, None], torch.tensor([step])).float()
+            x = (1 - beta_bar).sqrt() * (image.movedim(-1, 1) * 2 - 1) + beta_bar.sqrt() * noise
+            cells.append((f"step {step}", ((x.movedim(1, -1) + 1) / 2).clamp(0, 1)))
+        self.write("RAI_RADSpatialNoiseEmbedding", *cells, ("clean", image))
+
+    def thumbnails(self) -> None:
+        """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
+        shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
+        infos = make_workflows.infos_of(self.host)
+        for path in sorted(WORKFLOWS.glob("*.json")):
+            success, messages = self.host.run(make_workflows.to_api(json.loads(path.read_text()), infos))
+            assert success, messages
+            done = [data for event, data in self.host.server.messages if event == "executed" and data["output"].get("images")]
+            kinds = {str(node["id"]): node["type"] for node in json.loads(path.read_text())["nodes"]}
+            files = [data["output"]["images"][0]["filename"] for data in done if kinds[data["node"]] == "PreviewImage"]
+            shown = [Image.open(self.host.base / "temp" / name).convert("RGB").resize((400, 400), Image.NEAREST) for name in files]
+            canvas = Image.new("RGB", (400 * len(shown), 400))
+            for k, picture in enumerate(shown):
+                canvas.paste(picture, (400 * k, 0))
+            canvas.save(path.with_suffix(".jpg"), quality=88)
+            print(path.stem)
+
+
+if __name__ == "__main__":
+    pictures = Pictures(Host())
+    pictures.all()
+    pictures.thumbnails()
