@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rad_core import UNet, UNetConfig, load_model, rad_inpaint, save_model
+from rad_core import UNet, UNetConfig, load_model, rad_inpaint, read_adapter, save_model
 from rad_core.__main__ import main
 
 
@@ -193,3 +193,23 @@ def test_train_base_then_adapter_then_fill(place):
     assert [line.split(",")[0] for line in log] == ["step", "1", "2", "3"]
     assert main(["info", "night.safetensors"]) == 0
     assert fill("--model", "base.safetensors", "--adapter", "night.safetensors:0.5") == 0
+
+
+def test_an_order_map_changes_the_fill_and_nothing_else(place):
+    fill()
+    plain = pixels("out.png")
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
+    Image.fromarray(ramp).save("order.png")
+    assert fill("--order", "order.png") == 0
+    hole = pixels("mask.png") > 0
+    assert (pixels("out.png") != plain)[hole].any() and (pixels("out.png") == pixels("photo.png"))[~hole].all()
+    assert fill("--order", "order.png", "--overlap", "1") == 0
+    np.testing.assert_array_equal(pixels("out.png"), plain)
+    assert fill("--order", "order.png", "--overlap", "3") == 1
+
+
+def test_training_in_bfloat16_and_on_from_an_adapter(place):
+    small = ["--base", "net.safetensors", "--stages", "16:1:2", "--device", "cpu", "--precision", "bfloat16"]
+    assert main(["train", "rad", *small, "-o", "a.safetensors"]) == 0
+    assert main(["train", "rad", *small, "--init", "a.safetensors", "-o", "b.safetensors"]) == 0
+    assert read_adapter("b.safetensors").time["time_embedding.linear_1.weight"].dtype == torch.float32

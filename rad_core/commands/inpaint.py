@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampler", choices=list(SAMPLERS), default="ddpm", help="ddpm is the paper's; dpmpp_2m needs fewer steps (default: ddpm)"
     )
+    parser.add_argument("--order", type=Path, help="a grey picture: what is black in it is generated first, what is white last")
+    parser.add_argument(
+        "--overlap", type=float, default=0.0, help="with --order: 0 finishes black before white begins, 1 all together (default: 0)"
+    )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
     parser.add_argument(
@@ -161,6 +165,8 @@ def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.
             steps=options.steps,
             sampler=options.sampler,
             eta=options.eta,
+            order=None if options.order is None else read_mask(options.order),
+            overlap=options.overlap,
             seed=options.seed,
             context=options.context,
             labels=None if options.label is None else torch.full((options.fills,), options.label),

@@ -114,8 +114,7 @@ def train(
         for _ in range(stage.steps):
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate(step)
-            with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-                loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
+            loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(
                     f"The loss became {loss.item()} at step {step}; the last saved weights are kept. Try a lower learning rate."
@@ -159,10 +158,11 @@ def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: Region
     offset = torch.rand((), generator=streams[0])
     t = (((torch.arange(n) + offset) / n) * steps).long().clamp(max=steps - 1)
     noise = normal(streams, x0.shape[1:], device)
-    if not plan.region:
-        return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight, plan.prediction)
-    mask = training_masks(plan.masks, n, size, seed).to(device)
-    return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight, plan.prediction)
+    mask = training_masks(plan.masks, n, size, seed).to(device) if plan.region else None
+    with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+        if mask is None:
+            return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight, plan.prediction)
+        return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight, plan.prediction)
 
 
 def _write_log(plan: TrainingPlan, path: Path | None) -> None:

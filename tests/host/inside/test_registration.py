@@ -83,7 +83,7 @@ def test_the_pack_starts_quickly_and_imports_nothing_slow():
     assert "SLOW []" in out, out
     seconds = float(out.split("SECONDS ")[1].split()[0])
     print(f"the pack adds {seconds:.3f} s to the host's start")
-    assert seconds < 1.0  # 0.3 s is the aim and what a free machine shows; a busy one is given room
+    assert seconds < 0.3
 
 
 if __name__ == "__main__":
