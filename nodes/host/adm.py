@@ -65,8 +65,9 @@ class ADMModel(comfy.model_base.BaseModel):
         return x0
 
     def extra_conds(self, **kwargs) -> dict:
-        given = {"denoise_mask": kwargs.get("denoise_mask"), "y": kwargs.get("class_label")}
-        return {name: comfy.conds.CONDRegular(value) for name, value in given.items() if value is not None}
+        mask, label = kwargs.get("denoise_mask"), kwargs.get("class_label")
+        conds = {} if mask is None else {"denoise_mask": comfy.conds.CONDNoiseShape(mask)}  # cut to a conditioning's area as x is
+        return conds if label is None else conds | {"y": comfy.conds.CONDRegular(label)}
 
     def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs) -> Tensor:
         """What the host puts where the mask is 0."""

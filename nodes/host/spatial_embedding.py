@@ -74,14 +74,14 @@ def with_spatial_embedding(model):
     original = model.get_model_object("extra_conds")
     patched.add_object_patch("extra_conds", lambda **kwargs: {**original(**kwargs), **_mask_cond(kwargs.get("denoise_mask"))})
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
-    wrapper = _PerPixel(net, sampling, differences)
+    wrapper = _PerPixel(model.model, net, sampling, differences)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, wrapper)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
     return patched
 
 
 def _mask_cond(mask: Tensor | None) -> dict:
-    return {} if mask is None else {"denoise_mask": comfy.conds.CONDRegular(mask)}
+    return {} if mask is None else {"denoise_mask": comfy.conds.CONDNoiseShape(mask)}
 
 
 def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
@@ -98,8 +98,8 @@ def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
 class _PerPixel:
     """Wraps the host's `apply_model(x, sigma, ...) -> x0` with a map sigma_i in place of sigma."""
 
-    def __init__(self, net: UNetModel, sampling, differences: Differences):
-        self.net, self.sampling, self.differences = net, sampling, differences
+    def __init__(self, inner, net: UNetModel, sampling, differences: Differences):
+        self.inner, self.net, self.sampling, self.differences = inner, net, sampling, differences
 
     def __call__(self, executor, x, t, *args, denoise_mask=None, **kwargs) -> Tensor:
         options = kwargs.get("transformer_options") or next((a for a in args if isinstance(a, dict)), {})
@@ -139,4 +139,5 @@ class _PerPixel:
     def _embed(self, sigma: Tensor) -> Tensor:
         """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
         steps = self.sampling.timestep(sigma.clamp(min=float(self.sampling.sigma_min))).float()
-        return self.net.time_embed(timestep_embedding(steps, self.net.model_channels).to(self.net.dtype))
+        dtype = self.inner.manual_cast_dtype or self.inner.get_dtype()
+        return self.net.time_embed(timestep_embedding(steps, self.net.model_channels).to(dtype))
