@@ -98,6 +98,7 @@ class RADInpaint(io.ComfyNode):
         count = max(picture.shape[0], hole.shape[0])
         if picture.shape[0] != hole.shape[0] and 1 not in (picture.shape[0], hole.shape[0]):
             raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+        order = None if order is None else order.reshape(-1, 1, *order.shape[-2:])
         if order is not None and order.shape[0] not in (1, count):
             raise ValueError(f"{count} pictures and {order.shape[0]} order maps do not fit: connect as many, or one for all.")
         net = loaded(model, "RAD Inpaint", count)

@@ -225,9 +225,8 @@ def _build(config: UNetConfig, state: dict[str, Tensor], path: Path, layers) -> 
         raise CheckpointError(
             f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; num_head_channels can be given."
         )
-    with torch.device("meta"):
-        net = UNet(config, layers)
-    wanted = net.state_dict()
+    with torch.device("meta"):  # names and shapes from a plain network: a host's layers may have no weights yet
+        wanted, net = UNet(config).state_dict(), UNet(config, layers)
     for name, tensor in wanted.items():
         if name not in state:
             raise CheckpointError(f"{path.name} is not a whole ADM network: '{name}' is missing.")

@@ -30,7 +30,7 @@ def sample_ddpm(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: N
     """DDPM's reverse step with the learned variance of Improved DDPM, the RAD paper's sampler (Eq. 5, 4.2).
 
     In sigma: mean = x0 + (s / t)^2 (x - x0); beta~ = s^2 (1 - (s / t)^2), beta^ = (t^2 - s^2)(1 + s^2) / (1 + t^2), and the
-    log of the variance lies between their logs where the network's code says. No noise on the last step. Without a code: beta~.
+    log of the variance lies between their logs where the network's code says. No noise where a step ends clean. Without a code: beta~.
     """
     steps = len(sigmas) - 1
     for i in range(steps):
@@ -38,7 +38,7 @@ def sample_ddpm(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: N
         x0, code = _predict(denoise, x, t)
         ratio = _ratio(s, t).square()
         moved = torch.lerp(x0, x, ratio)
-        if i + 1 < steps:
+        if s.any():
             posterior = s.square() * (1 - ratio)
             if code is not None:
                 forward = (t.square() - s.square()) * (1 + s.square()) / (1 + t.square())
@@ -63,7 +63,7 @@ def sample_ddim(
         fresh = eta * s * (1 - ratio.square()).sqrt()
         kept = (s.square() - fresh.square()).clamp(min=0).sqrt()
         moved = x0 + _ratio(kept, t) * (x - x0)
-        if eta > 0 and i + 1 < steps:
+        if eta > 0 and s.any():
             moved = moved + fresh * noise()
         x = torch.where(t > s, moved, x)
         if callback:

@@ -164,3 +164,17 @@ def test_networks_that_predict_v_are_read_as_such():
     torch.testing.assert_close(denoise(x0 + sigma * noise, sigma), x0, rtol=1e-4, atol=1e-3)
     bars = schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1)
     assert losses(lambda x, level: answer, x0, noise, *bars, t, prediction="v")[0].max() < 1e-10
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddim"])
+def test_a_run_in_two_parts_is_the_run(name):
+    """As with SplitSigmas: the first part ends at its own noise level, not too clean."""
+    sigmas = [torch.tensor(s) for s in (5.0, 3.0, 1.0, 0.3, 0.0)]
+    denoise, start = lambda x, sigma: x / (1 + sigma**2), torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 5
+    options = {"eta": 0.7} if name == "ddim" else {}
+
+    def run(x, part, stream):
+        return SAMPLERS[name](denoise, x, part, lambda: torch.randn(x.shape, generator=stream), **options)
+
+    whole, stream = run(start, sigmas, torch.Generator().manual_seed(1)), torch.Generator().manual_seed(1)
+    assert torch.equal(run(run(start, sigmas[:3], stream), sigmas[2:], stream), whole)

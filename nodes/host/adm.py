@@ -15,8 +15,7 @@ from torch import Tensor
 from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
 
 REGION_AWARE = "region_aware"  # attribute of ADMModel that an adapter patches
-SIGMA_MAP = "rad_sigma_map"  # transformer option: (B, 1, H, W) noise levels that replace sigma x mask
-VARIANCE = "rad_variance"  # transformer option: a list that receives the network's variance code
+VARIANCE = "rad_variance"  # transformer option: a function that is given the network's variance code
 
 
 class PixelRGB(comfy.latent_formats.LatentFormat):
@@ -46,28 +45,36 @@ class ADMModel(comfy.model_base.BaseModel):
         setattr(self, REGION_AWARE, net.region_aware)
 
     def _apply_model(
-        self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, denoise_mask=None, y=None, **kwargs
+        self,
+        x,
+        t,
+        c_concat=None,
+        c_crossattn=None,
+        control=None,
+        transformer_options=None,
+        denoise_mask=None,
+        sigma_map=None,
+        y=None,
+        **kwargs,
     ) -> Tensor:
         sigma, options = t.view(-1, 1, 1, 1), transformer_options or {}
-        if SIGMA_MAP in options:
-            maps = options[SIGMA_MAP]
-            sigma = maps.repeat(x.shape[0] // maps.shape[0], 1, 1, 1)
+        if sigma_map is not None:
+            sigma = sigma_map
         elif denoise_mask is not None and self.region_aware:
-            sigma = sigma * denoise_mask[:, :1]
+            sigma = sigma * denoise_mask
         classes = self.diffusion_model.config.num_classes
         if classes:
             check_class(classes, y)
-        labels = y.long().flatten() if classes else None
+        labels = y.to(x.device).long().flatten() if classes else None
         denoise = ADMDenoiser(self.diffusion_model, self.schedule, self.region_aware, labels)
         x0, code = denoise.with_variance(x.float(), sigma.float())
         if code is not None and VARIANCE in options:
-            options[VARIANCE].append(code)
+            options[VARIANCE](code)
         return x0
 
     def extra_conds(self, **kwargs) -> dict:
-        mask, label = kwargs.get("denoise_mask"), kwargs.get("class_label")
-        conds = {} if mask is None else {"denoise_mask": comfy.conds.CONDNoiseShape(mask)}  # cut to a conditioning's area as x is
-        return conds if label is None else conds | {"y": comfy.conds.CONDRegular(label)}
+        label = kwargs.get("class_label")
+        return {} if label is None else {"y": comfy.conds.CONDRegular(label)}
 
     def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs) -> Tensor:
         """What the host puts where the mask is 0."""
@@ -94,19 +101,41 @@ def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torc
     # v0.3.64 has no CoreModelPatcher
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     model = patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
-    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", keep_known)
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", tell_mask_and_keep_known)
     return model
 
 
-def keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest) -> Tensor:
-    """Put known pixels back as they were: samplers such as uni_pc leave a trace of noise on them."""
+def tell(model_wrap, **maps: Tensor) -> None:
+    """Give maps (B, 1, H, W) to the model of a running guider, as arguments of `_apply_model`.
+
+    As conds they are repeated for cond and uncond, and cut to a conditioning's area, as x is. A guider's conds are made anew for
+    every run, so nothing stays behind.
+    """
+    for conds in model_wrap.conds.values():
+        for cond in conds or ():
+            cond["model_conds"].update({name: comfy.conds.CONDNoiseShape(values) for name, values in maps.items()})
+
+
+def tell_mask_and_keep_known(
+    executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest
+) -> Tensor:
+    """Around a host sampler's whole run: the model hears of the mask, and known pixels are put back as they were.
+
+    Samplers such as uni_pc leave a trace of noise on them. A mask that changes from step to step (Differential Diffusion) would
+    contradict the levels the network is told; grey is the network's own business here, so that function is left out.
+    """
+    if denoise_mask is None:
+        return executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
+    tell(model_wrap, denoise_mask=denoise_mask[:, :1])
+    if getattr(model_wrap.inner_model, REGION_AWARE, True):
+        extra_args["model_options"].pop("denoise_mask_function", None)
     samples = executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
-    return samples if denoise_mask is None else torch.where(denoise_mask > 0, samples, latent_image.to(samples))
+    return torch.where(denoise_mask > 0, samples, latent_image.to(samples))
 
 
 def pixel_vae():
     """The host's identity VAE: IMAGE in [0, 1] <-> LATENT in [-1, 1]."""
-    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)  # bfloat16 would round known pixels
 
 
 def need_adm(model, node: str) -> ADMModel:

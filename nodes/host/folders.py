@@ -1,5 +1,6 @@
 """Where an artist's files lie: models/adm and models/rad_adapters, and what extra_model_paths.yaml adds to them."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,7 +16,8 @@ EXTENSIONS = {".safetensors", ".pt", ".bin"}
 def register_folders() -> None:
     for kind in (ADM, ADAPTERS):
         folder = os.path.join(folder_paths.models_dir, kind)
-        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(OSError):  # a models folder that cannot be written to is no reason to have no nodes
+            os.makedirs(folder, exist_ok=True)
         folder_paths.add_model_folder_path(kind, folder)
         # A folder that extra_model_paths.yaml named first is registered without extensions, which would list every file.
         folder_paths.folder_names_and_paths[kind][1].update(EXTENSIONS)

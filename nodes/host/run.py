@@ -32,6 +32,11 @@ def loaded(model, node: str, pictures: int) -> HostNetwork:
     return HostNetwork(model, node)
 
 
+def is_oom(error: Exception) -> bool:
+    """Newer hosts know more kinds of it."""
+    return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
+
+
 def in_batches(work: Callable[[int, int], Tensor], count: int) -> Tensor:
     """work(start, stop) -> a batch of results, for all `count` pictures; where memory runs out, in halves.
 
@@ -43,7 +48,9 @@ def in_batches(work: Callable[[int, int], Tensor], count: int) -> Tensor:
         try:
             parts.append(work(start, min(start + size, count)))
             start += size
-        except comfy.model_management.OOM_EXCEPTION:
+        except Exception as error:
+            if not is_oom(error):
+                raise
             if size == 1:
                 raise MemoryError(
                     "Not even one picture fits into the GPU's memory. Choose a smaller context or picture, or float16 in 'Load ADM Model'."

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...rad_core import SAMPLERS, NoiseSchedule, RegionSchedule
 from ...rad_core.images import check_order
 from ...rad_core.noise import generators, normal
-from .adm import SIGMA_MAP, VARIANCE, ADMModel
+from .adm import VARIANCE, ADMModel, tell
 from .spatial_embedding import has_spatial_embedding
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
@@ -60,8 +60,10 @@ class _HostDenoiser:
     def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         codes: list[Tensor] = []
         options = comfy.model_patcher.create_model_options_clone(self.options)
-        options.setdefault("transformer_options", {}).update({SIGMA_MAP: sigma, VARIANCE: codes})
-        highest = sigma.expand(x.shape[0], -1, -1, -1).amax((1, 2, 3)).clamp(min=self.least)
+        options.setdefault("transformer_options", {})[VARIANCE] = codes.append
+        sigma = sigma.expand(x.shape[0], -1, -1, -1)
+        tell(self.model_wrap, sigma_map=sigma)
+        highest = sigma.amax((1, 2, 3)).clamp(min=self.least)
         x0 = self.model_wrap(x, highest, model_options=options, seed=self.seed)
         # With CFG there are two predictions, and the learned variance of neither is that of the mixture.
         return x0, codes[0] if len(codes) == 1 and codes[0].shape == x0.shape else None

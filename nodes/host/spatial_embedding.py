@@ -7,7 +7,6 @@ the few distinct levels of a mask are embedded once each and blended, which give
 
 from dataclasses import dataclass
 
-import comfy.conds
 import comfy.model_sampling
 import comfy.patcher_extension
 import torch
@@ -17,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.unet import MAX_LEVELS
-from .adm import SIGMA_MAP, keep_known
+from .adm import tell_mask_and_keep_known
 
 WRAPPER = "rad_spatial_noise_embedding"
 
@@ -60,7 +59,8 @@ def with_spatial_embedding(model):
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
     """
     net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
-    if type(net) is not UNetModel or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
+    plain = type(net) is UNetModel and not net.use_temporal_resblocks
+    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
         kind = type(model.model).__name__
         raise ValueError(
             f"'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
@@ -71,17 +71,10 @@ def with_spatial_embedding(model):
     patched, differences = model.clone(), Differences()
     for name, block, depth in _blocks(net):
         patched.add_object_patch(f"diffusion_model.{name}.emb_layers", SpatialEmbedding(block.emb_layers, depth, differences))
-    original = model.get_model_object("extra_conds")
-    patched.add_object_patch("extra_conds", lambda **kwargs: {**original(**kwargs), **_mask_cond(kwargs.get("denoise_mask"))})
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
-    wrapper = _PerPixel(model.model, net, sampling, differences)
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, wrapper)
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, _PerPixel(differences))
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, tell_mask_and_keep_known)
     return patched
-
-
-def _mask_cond(mask: Tensor | None) -> dict:
-    return {} if mask is None else {"denoise_mask": comfy.conds.CONDNoiseShape(mask)}
 
 
 def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
@@ -98,46 +91,55 @@ def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
 class _PerPixel:
     """Wraps the host's `apply_model(x, sigma, ...) -> x0` with a map sigma_i in place of sigma."""
 
-    def __init__(self, inner, net: UNetModel, sampling, differences: Differences):
-        self.inner, self.net, self.sampling, self.differences = inner, net, sampling, differences
+    def __init__(self, differences: Differences):
+        self.differences = differences
 
-    def __call__(self, executor, x, t, *args, denoise_mask=None, **kwargs) -> Tensor:
-        options = kwargs.get("transformer_options") or next((a for a in args if isinstance(a, dict)), {})
-        if SIGMA_MAP in options:
-            maps = options[SIGMA_MAP]
-            sigma_i = maps.repeat(x.shape[0] // maps.shape[0], 1, 1, 1)
-        elif denoise_mask is not None:
-            sigma_i = t.view(-1, 1, 1, 1) * denoise_mask[:, :1]
-        else:
-            return executor(x, t, *args, **kwargs)
+    def __call__(
+        self,
+        executor,
+        x,
+        t,
+        c_concat=None,
+        c_crossattn=None,
+        control=None,
+        transformer_options=None,
+        denoise_mask=None,
+        sigma_map=None,
+        **kwargs,
+    ) -> Tensor:
+        given = (c_concat, c_crossattn, control, transformer_options or {})
         sigma = t.view(-1, 1, 1, 1)
-        self._set(sigma_i.to(x), t)
+        sigma_i = sigma_map if sigma_map is not None else None if denoise_mask is None else sigma * denoise_mask
+        if sigma_i is None:
+            return executor(x, t, *given, **kwargs)
+        inner, sigma_i = executor.class_obj, sigma_i.to(x)
+        self._set(inner, sigma_i, t)
         try:
             # the host divides by sqrt(sigma^2 + 1); each pixel wants its own
             x_in = x * ((sigma.square() + 1) / (sigma_i.square() + 1)).sqrt()
-            x0 = executor(x_in, t, *args, **kwargs)
+            x0 = executor(x_in, t, *given, **kwargs)
         finally:
             self.differences.vectors = self.differences.weights = None
-        if isinstance(self.sampling, comfy.model_sampling.V_PREDICTION):
+        if isinstance(inner.model_sampling, comfy.model_sampling.V_PREDICTION):
             v = (x_in / (sigma.square() + 1) - x0) * (sigma.square() + 1).sqrt() / sigma
             return x / (sigma_i.square() + 1) - v * sigma_i / (sigma_i.square() + 1).sqrt()
         eps = (x_in - x0) / sigma
         return x - eps * sigma_i
 
-    def _set(self, sigma_i: Tensor, t: Tensor) -> None:
+    def _set(self, inner, sigma_i: Tensor, t: Tensor) -> None:
         """Embed the map's distinct levels. A soft mask's many are rounded to 16, evenly spread."""
         levels = sigma_i.unique()
         if len(levels) > MAX_LEVELS:
             levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
         nearest = (sigma_i - levels.view(1, -1, 1, 1)).abs().argmin(1, keepdim=True)
-        self.differences.weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device).scatter_(
-            1, nearest, 1
-        )
-        own, scalar = (self._embed(sigma) for sigma in (levels, t))
-        self.differences.vectors = own[None] - scalar[:, None]
+        weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device)
+        own, scalar = (_embed(inner, sigma) for sigma in (levels, t))
+        self.differences.weights, self.differences.vectors = weights.scatter_(1, nearest, 1), own[None] - scalar[:, None]
 
-    def _embed(self, sigma: Tensor) -> Tensor:
-        """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
-        steps = self.sampling.timestep(sigma.clamp(min=float(self.sampling.sigma_min))).float()
-        dtype = self.inner.manual_cast_dtype or self.inner.get_dtype()
-        return self.net.time_embed(timestep_embedding(steps, self.net.model_channels).to(dtype))
+
+def _embed(inner, sigma: Tensor) -> Tensor:
+    """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
+    net, sampling = inner.diffusion_model, inner.model_sampling
+    steps = sampling.timestep(sigma.clamp(min=float(sampling.sigma_min))).float()
+    dtype = inner.manual_cast_dtype or inner.get_dtype()
+    return net.time_embed(timestep_embedding(steps, net.model_channels).to(dtype))

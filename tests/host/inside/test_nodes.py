@@ -1,5 +1,7 @@
 """The nodes on the bundled networks, in the host."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -53,6 +55,18 @@ def test_rad_inpaint_is_the_librarys_picture_alone_and_in_a_batch(host, rad, sce
         known = (mask == 0)[..., None].expand_as(out)
         assert torch.equal(out[known], image[known]), "known pixels must come back bit-exact"
         assert (inpaint(host, rad, image[1:], mask, sampler=sampler, seed=6) - out[1:]).abs().max() <= 1 / 255
+
+
+def test_rad_inpaint_is_the_command_lines_picture(host, rad, scene, tmp_path):
+    core, command = host.module("rad_core"), importlib.import_module(host.module("rad_core").__name__ + ".__main__")
+    photo, mask = scene[0][:1].movedim(-1, 1), scene[1][:, None]
+    core.write_photo(tmp_path / "photo.png", core.Photo(photo))
+    core.write_photo(tmp_path / "mask.png", core.Photo(mask.expand(-1, 3, -1, -1)))
+    given = ["--mask", str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png"), "--steps", "4", "--seed", "5", "--device", "cpu"]
+    assert command.main(["inpaint", str(tmp_path / "photo.png"), "--model", "landscapes", *given]) == 0
+    read = core.read_photo(tmp_path / "photo.png").rgb.movedim(1, -1)
+    out = inpaint(host, rad, read, scene[1])
+    assert (core.read_photo(tmp_path / "out.png").rgb.movedim(1, -1) - out).abs().max() <= 1 / 255
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "ddim", "dpmpp_2m_sde", "heun", "uni_pc"])
@@ -285,3 +299,63 @@ def test_classes_reach_the_network(host):
     (conditioning,) = host.call("RAI_ADMConditioning", class_label=7)
     with pytest.raises(ValueError, match="0 to 2"):
         host.nodes.common_ksampler(model, 0, 1, 1.0, "euler", "normal", conditioning, conditioning, latent)
+
+
+def rad_sample(host, model, image, mask, vae, sampler="ddpm", conditioning=None, **given):
+    conditioning = conditioning or host.call("RAI_ADMConditioning", class_label=0)[0]
+    (out,) = host.call(
+        "RAI_RADSampler",
+        model=model,
+        seed=5,
+        steps=4,
+        cfg=1.0,
+        sampler=sampler,
+        scheduler="normal",
+        positive=conditioning,
+        negative=conditioning,
+        latent_image={"samples": vae.encode(image), "noise_mask": mask[:, None]},
+        eta=0.0,
+        **given,
+    )
+    return vae.decode(out["samples"])
+
+
+def test_the_learned_variance_reaches_rad_sampler(host, adm, rad, scene):
+    """The host copies its options on the way to the model; a changed variance must still change the fill."""
+    image, mask = scene
+    before = rad_sample(host, rad, image, mask, adm[1])
+    bias = rad.model.diffusion_model.conv_out.bias
+    with torch.inference_mode():
+        bias[3:] += 0.5
+        other = rad_sample(host, rad, image, mask, adm[1])
+        bias[3:] -= 0.5
+    assert not torch.equal(other, before)
+
+
+def test_conditioning_of_an_area_runs(host, adm, rad, scene):
+    """A regional conditioning shows the model a part of the picture: mask and noise levels are cut with it."""
+    image, mask = scene
+    (conditioning,) = host.call("RAI_ADMConditioning", class_label=0)
+    (part,) = host.nodes.ConditioningSetArea().append(conditioning, 32 * 8, 64 * 8, 32 * 8, 0, 1.0)
+    both = [*conditioning, *part]
+    assert torch.isfinite(rad_sample(host, rad, image, mask, adm[1], conditioning=both)).all()
+    latent = {"samples": adm[1].encode(image), "noise_mask": mask[:, None]}
+    assert torch.isfinite(host.nodes.common_ksampler(rad, 0, 2, 1.0, "euler", "normal", both, both, latent)[0]["samples"]).all()
+
+
+def test_networks_load_where_the_host_has_its_weights_elsewhere(host, monkeypatch, scene, rad):
+    """With dynamic VRAM newer hosts build layers without weights; loading must not ask them for any."""
+    memory = pytest.importorskip("comfy.memory_management", reason="this host is older than dynamic VRAM")
+    monkeypatch.setattr(memory, "aimdo_enabled", True)
+    net = host.module("nodes.host.adm").load_adm("landscapes").model.diffusion_model
+    monkeypatch.undo()
+    assert not any(p.is_meta for p in net.parameters()) and len(list(net.parameters())) == len(list(rad.model.diffusion_model.parameters()))
+
+
+def test_a_changing_mask_does_not_contradict_the_network(host, adm, rad, scene):
+    """Differential Diffusion on a region-aware network: grey is told as a noise level, and the step-wise mask is left out."""
+    image, mask = scene
+    changed = rad.clone()
+    changed.set_model_denoise_mask_function(lambda sigma, denoise_mask, extra_options: torch.zeros_like(denoise_mask))
+    grey = mask * 0.5
+    assert torch.equal(ksample(host, changed, adm[1], image, grey), ksample(host, rad, adm[1], image, grey))

@@ -92,6 +92,18 @@ def test_a_map_of_two_levels_is_felt_inside_and_out(host, v_prediction):
     assert differences.vectors is None, "nothing may be left behind"
 
 
+def test_a_map_is_found_beside_a_controlnet(host):
+    """The host passes the ControlNet's outputs as a dictionary before the options."""
+    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=tiny_model(host, "SD15"))
+    x, extra = inputs("SD15", 1, (16, 16))
+    levels = torch.full((1, 1, 16, 16), 1.5)
+    plain, told = (
+        apply(patched, x, 3.0, extra | {"control": {"output": [], "middle": [], "input": []}} | given)
+        for given in ({}, {"sigma_map": levels})
+    )
+    assert not torch.equal(plain, told)
+
+
 def test_every_block_gets_maps_of_its_own_size(host):
     """Odd sizes, up and down: blocks read the weights at the size of their features, or the addition would fail."""
     (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=tiny_model(host, "SD15"))
