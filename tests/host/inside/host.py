@@ -73,7 +73,7 @@ class Host:
     def module(self, name: str):
         """A module of the pack, such as "nodes.host.adm"."""
         root = str(PACK).replace(".", "_x_")
-        return sys.modules[f"{root}.{name}"]
+        return importlib.import_module(f"{root}.{name}")
 
     def info(self, node_id: str) -> dict:
         """What the host's /object_info says of a node."""

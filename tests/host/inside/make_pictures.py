@@ -72,8 +72,9 @@ class Pictures:
         fills = [self.rad(rad, image, mask, seed=seed) for seed in (1, 2)]
         self.write("RAI_RADInpaint", ("picture", image), ("hole", self.hole(image, mask)), *zip(("seed 1", "seed 2"), fills, strict=True))
         three = (("no adapter", plain), ("landscapes", rad), ("night", night))
-        filled = [(label, self.rad(model, image, mask)) for label, model in three]
-        self.write("RAI_LoadRADAdapter", ("hole", self.hole(image, mask)), *filled)
+        large = self.shape("extreme", image, share=25.0)
+        filled = [(label, self.rad(model, image, large)) for label, model in three]
+        self.write("RAI_LoadRADAdapter", ("hole", self.hole(image, large)), *filled)
 
         (conditioning,) = call("RAI_ADMConditioning", class_label=0)
 

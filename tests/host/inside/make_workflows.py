@@ -40,7 +40,7 @@ WORKFLOWS = {
     "Adapter swap": {
         "picture": LANDSCAPE,
         "model": MODEL,
-        "mask": BOX,
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 25.0}, (1, 0)),
         "adapter": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1)),
         "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
@@ -51,8 +51,8 @@ WORKFLOWS = {
         "after at night": ("PreviewImage", {"images": "larger at night"}, (3, 3)),
         "note": (
             "Note",
-            "The same hole and seed through two adapters on one network. The night adapter was trained on night "
-            "landscapes alone, so it paints night into any picture. Nothing is loaded twice.",
+            "The same hole and seed through two adapters on one network. The night adapter was trained on night landscapes alone: "
+            "round a piece of daylight it paints a night. Nothing is loaded twice.",
         ),
     },
     "Order map": {

@@ -1,7 +1,5 @@
 """The nodes on the bundled networks, in the host."""
 
-import importlib
-
 import pytest
 import torch
 
@@ -58,7 +56,7 @@ def test_rad_inpaint_is_the_librarys_picture_alone_and_in_a_batch(host, rad, sce
 
 
 def test_rad_inpaint_is_the_command_lines_picture(host, rad, scene, tmp_path):
-    core, command = host.module("rad_core"), importlib.import_module(host.module("rad_core").__name__ + ".__main__")
+    core, command = host.module("rad_core"), host.module("rad_core.__main__")
     photo, mask = scene[0][:1].movedim(-1, 1), scene[1][:, None]
     core.write_photo(tmp_path / "photo.png", core.Photo(photo))
     core.write_photo(tmp_path / "mask.png", core.Photo(mask.expand(-1, 3, -1, -1)))
