@@ -21,6 +21,10 @@ def sampler_input() -> io.Input:
     )
 
 
+def eta_input() -> io.Input:
+    return io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm.")
+
+
 def order_inputs() -> list[io.Input]:
     return [
         io.Mask.Input("order", optional=True, tooltip="Grey map: what is black here is generated first, what is white last."),
@@ -77,7 +81,7 @@ class RADInpaint(io.ComfyNode):
                     step=0.05,
                     tooltip="For the view 'around the hole': how much is seen on each side, as a multiple of the hole's size.",
                 ),
-                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                eta_input(),
                 *order_inputs(),
                 io.Int.Input(
                     "class_label",
@@ -154,7 +158,7 @@ class RADSampler(io.ComfyNode):
                 io.Latent.Input(
                     "latent_image", tooltip="With a noise mask (Set Latent Noise Mask): 1 is the hole. Without, all is generated."
                 ),
-                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                eta_input(),
                 *order_inputs(),
             ],
             outputs=[io.Latent.Output()],
@@ -178,7 +182,7 @@ class RADSamplerSelect(io.ComfyNode):
             description="RAD's samplers as a SAMPLER for SamplerCustom and SamplerCustomAdvanced.",
             inputs=[
                 sampler_input(),
-                io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="Noise of ddim: 0 none, 1 as much as ddpm."),
+                eta_input(),
                 *order_inputs(),
             ],
             outputs=[io.Sampler.Output()],

@@ -57,11 +57,8 @@ class ADMModel(comfy.model_base.BaseModel):
         y=None,
         **kwargs,
     ) -> Tensor:
-        sigma, options = t.view(-1, 1, 1, 1), transformer_options or {}
-        if sigma_map is not None:
-            sigma = sigma_map
-        elif denoise_mask is not None and self.region_aware:
-            sigma = sigma * denoise_mask
+        options, maps = transformer_options or {}, noise_levels(t, denoise_mask if self.region_aware else None, sigma_map)
+        sigma = t.view(-1, 1, 1, 1) if maps is None else maps
         classes = self.diffusion_model.config.num_classes
         if classes:
             check_class(classes, y)
@@ -87,6 +84,13 @@ class ADMModel(comfy.model_base.BaseModel):
         """Bytes: about 24 maps of the full-size level live at once."""
         batch, _, height, width = input_shape
         return 24 * batch * height * width * self.diffusion_model.config.block_out_channels[0] * self.get_dtype().itemsize
+
+
+def noise_levels(t: Tensor, denoise_mask: Tensor | None, sigma_map: Tensor | None) -> Tensor | None:
+    """Noise level of every pixel (B, 1, H, W): as `tell` said, else sigma t (B,) times the mask; None where one level holds for all."""
+    if sigma_map is not None:
+        return sigma_map
+    return None if denoise_mask is None else t.view(-1, 1, 1, 1) * denoise_mask
 
 
 def check_class(classes: int, label: Tensor | None) -> None:

@@ -16,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.unet import MAX_LEVELS
-from .adm import tell_mask_and_keep_known
+from .adm import noise_levels, tell_mask_and_keep_known
 
 WRAPPER = "rad_spatial_noise_embedding"
 
@@ -108,11 +108,10 @@ class _PerPixel:
         **kwargs,
     ) -> Tensor:
         given = (c_concat, c_crossattn, control, transformer_options or {})
-        sigma = t.view(-1, 1, 1, 1)
-        sigma_i = sigma_map if sigma_map is not None else None if denoise_mask is None else sigma * denoise_mask
+        sigma_i = noise_levels(t, denoise_mask, sigma_map)
         if sigma_i is None:
             return executor(x, t, *given, **kwargs)
-        inner, sigma_i = executor.class_obj, sigma_i.to(x)
+        inner, sigma, sigma_i = executor.class_obj, t.view(-1, 1, 1, 1), sigma_i.to(x)
         self._set(inner, sigma_i, t)
         try:
             # the host divides by sqrt(sigma^2 + 1); each pixel wants its own
