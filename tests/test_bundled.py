@@ -1,6 +1,7 @@
 """The networks in the package do what the README says of them, in small."""
 
 import pytest
+import torch
 import torch.nn.functional as F
 
 from rad_core import (
@@ -19,7 +20,7 @@ from rad_core.evaluation.metrics import hole_rmse, psnr, texture
 
 
 def test_what_is_bundled():
-    assert bundled_networks() == ["landscapes", "photos"] and bundled_adapters() == ["landscapes"]
+    assert bundled_networks() == ["landscapes", "photos"] and bundled_adapters() == ["landscapes", "night"]
 
 
 @pytest.mark.filterwarnings("ignore:This network was not trained for RAD")
@@ -30,6 +31,12 @@ def test_the_adapter_makes_the_difference():
     rad = hole_rmse(rad_inpaint(net, truth, mask, steps=10), truth, mask).mean()
     plain = hole_rmse(rad_inpaint(unload_adapters(net), truth, mask, steps=10), truth, mask).mean()
     assert rad < 0.6 * plain and rad < 0.15
+
+
+def test_the_night_adapter_paints_nights():
+    truth, mask = landscapes(4, 64, seed=10_000), torch.ones(64, 64)
+    day, night = (rad_inpaint(load_adapter(load_model("landscapes"), name), truth, mask, steps=10) for name in ("landscapes", "night"))
+    assert night.mean() < 0.6 * day.mean()
 
 
 def test_a_kept_back_photograph_is_mended():
