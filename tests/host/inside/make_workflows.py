@@ -110,7 +110,8 @@ WORKFLOWS = {
         "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
         "note": (
             "Note",
-            "Choose your photo in Load Image. The mask is drawn here; for real scratches paint them in the mask editor and "
+            "Choose a photo of yours in Load Image: the picture there is a drawing, and this network knows photographs, so in flat "
+            "colours it leaves faint lines. The mask is drawn here; for real scratches paint them in the mask editor and "
             "connect Load Image's mask instead.",
         ),
     },
