@@ -9,6 +9,7 @@
 from .adapters import bundled_adapters, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
 from .denoisers import ADMDenoiser, TiledDenoiser
+from .gradpaint import PRESETS, GradPaint, GradPaintSettings, gradpaint_inpaint
 from .images import Photo, read_mask, read_photo, write_photo
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
 from .rad import rad_inpaint
@@ -19,9 +20,12 @@ from .unet import UNet, UNetConfig
 
 __version__ = "0.1.0"
 __all__ = [
+    "PRESETS",
     "SAMPLERS",
     "ADMDenoiser",
     "CheckpointError",
+    "GradPaint",
+    "GradPaintSettings",
     "NoiseSchedule",
     "Photo",
     "RegionSchedule",
@@ -34,6 +38,7 @@ __all__ = [
     "bundled_adapters",
     "bundled_networks",
     "extreme_masks",
+    "gradpaint_inpaint",
     "landscapes",
     "load_adapter",
     "load_model",

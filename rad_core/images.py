@@ -306,12 +306,12 @@ def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Te
     return resize(torch.where(mask < 1, image, 0)) / resize(known).clamp(min=1e-3), small
 
 
-def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor) -> Tensor:
+def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = False) -> Tensor:
     """Put a fill into a picture's hole. Pixels where the mask is 0 come back bit-exact.
 
     Args:
-        image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized, and a soft mask
-            mixes it with the picture, whose detail a resized fill has lost.
+        image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized.
+        mix: a soft mask mixes fill and picture. Where the fill is resized it always does, because that has lost detail.
 
     Returns:
         (3, H, W), a new tensor of the picture's dtype.
@@ -319,6 +319,8 @@ def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor) -> Tensor:
     mask = box.cut(mask)
     if fill.shape[1:] != mask.shape[1:]:
         fill = F.interpolate(fill[None], mask.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+        mix = True
+    if mix:
         fill = torch.lerp(torch.where(mask < 1, box.cut(image).float(), fill), fill, mask)
     out = image.clone()
     box.cut(out).copy_(torch.where(mask > 0, fill.to(image.dtype), box.cut(image)))

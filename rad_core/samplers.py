@@ -12,6 +12,7 @@ Where a pixel's sigma does not change in a step, or is 0, the pixel is held.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ Noise = Callable[[], Tensor]
 Callback = Callable[[int, int, Tensor], None]
 
 
-def _predict(denoise: Denoiser, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+def predict(denoise: Denoiser, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
     """x0, and the variance code in [-1, 1] of a denoiser that offers one through `with_variance`."""
     return denoise.with_variance(x, sigma) if hasattr(denoise, "with_variance") else (denoise(x, sigma), None)
 
@@ -34,21 +35,25 @@ def sample_ddpm(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: N
     """
     steps = len(sigmas) - 1
     for i in range(steps):
-        t, s = sigmas[i], sigmas[i + 1]
-        x0, code = _predict(denoise, x, t)
-        ratio = _ratio(s, t).square()
-        moved = torch.lerp(x0, x, ratio)
-        if s.any():
-            posterior = s.square() * (1 - ratio)
-            if code is not None:
-                forward = (t.square() - s.square()) * (1 + s.square()) / (1 + t.square())
-                tiny = torch.finfo(x.dtype).tiny
-                posterior = torch.lerp(posterior.clamp(min=tiny).log(), forward.clamp(min=tiny).log(), (code + 1) / 2).exp()
-            moved = moved + torch.where(s > 0, posterior, 0).sqrt() * noise()
-        x = torch.where(t > s, moved, x)
+        x, x0 = ddpm_step(denoise, x, sigmas[i], sigmas[i + 1], noise)
         if callback:
             callback(i + 1, steps, x0)
     return x
+
+
+def ddpm_step(denoise: Denoiser, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """From noise t to s: the new state and the x0 it was made with."""
+    x0, code = predict(denoise, x, t)
+    ratio = _ratio(s, t).square()
+    moved = torch.lerp(x0, x, ratio)
+    if s.any():
+        posterior = s.square() * (1 - ratio)
+        if code is not None:
+            forward = (t.square() - s.square()) * (1 + s.square()) / (1 + t.square())
+            tiny = torch.finfo(x.dtype).tiny
+            posterior = torch.lerp(posterior.clamp(min=tiny).log(), forward.clamp(min=tiny).log(), (code + 1) / 2).exp()
+        moved = moved + torch.where(s > 0, posterior, 0).sqrt() * noise()
+    return torch.where(t > s, moved, x), x0
 
 
 def sample_ddim(
@@ -100,4 +105,18 @@ def _ratio(s: Tensor, t: Tensor) -> Tensor:
 
 
 SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
+RESPONSE = {"ddpm": 2, "ddim": 1, "dpmpp_2m": 1}  # a first-order step from t to s takes 1 - (s / t)^this of x0
 SPACING = {"ddpm": "time", "ddim": "time", "dpmpp_2m": "karras"}  # what each is made for, see `RegionSchedule.sigmas`
+
+
+def choose_sampler(name: str, eta: float = 0.0) -> Callable[..., Tensor]:
+    """A sampler by its name.
+
+    Raises:
+        ValueError: an unknown name, or an `eta` outside [0, 1].
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"Unknown sampler '{name}': choose from {', '.join(SAMPLERS)}.")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie between 0 and 1, got {eta}.")
+    return partial(sample_ddim, eta=eta) if name == "ddim" else SAMPLERS[name]

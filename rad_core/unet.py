@@ -255,6 +255,11 @@ class UNet(nn.Module):
         """Where the network computes."""
         return self.conv_in.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The arithmetic of the network's inside; pictures go in and out in any."""
+        return self.conv_in.weight.dtype
+
     def embed(self, t: Tensor, y: Tensor | None) -> Embedding:
         """Embed the timesteps: distinct levels only where they are few, every pixel otherwise."""
         levels = NoiseLevels.of(t)

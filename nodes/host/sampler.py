@@ -8,9 +8,10 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...rad_core import SAMPLERS, NoiseSchedule, RegionSchedule
+from ...rad_core import NoiseSchedule, RegionSchedule
 from ...rad_core.images import check_order
 from ...rad_core.noise import generators, normal
+from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE, ADMModel, tell
 from .spatial_embedding import has_spatial_embedding
 
@@ -26,7 +27,7 @@ class HostSampler(comfy.samplers.Sampler):
     """
 
     def __init__(self, sampler: str, eta: float = 0.0, order: Tensor | None = None, overlap: float = 0.0):
-        self.sampler = partial(SAMPLERS[sampler], eta=eta) if sampler == "ddim" else SAMPLERS[sampler]
+        self.sampler = choose_sampler(sampler, eta)
         self.order, self.overlap = order, overlap
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:

@@ -15,6 +15,12 @@ def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return _mean((out - truth).square(), mask > 0).sqrt()
 
 
+def ring_rmse(out: Tensor, truth: Tensor, mask: Tensor, width: int = 1) -> Tensor:
+    """Root mean squared error over the hole's pixels that have a known one within `width` pixels (of the eight neighbours: 1)."""
+    known = F.max_pool2d((mask == 0).to(out), 2 * width + 1, 1, width)
+    return _mean((out - truth).square(), (mask > 0) & (known > 0)).sqrt()
+
+
 def psnr(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Peak signal-to-noise ratio over the hole's pixels, in dB."""
     return -20 * hole_rmse(out, truth, mask).log10()

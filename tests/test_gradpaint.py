@@ -1,0 +1,210 @@
+"""GradPaint: on a Gaussian, whose denoiser and posterior are known, and what it promises for every picture."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rad_core import SAMPLERS, GradPaint, GradPaintSettings, gradpaint_inpaint, perlin_masks
+from rad_core.evaluation.rivals import repaint_inpaint
+from rad_core.gradpaint import PRESETS, Colours, alignment, masked_mse
+from rad_core.schedule import RegionSchedule
+from rad_core.unet import UNet, UNetConfig
+
+SIDE = 12
+
+
+class Smooth:
+    """Pictures of one channel that are Gaussian with covariance exp(-distance / 3), and their exact denoiser."""
+
+    def __init__(self):
+        places = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"), -1).reshape(-1, 2).double()
+        self.covariance = torch.exp(-torch.cdist(places, places) / 3)
+        self.values, self.vectors = torch.linalg.eigh(self.covariance)
+
+    def __call__(self, x, sigma):
+        """E[x0 | x] = C (C + sigma^2)^-1 x."""
+        gain = self.values / (self.values + float(sigma.max()) ** 2)
+        flat = x.flatten(1).double() @ self.vectors * gain @ self.vectors.T
+        return flat.view_as(x).to(x.dtype)
+
+    def draw(self, n, stream):
+        z = torch.randn(n, SIDE * SIDE, generator=stream, dtype=torch.float64)
+        return (z * self.values.clamp(min=0).sqrt() @ self.vectors.T).view(n, 1, SIDE, SIDE).float()
+
+    def posterior_mean(self, picture, mask):
+        """E[x0 | known pixels], (n, 1, S, S)."""
+        known = (mask[0, 0] == 0).flatten()
+        gain = self.covariance[:, known] @ torch.linalg.inv(self.covariance[known][:, known])
+        return (picture.flatten(1)[:, known].double() @ gain.T).view_as(picture).float()
+
+
+GAUSSIAN = Smooth()
+MASK = torch.zeros(1, 1, SIDE, SIDE)
+MASK[..., 3:9, 4:10] = 1
+
+
+def guide(picture, sigmas, settings, **options):
+    return GradPaint(GAUSSIAN, picture, MASK, sigmas, settings, **options)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
+def test_finite_difference_is_the_vjp(sigma):
+    stream = torch.Generator().manual_seed(0)
+    picture = GAUSSIAN.draw(4, stream)
+    x, sigma = picture + sigma * torch.randn(picture.shape, generator=stream), torch.tensor(sigma)
+    moves = []
+    for gradient in ("finite_difference", "vjp"):
+        denoise = guide(picture, [sigma, 0.0], GradPaintSettings(gradient=gradient, align_until=1.0))
+        x0, _, slope = denoise._linearise(x, sigma)
+        moves.append(slope(denoise.loss(x0, 1.0)[1]))
+    torch.testing.assert_close(*moves, rtol=0.01, atol=0.01 * float(moves[1].abs().max()))
+
+
+def test_losses_have_the_gradients_they_say():
+    stream = torch.Generator().manual_seed(1)
+    error, known = torch.randn(2, 3, 7, 5, generator=stream).double(), torch.rand(2, 1, 7, 5, generator=stream).double()
+    for loss in (masked_mse, alignment):
+        assert torch.autograd.gradcheck(lambda e, loss=loss: loss(e, known)[0], error.clone().requires_grad_())
+        values = error.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(values, known)[0].sum(), values)
+        torch.testing.assert_close(loss(error, known)[1], expected)
+
+
+def test_losses_by_hand():
+    known = torch.tensor([[[[1.0, 1, 0, 0]]]])
+    picture = torch.tensor([[[[0.0, 2, 5, 9]]]])
+    assert masked_mse(picture, known)[0].item() == pytest.approx((0 + 4) / 2)
+    assert alignment(picture, known)[0].item() == pytest.approx(9.0)  # one pair: 2 and 5
+    assert alignment(picture, torch.ones_like(known))[0].item() == 0
+
+
+@pytest.mark.parametrize("align", [0.0, 1.0])
+def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
+    stream = torch.Generator().manual_seed(2)
+    picture, sigma = GAUSSIAN.draw(3, stream), torch.tensor(1.0)
+    x = picture + torch.randn(picture.shape, generator=stream)
+    colours = Colours(torch.tensor([[0.5], [2.0]]))
+    denoise = guide(picture, [sigma, 0.0], GradPaintSettings(eta=1.0), colours=colours)
+    x0, _, slope = denoise._linearise(x, sigma)
+    loss, v = denoise.loss(x0, align)
+    g = slope(v)
+    length = denoise._length(v, g, align, 0).view(-1, 1, 1, 1)
+    at = lambda share: denoise.loss(x0 - share * length * g, align)[0]
+    assert (at(1.0) < loss).all() and (at(1.0) < at(0.98)).all() and (at(1.0) < at(1.02)).all()
+
+
+def fills(sampler, settings, steps=30, n=100):
+    stream = torch.Generator().manual_seed(3)
+    picture = GAUSSIAN.draw(n, stream)
+    sigmas = RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps, "karras" if sampler == "dpmpp_2m" else "time")
+    noise = lambda: torch.randn(picture.shape, generator=stream)
+    combine = lambda x, sigma: torch.lerp(picture + sigma * noise(), x, MASK)
+    denoise = guide(picture, sigmas, settings, combine=combine, response=2.0 if sampler == "ddpm" else 1.0)
+    out = SAMPLERS[sampler](denoise, sigmas[0] * noise(), sigmas, noise)
+    return torch.where(MASK > 0, out, picture), picture, denoise
+
+
+@pytest.mark.parametrize(("preset", "sampler"), [("paper", "ddpm"), *(("plus", sampler) for sampler in SAMPLERS)])
+def test_the_rim_moves_toward_the_posterior(preset, sampler):
+    """Over 100 pictures: squared distance to the posterior's mean, on the hole's pixels that touch the rim, against no guidance."""
+    rim = MASK * torch.nn.functional.max_pool2d(1 - MASK, 3, 1, 1)
+    distance = {}
+    for name in ("combine", preset):
+        out, picture, _ = fills(sampler, PRESETS[name])
+        distance[name] = ((out - GAUSSIAN.posterior_mean(picture, MASK)).square() * rim).sum().item()
+    assert distance[preset] < (0.95 if preset == "paper" else 0.8) * distance["combine"]
+
+
+def test_the_loss_falls_along_the_run():
+    _, _, denoise = fills("ddpm", PRESETS["plus"])
+    losses = torch.stack(denoise.losses).mean(1)
+    assert len(losses) == 30 and losses[-1] < 0.1 * losses[0]
+
+
+def test_settings_save_calls():
+    calls = {}
+    for name, chosen in {
+        "plus": GradPaintSettings(),
+        "third": GradPaintSettings(every=3),
+        "half": GradPaintSettings(until=0.5),
+        "inner": GradPaintSettings(inner_steps=2),
+        "impatient": GradPaintSettings(patience=1),
+    }.items():
+        calls[name] = len(fills("ddim", chosen, n=2)[2].losses)
+    assert calls["plus"] == 30 and calls["third"] == 10 and calls["half"] == 15 and calls["inner"] == 30 and calls["impatient"] <= 30
+
+
+def test_moving_x0_alone_is_moving_the_state():
+    """The paper moves x_t; returning x0 + d / (1 - (s/t)^p) must give a sampler the same next state, in flow matching's terms too."""
+    picture, (t, s), settings = torch.zeros(1, 1, 4, 4), (0.8, 0.5), PRESETS["paper"]
+    g = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for flow, response in ((False, 1.0), (False, 2.0), (True, 1.0)):
+        denoise = GradPaint(GAUSSIAN, picture, torch.ones_like(picture), [t, s, 0.0], settings, response=response, flow=flow)
+        alpha = 1 - t if flow else 1.0
+        x, x0 = torch.full_like(g, 0.3), torch.full_like(g, 0.1)
+        direction = g / g.square().mean().sqrt()
+        d = -settings.eta / len(denoise.guided) * (alpha**2 + t**2) ** 0.5 * direction
+        step = lambda x, x0, kept=(s / t) ** response: kept * x + (1 - kept) * x0
+        moved = x0 - denoise._length(g, g, 0.0, 0).view(-1, 1, 1, 1) * g
+        torch.testing.assert_close(step(x, moved), step(x + d, x0 + d / alpha))
+
+
+def make_net(region_aware=False) -> UNet:
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16)).eval().requires_grad_(False)
+    net.region_aware = region_aware
+    return net
+
+
+NET = make_net()
+
+
+def picture(n, height, width, dtype=torch.float32, seed=0):
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    n=st.integers(1, 3),
+    area=st.floats(0, 1),
+    softness=st.sampled_from([0.0, 0.3]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.float16]),
+    sampler=st.sampled_from(list(SAMPLERS)),
+    preset=st.sampled_from(list(PRESETS)),
+    context=st.sampled_from([None, 0.5, float("inf")]),
+)
+def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, sampler, preset, context):
+    image, mask = picture(n, height, width, dtype), perlin_masks(n, height, width, area=area, softness=softness)
+    out = gradpaint_inpaint(NET, image, mask, steps=3, sampler=sampler, settings=preset, context=context)
+    known = (mask == 0).expand_as(image)
+    assert out.shape == image.shape and out.dtype == dtype and torch.isfinite(out).all()
+    assert torch.equal(out[known], image[known])
+
+
+@pytest.mark.parametrize("fill", [gradpaint_inpaint, repaint_inpaint])
+def test_same_seed_same_picture_alone_or_in_a_batch(fill):
+    image, mask = picture(4, 16, 16), perlin_masks(4, 16, 16, area=0.4)
+    together = fill(NET, image, mask, steps=4, seed=5)
+    for k in (0, 3):
+        torch.testing.assert_close(fill(NET, image[k], mask[k], steps=4, seed=5 + k)[0], together[k], rtol=0, atol=1e-3)
+
+
+def test_one_pixel_and_full_holes():
+    image, mask = picture(2, 16, 16), torch.zeros(2, 1, 16, 16)
+    mask[0, 0, 5, 5], mask[1] = 1, 1
+    out = gradpaint_inpaint(NET, image, mask, steps=4)
+    assert torch.isfinite(out).all() and not torch.equal(out[0, :, 5, 5], image[0, :, 5, 5])
+    assert torch.equal(gradpaint_inpaint(NET, image, torch.zeros(16, 16), steps=4), image)  # no hole
+
+
+def test_bad_settings_are_told():
+    for wrong in ({"until": 1.2}, {"every": 0}, {"gradient": "magic"}, {"step": "leap"}, {"eta": float("nan")}, {"band": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            GradPaintSettings(**wrong)
+    with pytest.raises(ValueError, match="Unknown preset 'best'"):
+        gradpaint_inpaint(NET, picture(1, 8, 8), torch.ones(8, 8), settings="best")
+    with pytest.warns(UserWarning, match="trained for RAD"):
+        gradpaint_inpaint(make_net(True), picture(1, 16, 16), torch.ones(16, 16), steps=1)
