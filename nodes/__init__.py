@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .gradpaint import GradPaintGuiderNode, GradPaintInpaint, GradPaintSampler, GradPaintSettingsNode
 from .host.folders import register_folders
 from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
@@ -26,4 +27,8 @@ class RegionAwareInpainting(ComfyExtension):
             RADSampler,
             RADSamplerSelect,
             RADSpatialNoiseEmbedding,
+            GradPaintInpaint,
+            GradPaintSampler,
+            GradPaintGuiderNode,
+            GradPaintSettingsNode,
         ]

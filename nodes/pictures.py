@@ -39,3 +39,8 @@ def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
     hole = torch.nn.functional.interpolate(mask.to(image), image.shape[1:3], mode="nearest-exact").movedim(1, -1)
     alpha, hole = (part.expand(image.shape[0], -1, -1, -1) for part in (alpha, hole))
     return torch.cat([image, torch.maximum(alpha, hole)], -1)
+
+
+def broadcast(maps, start: int, stop: int):
+    """Rows of a batch, or the one that serves all."""
+    return maps if maps is None or maps.shape[0] == 1 else maps[start:stop]

@@ -6,7 +6,7 @@ from ..rad_core import SAMPLERS, rad_inpaint
 from .host.run import in_batches, loaded, progress
 from .host.sampler import SCHEDULERS, HostSampler, run_sampler
 from .host.spatial_embedding import with_spatial_embedding
-from .pictures import image_of, mask_of, picture_of
+from .pictures import broadcast, image_of, mask_of, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
 SEED = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True}
@@ -39,11 +39,6 @@ def order_inputs() -> list[io.Input]:
             "together, each part with all steps.",
         ),
     ]
-
-
-def broadcast(maps, start: int, stop: int):
-    """Rows of a batch, or the one that serves all."""
-    return maps if maps is None or maps.shape[0] == 1 else maps[start:stop]
 
 
 class RADInpaint(io.ComfyNode):

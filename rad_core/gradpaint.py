@@ -111,12 +111,16 @@ class Colours:
     def __init__(self, matrix: Tensor | None = None):
         self.matrix = matrix
 
-    def __call__(self, values: Tensor) -> Tensor:
-        return values if self.matrix is None else torch.einsum("kc,bchw->bkhw", self.matrix.to(values), values)
+    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Colours of (B, C, h, w), at any size, and a function from a gradient to them back to one to the values."""
+        if self.matrix is None:
+            return values, lambda gradient: gradient
+        matrix = self.matrix.to(values)
+        return torch.einsum("kc,bchw->bkhw", matrix, values), lambda gradient: torch.einsum("kc,bkhw->bchw", matrix, gradient)
 
-    def back(self, gradient: Tensor) -> Tensor:
-        """The gradient to the values from that to the colours."""
-        return gradient if self.matrix is None else torch.einsum("kc,bkhw->bchw", self.matrix.to(gradient), gradient)
+    def change(self, values: Tensor, move: Tensor) -> Tensor:
+        """How the colours change when the values go along `move`, to first order."""
+        return self.see(move)[0]
 
 
 class GradPaint:
@@ -180,14 +184,23 @@ class GradPaint:
         """L = L_mse + align L_al of an estimate: (B,), and dL/dx0. L_al is that of the picture with the estimate in its hole."""
         loss, gradient = masked_mse(x0 - self.picture, self.near)
         if align:
-            rim, to_colours = alignment(self.colours(torch.lerp(x0, self.picture, self.known)), self.known)
-            loss, gradient = loss + align * rim, gradient + align * (1 - self.known) * self.colours.back(to_colours)
+            colours, back = self.colours.see(self._composite(x0))
+            rim, to_colours = self._alignment(colours)
+            loss, gradient = loss + align * rim, gradient + align * (1 - self.known) * back(to_colours)
         return loss, gradient
 
-    def _curvature(self, move: Tensor, align: float) -> Tensor:
-        """Q of L(x0 + a move) = L + a <dL/dx0, move> + a^2 Q: (B,). Exact, for L is a sum of squares."""
+    def _curvature(self, x0: Tensor, move: Tensor, align: float) -> Tensor:
+        """Q of L(x0 + a move) = L + a <dL/dx0, move> + a^2 Q: (B,). Exact where colours are linear, for L is a sum of squares."""
         square = masked_mse(move, self.near)[0]
-        return square + align * alignment(self.colours((1 - self.known) * move), self.known)[0] if align else square
+        if not align:
+            return square
+        return square + align * self._alignment(self.colours.change(self._composite(x0), (1 - self.known) * move))[0]
+
+    def _composite(self, x0: Tensor) -> Tensor:
+        return torch.lerp(x0, self.picture, self.known)
+
+    def _alignment(self, colours: Tensor) -> tuple[Tensor, Tensor]:
+        return alignment(colours, F.interpolate(self.known, colours.shape[2:], mode="nearest"))
 
     def _estimate(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         step = self._step(float(sigma.max()))
@@ -201,14 +214,14 @@ class GradPaint:
             if inner == 0:
                 self._watch(loss)
             g = slope(v)
-            moved = moved - rows(torch.where(self._finished(), 0, self._length(v, g, align, step))) * g
+            moved = moved - rows(torch.where(self._finished(), 0, self._length(moved, v, g, align, step))) * g
         return moved, code
 
-    def _length(self, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
+    def _length(self, x0: Tensor, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
         """How far x0 goes along -g: (B,)."""
         settings, tiny = self.settings, 1e-30
         if settings.step == "line_search":
-            return settings.eta * (v * g).flatten(1).sum(1) / (2 * self._curvature(g, align)).clamp(min=tiny)
+            return settings.eta * (v * g).flatten(1).sum(1) / (2 * self._curvature(x0, g, align)).clamp(min=tiny)
         t, s = self.levels[step].item(), self.levels[step + 1].item()
         alpha = max(1 - t, 0.05) if self.flow else 1.0
         x_t = settings.eta / (len(self.guided) * settings.inner_steps) * (alpha**2 + t**2) ** 0.5

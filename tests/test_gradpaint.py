@@ -89,7 +89,7 @@ def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
     x0, _, slope = denoise._linearise(x, sigma)
     loss, v = denoise.loss(x0, align)
     g = slope(v)
-    length = denoise._length(v, g, align, 0).view(-1, 1, 1, 1)
+    length = denoise._length(x0, v, g, align, 0).view(-1, 1, 1, 1)
     at = lambda share: denoise.loss(x0 - share * length * g, align)[0]
     assert (at(1.0) < loss).all() and (at(1.0) < at(0.98)).all() and (at(1.0) < at(1.02)).all()
 
@@ -146,7 +146,7 @@ def test_moving_x0_alone_is_moving_the_state():
         direction = g / g.square().mean().sqrt()
         d = -settings.eta / len(denoise.guided) * (alpha**2 + t**2) ** 0.5 * direction
         step = lambda x, x0, kept=(s / t) ** response: kept * x + (1 - kept) * x0
-        moved = x0 - denoise._length(g, g, 0.0, 0).view(-1, 1, 1, 1) * g
+        moved = x0 - denoise._length(x0, g, g, 0.0, 0).view(-1, 1, 1, 1) * g
         torch.testing.assert_close(step(x, moved), step(x + d, x0 + d / alpha))
 
 

@@ -16,6 +16,7 @@ from .adm import VARIANCE, ADMModel, tell
 from .spatial_embedding import has_spatial_embedding
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
+SAMPLER_NAMES = comfy.samplers.SAMPLER_NAMES
 
 
 class HostSampler(comfy.samplers.Sampler):

@@ -1,7 +1,9 @@
 """`inpaint`: fill the hole of a photo, or of every photo in a folder."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from tqdm import tqdm
 
 from ..adapters import bundled_adapters, load_adapter, merge_adapters
 from ..checkpoints import load_model
+from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS
@@ -31,17 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="the picture to write, or a folder. PNG keeps every known pixel bit-exact"
     )
-    parser.add_argument("--method", choices=["rad"], default="rad", help="how to fill (default: rad)")
+    parser.add_argument(
+        "--method",
+        choices=list(DEFAULT_MODEL),
+        default="rad",
+        help="rad: a network or adapter trained to fill; gradpaint: any plain network, guided (default: rad)",
+    )
     parser.add_argument(
         "--model",
-        default="photos",
-        help="a network file or folder, or a bundled one: photos (thin and small holes), landscapes (default: photos)",
+        help="a network file or folder, or a bundled one: photos (thin and small holes), landscapes "
+        "(default: photos, with gradpaint landscapes)",
     )
     parser.add_argument(
         "--adapter",
         action="append",
         metavar="FILE[:STRENGTH]",
-        help="RAD adapter; repeat to stack. Default: the bundled one of the model's name, if any; 'none' for none",
+        help="RAD adapter; repeat to stack. Default: the bundled one of the model's name, if any, with rad; 'none' for none",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        help="of gradpaint: plus (ours), paper, or combine, which is no guidance (default: plus)",
     )
     parser.add_argument("--steps", type=int, default=100, help="network calls (default: 100)")
     parser.add_argument(
@@ -78,7 +91,15 @@ def context(text: str) -> float:
     return float("inf") if text == "all" else float(text)
 
 
+DEFAULT_MODEL = {"rad": "photos", "gradpaint": "landscapes"}
+
+
 def run(options: argparse.Namespace) -> None:
+    options.model = options.model or DEFAULT_MODEL[options.method]
+    if options.method != "rad" and options.order:
+        raise ValueError("--order works with --method rad alone: gradpaint has one noise level for the whole picture.")
+    if options.method != "gradpaint" and options.preset:
+        raise ValueError("--preset works with --method gradpaint alone.")
     if options.fills < 1:
         raise ValueError(f"--fills must be at least 1, got {options.fills}.")
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare)
@@ -131,7 +152,7 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> li
 
 def load_network(options: argparse.Namespace, image: Tensor | None = None) -> UNet:
     net = load_model(options.model, attention_order=options.attention_order, image=image)
-    adapters = options.adapter or ([options.model] if options.model in bundled_adapters() else [])
+    adapters = options.adapter or ([options.model] if options.method == "rad" and options.model in bundled_adapters() else [])
     for adapter in adapters:
         if adapter != "none":
             load_adapter(net, *split_strength(adapter))
@@ -156,17 +177,22 @@ def read_pair(job: Job) -> tuple[Photo, Tensor]:
     return photo, check_image_and_mask(photo.rgb, mask)[1]
 
 
+def method(options: argparse.Namespace) -> Callable[..., Tensor]:
+    """The method's function, with what it alone takes."""
+    if options.method == "gradpaint":
+        return partial(gradpaint_inpaint, settings=options.preset or "plus")
+    return partial(rad_inpaint, order=None if options.order is None else read_mask(options.order), overlap=options.overlap)
+
+
 def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
     with tqdm(total=options.steps, unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
-        filled = rad_inpaint(
+        filled = method(options)(
             net,
             photo.rgb.expand(options.fills, -1, -1, -1).to(options.device),
             mask,
             steps=options.steps,
             sampler=options.sampler,
             eta=options.eta,
-            order=None if options.order is None else read_mask(options.order),
-            overlap=options.overlap,
             seed=options.seed,
             context=options.context,
             labels=None if options.label is None else torch.full((options.fills,), options.label),

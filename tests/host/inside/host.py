@@ -96,14 +96,18 @@ class Host:
             out = self.nodes.NODE_CLASS_MAPPINGS[node_id].EXECUTE_NORMALIZED(**inputs)
         return out.args if hasattr(out, "args") else out.result
 
+    def check(self, prompt: dict) -> tuple:
+        """(valid, error, outputs, errors by node) of an API-format prompt."""
+        check = self.execution.validate_prompt("test", prompt, None)
+        return self.loop.run_until_complete(check) if asyncio.iscoroutine(check) else check
+
     def run(self, prompt: dict):
         """An API-format prompt through the host's executor. Returns (success, messages)."""
         self.server.messages.clear()
         options = inspect.signature(self.execution.PromptExecutor).parameters
         later = {"cache_args": {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}} if "cache_args" in options else {}  # not in v0.3.64
         executor = self.execution.PromptExecutor(self.server, **later)
-        check = self.execution.validate_prompt("test", prompt, None)
-        valid = self.loop.run_until_complete(check) if asyncio.iscoroutine(check) else check
+        valid = self.check(prompt)
         if not valid[0] or valid[3]:
             return False, [("validation", valid)]
         executor.execute(prompt, "test", {"client_id": "test"}, valid[2])

@@ -1,10 +1,11 @@
 """Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tests/host/inside/make_pictures.py
+Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, for that family alone]
 """
 
 import json
 import shutil
+import sys
 
 import make_workflows
 import torch
@@ -110,11 +111,39 @@ class Pictures:
             cells.append((f"step {step}", ((x.movedim(1, -1) + 1) / 2).clamp(0, 1)))
         self.write("RAI_RADSpatialNoiseEmbedding", *cells, ("clean", image))
 
-    def thumbnails(self) -> None:
+    def gradpaint(self) -> None:
+        call, image, (model, vae) = self.host.call, self.landscape(), self.model(False)
+        (words,) = call("RAI_ADMConditioning", class_label=0)
+        mask = self.shape("box", image)
+        hole = ("hole", self.hole(image, mask))
+        run = {"seed": 1, "steps": 30, "cfg": 1.0, "sampler_name": "ddim", "scheduler": "normal", "positive": words, "negative": words}
+        run |= {"denoise": 1.0, "preset": "plus", "model": model}
+
+        def fill(**change):
+            given = run | {"vae": vae, "image": image, "mask": mask, "size": 0, "context": 1.0} | change
+            return call("RAI_GradPaintInpaint", **given)[0]
+
+        self.write("RAI_GradPaintInpaint", ("picture", image), hole, ("seed 1", fill()), ("seed 2", fill(seed=2)))
+        self.write("RAI_GradPaintSettings", hole, *((preset, fill(preset=preset)) for preset in ("combine", "paper", "plus")))
+        latent = {"samples": vae.encode(image), "noise_mask": mask[:, None]}
+
+        def sample(sampler, scheduler):
+            given = run | {"latent_image": latent, "sampler_name": sampler, "scheduler": scheduler}
+            return vae.decode(call("RAI_GradPaintSampler", **given)[0]["samples"])
+
+        (plain,) = self.host.nodes.common_ksampler(model, 1, 30, 1.0, "ddim", "normal", words, words, latent)
+        self.write("RAI_GradPaintSampler", hole, ("KSampler", vae.decode(plain["samples"])), ("GradPaint", sample("ddim", "normal")))
+        kinds = (("euler", "normal"), ("dpmpp_2m", "karras"), ("euler_ancestral", "normal"))
+        self.write("RAI_GradPaintGuider", hole, *((name, sample(name, kind)) for name, kind in kinds))
+
+    def thumbnails(self, only: str = "") -> None:
         """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
         shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
         infos = make_workflows.infos_of(self.host)
-        for path in sorted(WORKFLOWS.glob("*.json")):
+        for path in sorted(WORKFLOWS.glob(f"{only}*.json")):
+            if make_workflows.needs_a_download(json.loads(path.read_text())):
+                self.inputs_alone(path)
+                continue
             success, messages = self.host.run(make_workflows.to_api(json.loads(path.read_text()), infos))
             assert success, messages
             done = [data for event, data in self.host.server.messages if event == "executed" and data["output"].get("images")]
@@ -127,8 +156,30 @@ class Pictures:
             canvas.save(path.with_suffix(".jpg"), quality=88)
             print(path.stem)
 
+    def inputs_alone(self, path) -> None:
+        """Picture and hole, for a workflow that cannot be run here."""
+        picture = self.core.read_photo(HOST / "input" / "example.png").rgb
+        (mask,) = self.host.call(
+            "RAI_InpaintMaskShapes",
+            width=1,
+            height=1,
+            batch_size=1,
+            seed=3,
+            shape="box",
+            share=40.0,
+            invert=False,
+            image=picture.movedim(1, -1),
+        )
+        marked = self.sheets.mark_hole(picture, mask[:, None])
+        pixels = (torch.cat([picture, marked], 3)[0].movedim(0, 2) * 255).round().byte().numpy()
+        Image.fromarray(pixels).resize((800, 400)).save(path.with_suffix(".jpg"), quality=88)
+        print(path.stem)
+
 
 if __name__ == "__main__":
+    family = "".join(sys.argv[1:])  # before the host takes them
     pictures = Pictures(Host())
-    pictures.all()
-    pictures.thumbnails()
+    if family != "gradpaint":
+        pictures.all()
+    pictures.gradpaint()
+    pictures.thumbnails("GradPaint" if family == "gradpaint" else "")

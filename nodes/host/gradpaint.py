@@ -1,0 +1,225 @@
+"""GradPaint on any host MODEL: a guider that wraps the sampler's denoiser. The MODEL itself is never patched."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...rad_core import GradPaint, GradPaintSettings
+from ...rad_core.gradpaint import FINITE_DIFFERENCE, Colours
+from ...rad_core.noise import generators, normal
+from .taesd import TAESDColours
+
+NO_HOLE = "The mask has no hole: nothing would change. Paint one, or connect a mask node."
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """
+    Args:
+        core: how to guide.
+        align_in: "colours" takes the alignment loss on the colours that a latent stands for (the host's preview factors), "TAESD" on
+            the picture that TAESD makes of it, "latent" on its values.
+        conditional_only: take the gradient of the positive prompt's prediction alone; halves the extra cost where CFG is used.
+    """
+
+    core: GradPaintSettings = field(default_factory=GradPaintSettings)
+    align_in: str = "colours"
+    conditional_only: bool = False
+
+
+class GradPaintGuider(comfy.samplers.CFGGuider):
+    """A CFG guider that keeps a picture's known latents and guides the rest toward them.
+
+    Args:
+        model: any MODEL whose prediction is a mean: noise, v, EDM, flow matching.
+        picture: (B, C, h, w) latents of the VAE, and mask (B or 1, 1, H, W) or (H, W), 1 = hole; None where the sampler's own
+            latents and noise mask serve.
+
+    Raises:
+        ValueError: another kind of MODEL.
+    """
+
+    def __init__(self, model, positive, negative, cfg: float, settings: HostSettings, picture: Tensor | None = None, mask=None):
+        super().__init__(model)
+        self.flow = _is_flow(model)
+        self.inner_set_conds({"positive": positive, "negative": negative})
+        self.set_cfg(cfg)
+        self.settings, self.picture, self.hole = settings, picture, mask
+
+    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, disable_pbar=False, seed=None):
+        """As the host's guiders do.
+
+        Raises:
+            ValueError: no hole, latents that are not pictures', or a sampler that cannot be followed.
+        """
+        hole = denoise_mask if self.hole is None else self.hole
+        if getattr(latent_image, "is_nested", False) or latent_image.ndim != 4:
+            raise ValueError("GradPaint works on pictures; these latents are of video or sound.")
+        if not isinstance(sampler, comfy.samplers.KSAMPLER):
+            raise ValueError(
+                f"GradPaint cannot guide the sampler {type(sampler).__name__}: choose one with 'KSamplerSelect' "
+                "(RAD's samplers keep known pixels by themselves)."
+            )
+        if hole is not None:
+            hole = hole.reshape(-1, 1, *hole.shape[-2:]).float()
+            if not hole.any():
+                raise ValueError(NO_HOLE)
+            if self.picture is not None:
+                latent_image = _place(latent_image, self.picture, hole)
+            sampler = _GuidedSampler(sampler, self, trusted_latents(hole, latent_image.shape))
+        else:
+            logging.info("GradPaint: there is no mask, so nothing is known and the picture is sampled without guidance.")
+        return super().sample(noise, latent_image, sampler, sigmas, hole, callback, disable_pbar, seed)
+
+
+def _is_flow(model) -> bool:
+    sampling, known = model.get_model_object("model_sampling"), comfy.model_sampling
+    if isinstance(sampling, known.CONST):
+        return True
+    if not isinstance(sampling, known.EPS) or isinstance(sampling, known.IMG_TO_IMG):
+        raise ValueError(
+            f"GradPaint does not know the prediction type of this MODEL ({type(model.model).__name__}): it works on models that "
+            "predict noise, v or a flow (SD1.5, SDXL, SD3, Flux, ADM)."
+        )
+    return False
+
+
+def _place(latent_image: Tensor, picture: Tensor, hole: Tensor) -> Tensor:
+    """What is to be kept comes from `picture`, the hole's start from `latent_image`."""
+    if picture.shape[1:] != latent_image.shape[1:]:
+        have, want = (" x ".join(map(str, x.shape[1:])) for x in (picture, latent_image))
+        raise ValueError(f"The guider's picture ({have}) and the sampler's latents ({want}) differ in size: connect the same latents.")
+    count = latent_image.shape[0]
+    share = comfy.utils.reshape_mask(hole, latent_image.shape).to(latent_image)
+    return torch.lerp(comfy.utils.repeat_to_batch_size(picture, count).to(latent_image), latent_image, share)
+
+
+def trusted_latents(hole: Tensor, shape) -> Tensor:
+    """Where latents are those of the picture alone: hole (n, 1, H, W) -> (B, 1, h, w) with 1 = trusted.
+
+    A latent stands for a block of pixels and has seen those around it. So it is trusted if no pixel of its block is hole, and
+    none of its neighbours' blocks. A mask of the latents' own size says itself what is known.
+    """
+    hole = (hole > 0).float()
+    touched = F.adaptive_max_pool2d(hole, shape[2:])
+    if hole.shape[2:] != shape[2:]:
+        touched = F.max_pool2d(touched, 3, 1, 1)
+    return 1 - comfy.utils.repeat_to_batch_size(touched, shape[0])
+
+
+class _GuidedSampler(comfy.samplers.Sampler):
+    """A host sampler that is given a guided denoiser."""
+
+    def __init__(self, sampler, guider: GradPaintGuider, trusted: Tensor):
+        self.sampler, self.guider, self.trusted = sampler, guider, trusted
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        function = self.sampler.sampler_function
+        if self.trusted.any():
+            function = partial(self._guided, denoise_mask)
+        else:
+            logging.info("GradPaint: the mask leaves nothing of the picture, so it is sampled without guidance.")
+        run = comfy.samplers.KSAMPLER(function, self.sampler.extra_options, self.sampler.inpaint_options)
+        ends_clean = sigmas[-1] == 0  # asked before: uni_pc writes into sigmas
+        samples = run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+        # uni_pc and dpm_fast leave a trace of noise on what is known
+        return torch.where(denoise_mask > 0, samples, latent_image.to(samples)) if ends_clean else samples
+
+    def _guided(self, mask: Tensor, model, x: Tensor, sigmas: Tensor, **given) -> Tensor:
+        return self.sampler.sampler_function(_GuidedModel(model, self.guider, sigmas, mask, self.trusted, given), x, sigmas, **given)
+
+
+class _GuidedModel:
+    """What a host sampler calls in place of the host's own wrapper (`KSamplerX0Inpaint`), whose attributes it has."""
+
+    def __init__(self, model, guider: GradPaintGuider, sigmas: Tensor, mask: Tensor, trusted: Tensor, given: dict):
+        self.model, self.guider, settings = model, guider, guider.settings
+        inner, picture = guider.inner_model, model.latent_image
+        streams = generators(given["extra_args"].get("seed") or 0, picture.shape[0], "gradpaint")
+        self.draw = partial(normal, streams, picture.shape[1:], picture.device)
+        self.conditional = settings.conditional_only and guider.cfg != 1 and guider.conds.get("negative") is not None
+        arithmetic = inner.manual_cast_dtype or inner.get_dtype()
+        self.guide = GradPaint(
+            self._denoise,
+            picture,
+            mask[:, :1],
+            sigmas,
+            settings.core,
+            self._combine,
+            difference=FINITE_DIFFERENCE.get(arithmetic, 0.02),
+            change=self._change if self.conditional else None,
+            flow=guider.flow,
+            trusted=trusted.to(picture),
+            colours=_colours(settings.align_in, inner.latent_format, picture),
+        )
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+    def __call__(self, x: Tensor, sigma: Tensor, denoise_mask: Tensor, model_options: dict | None = None, seed=None) -> Tensor:
+        options = model_options or {}
+        if "denoise_mask_function" in options:  # Differential Diffusion
+            extra = {"model": self.inner_model, "sigmas": self.sigmas}
+            denoise_mask = options["denoise_mask_function"](sigma, denoise_mask, extra_options=extra)
+        self.guide.mask, self.seed = denoise_mask[:, :1], seed
+        self.options = comfy.model_patcher.create_model_options_clone(options)
+        if self.conditional:
+            comfy.model_patcher.set_model_options_post_cfg_function(self.options, self._keep_conditional)
+        return self.guide(x, sigma.view(-1, 1, 1, 1))
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.model(x, sigma.flatten(), None, self.options, self.seed)
+
+    def _combine(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Known latents with fresh noise: the host's fixed one lets hole and picture drift apart (see docs/benchmarks.md)."""
+        model = self.guider.inner_model
+        known = model.scale_latent_inpaint(x=x, sigma=sigma.flatten(), noise=self.draw(), latent_image=self.model.latent_image)
+        return torch.lerp(known.to(x), x, self.guide.mask)
+
+    def _keep_conditional(self, args: dict) -> Tensor:
+        self.conditional_x0 = args["cond_denoised"]
+        return args["denoised"]
+
+    def _change(self, x: Tensor, dx: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
+        """D(x + dx) - D(x) of the positive prompt: with a CFG of 1 the host leaves the negative one out."""
+        before, cfg = self.conditional_x0, self.guider.cfg
+        self.guider.cfg = 1.0
+        try:
+            self._denoise(x + dx, sigma)
+        finally:
+            self.guider.cfg = cfg
+        return self.conditional_x0 - before
+
+
+def _colours(align_in: str, latent_format, picture: Tensor) -> Colours:
+    factors = latent_format.latent_rgb_factors
+    if align_in == "TAESD":
+        return TAESDColours(latent_format, picture)
+    if align_in == "latent" or factors is None or len(factors) != picture.shape[1]:
+        return Colours()
+    return Colours(torch.tensor(factors, device=picture.device, dtype=picture.dtype).T)
+
+
+def run_gradpaint(guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latent: dict) -> dict:
+    """As KSampler does: LATENT in, LATENT out."""
+    import latent_preview  # the host's; it wants a running host
+
+    model, ratio = guider.model_patcher, latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
+    plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    callback = latent_preview.prepare_callback(model, len(plan.sigmas) - 1)
+    host_sampler = comfy.samplers.sampler_object(plan.sampler)
+    quiet = not comfy.utils.PROGRESS_BAR_ENABLED
+    filled = guider.sample(noise, samples, host_sampler, plan.sigmas, latent.get("noise_mask"), callback, quiet, seed)
+    return {**latent, "samples": filled.to(comfy.model_management.intermediate_device())}

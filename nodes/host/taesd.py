@@ -1,0 +1,48 @@
+"""TAESD, the small decoder of previews, as the place where GradPaint looks at the hole's rim."""
+
+from collections.abc import Callable
+
+import comfy.taesd.taesd
+import folder_paths
+import torch
+from torch import Tensor
+
+from ...rad_core.gradpaint import Colours
+
+
+class TAESDColours(Colours):
+    """Latents -> the picture TAESD makes of them, (B, 3, 8 h, 8 w), with its gradient by backpropagation.
+
+    Raises:
+        ValueError: there is no TAESD for these latents, or its file is missing.
+    """
+
+    def __init__(self, latent_format, picture: Tensor):
+        super().__init__()
+        name = latent_format.taesd_decoder_name
+        if name is None:
+            raise ValueError("There is no TAESD for this MODEL's latents: set align_in to 'colours' in GradPaint Settings.")
+        file = next((f for f in folder_paths.get_filename_list("vae_approx") if f.startswith(name)), None)
+        if file is None:
+            raise ValueError(
+                f"The file of '{name}' is not in models/vae_approx: put it there, or set align_in to 'colours' in GradPaint Settings."
+            )
+        path = folder_paths.get_full_path("vae_approx", file)
+        with torch.inference_mode(False):  # autograd refuses weights that were made under it
+            self.taesd = comfy.taesd.taesd.TAESD(None, path, latent_channels=picture.shape[1]).to(picture.device).requires_grad_(False)
+
+    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        with torch.inference_mode(False), torch.enable_grad():
+            latents = values.clone().requires_grad_()
+            colours = self.taesd.decode(latents)
+
+        def back(gradient: Tensor) -> Tensor:
+            with torch.inference_mode(False):
+                return torch.autograd.grad(colours, latents, gradient.clone())[0]
+
+        return colours.detach(), back
+
+    def change(self, values: Tensor, move: Tensor, step: float = 1e-3) -> Tensor:
+        move_size = move.abs().amax().clamp(min=1e-30)
+        with torch.no_grad():
+            return (self.taesd.decode(values + step * move / move_size) - self.taesd.decode(values)) * move_size / step

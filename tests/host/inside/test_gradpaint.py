@@ -1,0 +1,286 @@
+"""GradPaint in the host: on tiny random models of each kind, and on the bundled network."""
+
+import pytest
+import torch
+from test_spatial_embedding import tiny_model
+
+
+def flow_model():
+    """A small diffusion transformer of the SD3 kind: flow matching, 16 channels."""
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    config = comfy.supported_models.SD3(
+        {
+            "in_channels": 16,
+            "patch_size": 2,
+            "depth": 4,
+            "input_size": None,
+            "adm_in_channels": 2048,
+            "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 256}},
+            "num_patches": 1024,
+            "pos_embed_max_size": 32,
+            "pos_embed_scaling_factor": None,
+            "dtype": torch.float32,
+        }
+    )
+    torch.manual_seed(0)
+    model = comfy.model_base.SD3(config)
+    for p in (*model.diffusion_model.parameters(), *model.diffusion_model.buffers()):
+        torch.nn.init.normal_(p, std=0.05)
+    model.diffusion_model.requires_grad_(False).eval()
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+KINDS = {"SD15": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def scene(host, request):
+    """MODEL, conditioning, LATENT with a noise mask in pixels."""
+    torch.manual_seed(1)
+    channels, pooled = KINDS[request.param]
+    model = flow_model() if request.param == "flow" else tiny_model(host, request.param)
+    extra = {"pooled_output": torch.randn(1, pooled)} if pooled else {}
+    prompts = [[[torch.randn(1, 7, 64), dict(extra)]] for _ in range(2)]
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 24:40, 24:44] = 1
+    coarse = torch.randn(2, channels, 4, 4)
+    return model, prompts, {"samples": torch.nn.functional.interpolate(coarse, (8, 8), mode="bicubic"), "noise_mask": mask}
+
+
+def sample(host, scene, sampler="euler", preset="plus", steps=4, latent=None, **change):
+    model, (positive, negative), given = scene
+    options = {"seed": 5, "steps": steps, "cfg": 3.0, "sampler_name": sampler, "scheduler": "normal", "denoise": 1.0} | change
+    (out,) = host.call(
+        "RAI_GradPaintSampler", model=model, positive=positive, negative=negative, latent_image=latent or given, preset=preset, **options
+    )
+    return out["samples"]
+
+
+def ksample(host, scene, sampler="euler"):
+    model, (positive, negative), latent = scene
+    return host.nodes.common_ksampler(model, 5, 4, 3.0, sampler, "normal", positive, negative, latent)[0]["samples"]
+
+
+@pytest.fixture()
+def watched(host, monkeypatch):
+    """The guidances of the runs that follow."""
+    guided, seen = host.module("nodes.host.gradpaint"), []
+    make = guided.GradPaint
+    monkeypatch.setattr(guided, "GradPaint", lambda *a, **k: seen.append(make(*a, **k)) or seen[-1])
+    return seen
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "uni_pc", "ddim", "dpmpp_2m_sde", "dpm_fast"])
+def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, watched, sampler):
+    before = ksample(host, scene, "euler")
+    patches = dict(scene[0].model_options)
+    out = sample(host, scene, sampler)
+    losses = torch.stack(watched[0].losses)
+    assert torch.isfinite(out).all() and len(losses) >= 3
+    assert (losses[-1] < losses[0]).all(), losses
+    kept = host.module("nodes.host.gradpaint").trusted_latents(scene[2]["noise_mask"], out.shape) > 0
+    assert kept.any() and (out - scene[2]["samples"])[kept.expand_as(out)].abs().max() < 1e-5
+    assert torch.equal(ksample(host, scene, "euler"), before), "the next KSampler must give the same, to the last bit"
+    assert scene[0].model_options == patches
+
+
+def test_a_picture_does_not_depend_on_its_batch(host, scene):
+    _, _, latent = scene
+    import comfy.sample
+
+    together = sample(host, scene)
+    assert together.shape[0] == 2 and not torch.equal(together[0], together[1])
+    assert torch.equal(together, sample(host, scene))
+    # the host draws a batch's noise in one go, so only the first picture has the same start alone
+    alone = sample(host, scene, latent={**latent, "samples": latent["samples"][:1]})
+    torch.testing.assert_close(alone[0], together[0], rtol=1e-3, atol=1e-3)
+    assert comfy.sample.prepare_noise(latent["samples"][:1], 5).equal(comfy.sample.prepare_noise(latent["samples"], 5)[:1])
+
+
+def test_conditional_only_saves_calls_and_restores_cfg(host, scene, monkeypatch):
+    model = scene[0].model
+    rows, apply = [], model.apply_model
+    monkeypatch.setattr(model, "apply_model", lambda x, *a, **k: rows.append(x.shape[0]) or apply(x, *a, **k))
+    counts = {}
+    for only in (False, True):
+        rows.clear()
+        settings = host.module("nodes.host.gradpaint").HostSettings(conditional_only=only)
+        assert torch.isfinite(sample(host, scene, settings=settings)).all()
+        counts[only] = sum(rows)
+    assert counts[True] == 0.75 * counts[False]
+
+
+def test_cancelled_and_failed_runs_leave_nothing(host, scene, monkeypatch):
+    import comfy.model_management
+
+    before = ksample(host, scene)
+    guided = host.module("nodes.host.gradpaint")
+    for error in (comfy.model_management.InterruptProcessingException(), RuntimeError("broke")):
+
+        def fail(self, x, dx, sigma, x0, error=error):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(guided._GuidedModel, "_change", fail)
+            with pytest.raises(type(error)):
+                sample(host, scene, settings=guided.HostSettings(conditional_only=True))
+        assert torch.equal(ksample(host, scene), before)
+
+
+def test_the_guider_keeps_its_picture(host, scene):
+    """SamplerCustomAdvanced with an empty latent: what is known still comes from the guider's picture; connecting the picture itself is
+    what GradPaint Sampler does."""
+    import comfy.samplers
+    import comfy_extras.nodes_custom_sampler as custom
+
+    model, (positive, negative), latent = scene
+    picture, mask = {"samples": latent["samples"]}, latent["noise_mask"][:, 0]
+    (guider,) = host.call(
+        "RAI_GradPaintGuider", model=model, cfg=3.0, positive=positive, negative=negative, picture=picture, mask=mask, preset="plus"
+    )
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 4)
+    given = custom.Noise_RandomNoise(5), guider, comfy.samplers.sampler_object("euler"), sigmas
+    node = host.nodes.NODE_CLASS_MAPPINGS["SamplerCustomAdvanced"]
+
+    def run(samples):
+        with torch.inference_mode():
+            return getattr(node(), node.FUNCTION)(*given, {"samples": samples})[0]
+
+    torch.testing.assert_close(run(latent["samples"])["samples"], sample(host, scene))
+    out = run(torch.zeros_like(latent["samples"]))["samples"]
+    kept = host.module("nodes.host.gradpaint").trusted_latents(latent["noise_mask"], out.shape) > 0
+    assert (out - latent["samples"])[kept.expand_as(out)].abs().max() < 1e-5
+    with pytest.raises(ValueError, match="differ in size"):
+        run(torch.zeros(1, latent["samples"].shape[1], 4, 4))
+
+
+def test_odd_masks(host, scene, caplog):
+    _, _, latent = scene
+    for name, mask in (("no", None), ("full", torch.ones(1, 1, 64, 64))):
+        given = {"samples": latent["samples"]} | ({} if mask is None else {"noise_mask": mask})
+        with caplog.at_level("INFO"):
+            out = sample(host, scene, latent=given)
+        assert torch.isfinite(out).all() and "without guidance" in caplog.text, name
+        caplog.clear()
+    with pytest.raises(ValueError, match="no hole"):
+        sample(host, scene, latent={"samples": latent["samples"], "noise_mask": torch.zeros(1, 1, 64, 64)})
+    dot = torch.zeros(1, 1, 64, 64)
+    dot[..., 32, 32] = 1
+    assert torch.isfinite(sample(host, scene, latent={"samples": latent["samples"], "noise_mask": dot})).all()
+    soft = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    assert torch.isfinite(sample(host, scene, latent={"samples": latent["samples"], "noise_mask": soft})).all()
+
+
+def test_what_cannot_be_guided_is_told(host, scene):
+    import comfy.model_sampling
+
+    model, (positive, negative), latent = scene
+    guided = host.module("nodes.host.gradpaint")
+    strange = model.clone()
+    strange.add_object_patch("model_sampling", type("Strange", (comfy.model_sampling.ModelSamplingDiscrete,), {})())
+    with pytest.raises(ValueError, match="prediction type"):
+        guided.GradPaintGuider(strange, positive, negative, 1.0, guided.HostSettings())
+    guider = guided.GradPaintGuider(model, positive, negative, 1.0, guided.HostSettings())
+    (rad,) = host.call("RAI_RADSamplerSelect", sampler="ddpm", eta=0.0)
+    with pytest.raises(ValueError, match="cannot guide the sampler HostSampler"):
+        guider.sample(latent["samples"], latent["samples"], rad, torch.tensor([1.0, 0.0]), latent["noise_mask"])
+
+
+def test_trusted_latents_by_hand(host):
+    trusted = host.module("nodes.host.gradpaint").trusted_latents
+    hole = torch.zeros(1, 1, 64, 64)
+    hole[..., 31, 40] = 1  # in block row 3, column 5
+    out = trusted(hole, (2, 4, 8, 8))
+    expected = torch.ones(8, 8)
+    expected[2:5, 4:7] = 0
+    assert out.shape == (2, 1, 8, 8) and torch.equal(out[1, 0], expected)
+    assert trusted(expected[None, None], (1, 4, 8, 8)).sum() == 9  # a mask of the latents' size is taken at its word
+
+
+def test_the_rim_is_looked_at_through_taesd(host, scene):
+    """With a TAESD of random weights: what it sees has the gradient it says, and a missing file is told."""
+    import comfy.taesd.taesd
+
+    model, (_, _), latent = scene
+    form, guided = model.model.latent_format, host.module("nodes.host.gradpaint")
+    folder = host.base / "models" / "vae_approx"
+    folder.mkdir(exist_ok=True)
+    host.folder_paths.add_model_folder_path("vae_approx", str(folder))
+    settings = guided.HostSettings(align_in="TAESD")
+    with pytest.raises(ValueError, match="not in models/vae_approx"):
+        sample(host, scene, settings=settings)
+    torch.manual_seed(2)
+    channels = latent["samples"].shape[1]
+    taesd = comfy.taesd.taesd.TAESD(None, None, latent_channels=channels).taesd_decoder
+    weights = {k: torch.randn_like(v) * 0.05 for k, v in taesd.state_dict().items()}
+    path = folder / f"{form.taesd_decoder_name}.pth"
+    try:
+        torch.save(weights, path)
+        host.folder_paths.filename_list_cache.clear()
+        assert torch.isfinite(sample(host, scene, settings=settings, steps=2)).all()
+        with torch.inference_mode():
+            look = host.module("nodes.host.taesd").TAESDColours(form, latent["samples"])
+            values, move = latent["samples"][:1], torch.randn(1, channels, 8, 8)
+            colours, back = look.see(values)
+            weight = torch.randn_like(colours)
+            along = (weight * look.change(values, move)).sum()
+            assert colours.shape == (1, 3, 64, 64)
+            torch.testing.assert_close((back(weight) * move).sum(), along, rtol=0.1, atol=1e-3 * float(weight.norm()))
+    finally:
+        path.unlink()
+        host.folder_paths.filename_list_cache.clear()
+
+
+@pytest.fixture(scope="module")
+def adm(host):
+    return host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")
+
+
+def inpaint(host, adm, image, mask, **change):
+    (words,) = host.call("RAI_ADMConditioning", class_label=0)
+    options = {"seed": 5, "steps": 10, "cfg": 1.0, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
+    options |= {"size": 0, "context": 10.0, "preset": "plus"} | change
+    return host.call("RAI_GradPaintInpaint", model=adm[0], vae=adm[1], image=image, mask=mask, positive=words, negative=words, **options)[0]
+
+
+def test_gradpaint_inpaint_on_the_bundled_network(host, adm):
+    """Pixels outside the mask are bit-exact at any size, and the hole is nearer the truth than with combining alone."""
+    (image,) = host.call("RAI_DrawLandscape", size=64, batch_size=6, seed=100, time_of_day="any")
+    (mask,) = host.call(
+        "RAI_InpaintMaskShapes", width=64, height=64, batch_size=1, seed=3, shape="box", share=40.0, invert=False, image=image
+    )
+    rmse = {}
+    for preset in ("plus", "combine"):
+        out = inpaint(host, adm, image, mask, preset=preset, steps=20)
+        known = (mask == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[known])
+        rmse[preset] = ((out - image) ** 2)[~known].mean().sqrt().item()
+    print("hole RMSE", rmse)
+    assert rmse["plus"] < 0.9 * rmse["combine"]
+    alone = inpaint(host, adm, image[1:2], mask, preset="plus", steps=20, seed=6)
+    assert alone.shape == image[1:2].shape
+
+
+def test_gradpaint_inpaint_takes_any_picture(host, adm):
+    for shape in ((1, 100, 70, 3), (2, 37, 150, 4), (1, 20, 20, 1)):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        mask = torch.zeros(1, *shape[1:3])
+        mask[:, 5:15, 6:14] = 1
+        out = inpaint(host, adm, image, mask, steps=2, context=0.5)
+        known = (mask == 0)[..., None].expand(*shape[:3], 3)
+        assert out.shape[:3] == shape[:3] and torch.equal(out[..., :3][known], image[..., :3].expand(*shape[:3], 3)[known])
+    with pytest.raises(ValueError, match="no hole"):
+        inpaint(host, adm, image, torch.zeros(1, 20, 20))
+
+
+def test_colours_are_matched_on_the_rim(host):
+    match = host.module("nodes.host.through_vae").match_colours
+    picture = torch.rand(1, 3, 32, 32) * 0.5 + 0.2
+    hole = torch.zeros(1, 1, 32, 32)
+    hole[..., 10:20, 10:20] = 1
+    shift = torch.tensor([0.1, -0.05, 0.02]).view(1, 3, 1, 1)
+    torch.testing.assert_close(match(picture + shift, picture, hole), picture)
+    assert torch.equal(match(picture, torch.zeros_like(picture), torch.ones_like(hole)), picture)  # nothing is known
