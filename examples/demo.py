@@ -14,14 +14,13 @@ HERE = Path(__file__).parent
 SIDE = 192
 
 
-def fill(title: str, net, picture, mask, seed: int, **options):
-    """Two fills of a picture, as (picture, hole, first, second) at the sheet's size."""
-    steps = options.pop("steps")
-    both = picture.expand(2, -1, -1, -1)
+def fill(title: str, method, net, picture, mask, fills: int, steps: int, **options) -> list[torch.Tensor]:
+    """Fills of a picture (1, 3, H, W), each (1, 3, H, W): seeds 0 and up."""
+    several = picture.expand(fills, -1, -1, -1)
     with tqdm(total=steps, desc=title, unit="step") as bar:
-        out = rad_core.rad_inpaint(net, both, mask, steps, seed=seed, callback=lambda step, *_: bar.update(step - bar.n), **options)
-    assert torch.equal(out[:, :, mask[0, 0] == 0], both[:, :, mask[0, 0] == 0])  # known pixels are bit-exact
-    return [F.interpolate(p[None], (SIDE, SIDE), mode="nearest")[0] for p in (picture[0], mark_hole(picture, mask)[0], *out)]
+        out = method(net, several, mask, steps, seed=0, callback=lambda step, *_: bar.update(step - bar.n), **options)
+    assert torch.equal(out[:, :, mask[0, 0] == 0], several[:, :, mask[0, 0] == 0])  # known pixels are bit-exact
+    return list(out.split(1))
 
 
 def main() -> None:
@@ -32,14 +31,20 @@ def main() -> None:
     photos = rad_core.load_model("photos")
     for name in ("scratches", "lettering"):
         mask = rad_core.read_mask(HERE / f"{name}.png")
-        rows.append(fill(f"photo, {name}", photos, photo, mask, seed=0, steps=20, sampler="ddim"))
-    landscapes = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
+        filled = fill(f"photo, {name}", rad_core.rad_inpaint, photos, photo, mask, fills=2, steps=20, sampler="ddim")
+        rows.append([photo, mark_hole(photo, mask), *filled, torch.ones_like(photo)])  # GradPaint wants a plain network
+    landscapes, plain = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes"), rad_core.load_model("landscapes")
     for k, make in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
         picture, mask = rad_core.landscapes(1, 64, seed=500 + k), make(1, 64, 64, seed=500 + k)
-        rows.append(fill(f"landscape, {make.__name__.split('_')[0]}", landscapes, picture, mask, seed=0, steps=100))
-    columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+        name = f"landscape, {make.__name__.split('_')[0]}"
+        filled = fill(f"{name}, RAD", rad_core.rad_inpaint, landscapes, picture, mask, fills=2, steps=100)
+        filled += fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, fills=1, steps=50)
+        rows.append([picture, mark_hole(picture, mask), *filled])
+    columns = [
+        torch.cat([F.interpolate(picture, (SIDE, SIDE), mode="nearest") for picture in column]) for column in zip(*rows, strict=True)
+    ]
     path = options.output / "sheet.png"
-    sheet(list(zip(("picture", "hole", "RAD, one seed", "another seed"), columns, strict=True)), path, cell=SIDE)
+    sheet(list(zip(("picture", "hole", "RAD, one seed", "another seed", "GradPaint"), columns, strict=True)), path, cell=SIDE)
     print(f"Wrote {path}.")
 
 

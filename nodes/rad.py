@@ -86,12 +86,23 @@ class RADInpaint(io.ComfyNode):
                     optional=True,
                     tooltip="What to draw, for networks that draw by class alone.",
                 ),
+                io.Float.Input(
+                    "align",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="Smooths the passage across the hole's rim (by GradPaint), for a quarter more time. 0 off, 0.3 good.",
+                ),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
-    def execute(cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0) -> io.NodeOutput:
+    def execute(
+        cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0, align=0.0
+    ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
         hole = mask_of(mask)
         count = max(picture.shape[0], hole.shape[0])
@@ -118,6 +129,7 @@ class RADInpaint(io.ComfyNode):
                 eta=eta,
                 order=broadcast(order, start, stop),
                 overlap=overlap,
+                align=align,
                 labels=None if labels is None else labels.expand(stop - start),
                 callback=progress(steps),
             )

@@ -31,7 +31,7 @@ class GradPaintSettings:
     """How to guide. The defaults are the preset `plus`.
 
     Args:
-        until: share of the steps, from the first, that are guided; 0 is plain "combine-image" sampling.
+        since, until: the steps between these shares of a run are guided; none for 0 and 0, which is plain "combine-image" sampling.
         every: guide every k-th of them.
         lambda_align: weight of the alignment loss beside the masked error. align_until: share of the steps that have it.
         step: "line_search" (ours) goes `eta` times as far as the lowest loss along the gradient, which is known exactly because the
@@ -46,6 +46,7 @@ class GradPaintSettings:
         ValueError: a value out of its range.
     """
 
+    since: float = 0.0
     until: float = 1.0
     every: int = 1
     lambda_align: float = 1.0
@@ -58,7 +59,7 @@ class GradPaintSettings:
     patience: int = 0
 
     def __post_init__(self):
-        for name in ("until", "align_until"):
+        for name in ("since", "until", "align_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share of the steps, 0 to 1, got {getattr(self, name)}.")
         for name, least in (("every", 1), ("inner_steps", 1), ("band", 0), ("patience", 0), ("lambda_align", 0), ("eta", 0)):
@@ -70,7 +71,7 @@ class GradPaintSettings:
 
     def guided(self, steps: int) -> range:
         """Numbers (from 0) of a run's guided steps."""
-        return range(0, round(self.until * steps), self.every)
+        return range(round(self.since * steps), round(self.until * steps), self.every)
 
 
 PRESETS = {

@@ -208,6 +208,24 @@ def test_an_order_map_changes_the_fill_and_nothing_else(place):
     assert fill("--order", "order.png", "--overlap", "3") == 1
 
 
+def test_gradpaint_on_a_plain_network(place, capsys):
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
+    save_model(net, "plain.safetensors")
+    pictures = []
+    for preset in ("plus", "paper", "combine"):
+        assert fill("--method", "gradpaint", "--model", "plain.safetensors", "--preset", preset) == 0
+        pictures.append(pixels("out.png"))
+        changed = (pictures[-1] != pixels("photo.png")).any(-1)
+        assert changed.any() and not changed[pixels("mask.png") == 0].any()
+    assert (pictures[0] != pictures[2]).any()
+    for wrong, sentence in (
+        (("--method", "gradpaint", "--order", "mask.png"), "--order"),
+        (("--preset", "plus"), "--preset"),
+        (("--align", "3"), "align must"),
+    ):
+        assert fill(*wrong) == 1 and sentence in capsys.readouterr().err
+
+
 def test_training_in_bfloat16_and_on_from_an_adapter(place):
     small = ["--base", "net.safetensors", "--stages", "16:1:2", "--device", "cpu", "--precision", "bfloat16"]
     assert main(["train", "rad", *small, "-o", "a.safetensors"]) == 0

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rad_core import ADMDenoiser, NoiseSchedule, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
+from rad_core.evaluation.metrics import rim_jump
 from rad_core.masks import scratch_masks
 
 
@@ -209,3 +210,25 @@ def test_flat_order_map_changes_nothing_and_bad_ones_are_told():
             rad_inpaint(NETS["fit"], image, mask, steps=1, order=order)
     with pytest.raises(ValueError, match="overlap"):
         rad_inpaint(NETS["fit"], image, mask, steps=1, overlap=2.0)
+
+
+@pytest.mark.parametrize("kind", list(NETS))
+def test_alignment_smooths_the_rim_and_touches_no_known_pixel(kind):
+    """The last quarter of the steps asks the network once more, and the jump across the rim becomes smaller."""
+    image, mask, calls = picture(2, 16, 16), torch.zeros(2, 1, 16, 16), []
+    mask[..., 4:12, 5:11] = 1
+    net = NETS[kind]
+    hook = net.register_forward_hook(lambda *_: calls.append(1))
+    fills, counts = {}, {}
+    for align in (0.0, 0.5, 1.0):
+        fills[align] = rad_inpaint(net, image, mask, steps=8, align=align, sampler="ddim")
+        counts[align] = len(calls)
+        calls.clear()
+    hook.remove()
+    assert counts[1.0] == counts[0.5] == 1.25 * counts[0.0]
+    jumps = [rim_jump(fills[align], mask).mean() for align in (0.0, 0.5, 1.0)]
+    assert jumps[2] < jumps[1] < jumps[0]
+    known = (mask == 0).expand_as(image)
+    assert torch.equal(fills[1.0][known], image[known])
+    with pytest.raises(ValueError, match="align must lie"):
+        rad_inpaint(net, image, mask, align=2)

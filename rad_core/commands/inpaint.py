@@ -64,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.0, help="with --order: 0 finishes black before white begins, 1 all together (default: 0)"
     )
+    parser.add_argument(
+        "--align", type=float, default=0.0, help="with rad: smooth the passage across the rim, 0 to 1; 0.3 is good (default: 0, none)"
+    )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
     parser.add_argument(
@@ -96,8 +99,8 @@ DEFAULT_MODEL = {"rad": "photos", "gradpaint": "landscapes"}
 
 def run(options: argparse.Namespace) -> None:
     options.model = options.model or DEFAULT_MODEL[options.method]
-    if options.method != "rad" and options.order:
-        raise ValueError("--order works with --method rad alone: gradpaint has one noise level for the whole picture.")
+    if options.method != "rad" and (options.order or options.align):
+        raise ValueError("--order and --align work with --method rad alone.")
     if options.method != "gradpaint" and options.preset:
         raise ValueError("--preset works with --method gradpaint alone.")
     if options.fills < 1:
@@ -181,7 +184,8 @@ def method(options: argparse.Namespace) -> Callable[..., Tensor]:
     """The method's function, with what it alone takes."""
     if options.method == "gradpaint":
         return partial(gradpaint_inpaint, settings=options.preset or "plus")
-    return partial(rad_inpaint, order=None if options.order is None else read_mask(options.order), overlap=options.overlap)
+    order = None if options.order is None else read_mask(options.order)
+    return partial(rad_inpaint, order=order, overlap=options.overlap, align=options.align)
 
 
 def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
