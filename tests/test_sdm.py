@@ -1,0 +1,174 @@
+"""SDM: the network's size and layers, the iteration, the loss, each against what is known of it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from rad_core.masks import brush_masks
+from rad_core.sdm import SCHEDULES, Discriminator, Generator, SDMConfig, iterate
+from rad_core.sdm.layers import ModulatedConv, UncertaintyAttention
+from rad_core.sdm.losses import uncertainty_loss
+
+SMALL = SDMConfig((16, 16, 32), (1, 2), global_convs=1, latent=32, code=32, heads=2, image_size=16)
+
+
+def test_full_width_is_the_papers():
+    """74 million parameters (SDM 4.1); 192 GMAC for one pass at 512."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net = Generator()
+        net(torch.zeros(1, 7, 512, 512), torch.zeros(1, 1, 512, 512), torch.zeros(1, 512))
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(74.24e6, rel=1e-3)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(192, rel=0.02)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_modulated_convolution_is_the_textbooks(up, demodulate):
+    torch.manual_seed(0)
+    layer, x, style = (
+        ModulatedConv(5, 4, 6, up=up, demodulate=demodulate).double(),
+        torch.randn(3, 5, 8, 8).double(),
+        torch.randn(3, 6).double(),
+    )
+    s = layer.affine(style)
+    expected = []
+    for k in range(3):  # a weight of its own for every picture
+        weight = layer.weight * layer.scale * s[k].view(1, -1, 1, 1)
+        if demodulate:
+            weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
+        if up:
+            line = torch.tensor([1.0, 3, 3, 1]).double() / 4
+            spread = F.conv_transpose2d(x[k : k + 1], weight.transpose(0, 1), stride=2)
+            expected.append(F.conv2d(F.pad(spread, (1, 1, 1, 1)), (line[:, None] * line).expand(4, 1, 4, 4), groups=4))
+        else:
+            expected.append(F.conv2d(x[k : k + 1], weight, padding=1))
+    out = layer(x, style)
+    assert out.shape[2:] == ((16, 16) if up else (8, 8))
+    torch.testing.assert_close(out, torch.cat(expected), rtol=1e-6, atol=1e-8)
+
+
+def test_attention_is_plain_at_the_start_and_turns_from_what_is_uncertain():
+    torch.manual_seed(0)
+    guided, x = UncertaintyAttention(8, 2), torch.randn(1, 8, 4, 4)
+    plain = UncertaintyAttention(8, 2, guided=False)
+    plain.load_state_dict(guided.state_dict())
+    u = torch.zeros(1, 1, 8, 8)
+    u[..., :4, :] = 1
+    torch.testing.assert_close(guided(x, u), plain(x, u))
+    guided.bias = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1, bias=False))
+    torch.nn.init.constant_(guided.bias[0].weight, -1e4)  # what is uncertain must not be looked at
+    changed = x.clone()
+    changed[..., :2, :] = torch.randn(1, 8, 2, 4)
+    torch.testing.assert_close(guided(x, u)[..., 2:, :], guided(changed, u)[..., 2:, :])
+    assert not torch.allclose(plain(x, u)[..., 2:, :], plain(changed, u)[..., 2:, :])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (7, 21), (1, 3), (33, 18)])
+def test_networks_take_any_size(size):
+    torch.manual_seed(0)
+    net, judge = Generator(SMALL), Discriminator(SMALL)
+    mean, log_variance = net(torch.randn(2, 7, *size), torch.rand(2, 1, *size), torch.randn(2, 32))
+    assert mean.shape == log_variance.shape == (2, 3, *size)
+    assert torch.isfinite(mean).all() and log_variance.min() >= -9 and log_variance.max() <= 2
+    if min(size) >= 7:
+        scores, features = judge(mean, torch.ones(2, 1, *size))
+        assert scores.shape == (2,) and len(features) == 2
+
+
+def stub(seen=None):
+    """A predictor whose deviation rises from left to right."""
+
+    def predict(given, uncertainty, z):
+        if seen is not None:
+            seen.append((given, uncertainty, z))
+        b, _, h, w = given.shape
+        ramp = torch.linspace(-6, 0, w).expand(b, 3, h, w)
+        return torch.full((b, 3, h, w), 0.25), ramp
+
+    return predict
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+@pytest.mark.parametrize("iterations", [1, 3, 4])
+def test_the_surest_pixels_are_decided_first_and_all_in_the_end(schedule, iterations):
+    picture, hole = torch.rand(3, 3, 16, 16) * 2 - 1, brush_masks(3, 16, 16, seed=1)
+    known, before = (hole == 0), hole
+    total = hole.sum((1, 2, 3))
+    for t, now in enumerate(iterate(stub(), picture, hole, iterations, schedule, alpha=0.0), 1):
+        decided = total - now.hole.sum((1, 2, 3))
+        assert torch.equal(decided, (total * SCHEDULES[schedule](t / iterations)).round())
+        assert (now.hole <= before).all()  # once in, a pixel stays
+        for k in range(3):  # no undecided pixel is left of a newly decided one
+            columns = torch.arange(16).expand(16, 16)
+            joined, left = columns[(before - now.hole)[k, 0] > 0], columns[now.hole[k, 0] > 0]
+            assert not len(joined) or not len(left) or joined.max() <= left.min()
+        assert torch.equal(now.picture[known.expand_as(picture)], picture[known.expand_as(picture)])
+        assert (now.uncertainty[now.hole > 0] == 1).all() and (now.uncertainty[known] == 0).all()
+        before = now.hole
+    assert not now.hole.any() and (now.picture[(hole > 0).expand_as(picture)] == 0.25).all()
+
+
+def test_a_picture_does_not_depend_on_its_batch_and_seeds_differ_in_the_hole_alone():
+    torch.manual_seed(0)
+    net = Generator(SMALL).eval()
+    picture, hole = torch.rand(3, 3, 16, 16) * 2 - 1, brush_masks(3, 16, 16, seed=2)
+
+    @torch.no_grad()
+    def last(picture, hole, seed, **options):
+        return list(iterate(net, picture, hole, 3, seed=seed, latent=32, alpha=0.1, **options))[-1].picture
+
+    together = last(picture, hole, 5)
+    torch.testing.assert_close(last(picture[1:2], hole[1:2], 6), together[1:2], rtol=0, atol=1e-4)
+    other = last(picture, hole, 50)
+    differs = (other != together).any(1, keepdim=True)
+    assert differs.any() and not differs[hole == 0].any()
+
+
+def test_the_iteration_tells_the_network_what_it_should():
+    seen = []
+    picture, hole = torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    hole[..., 2:6, 2:6] = 1
+    list(iterate(stub(seen), picture, hole, 2, alpha=0.0))
+    (first, u, z), (second, later, same) = seen
+    assert first.shape == (1, 7, 8, 8) and torch.equal(z, same) and torch.equal(u, hole)
+    assert torch.equal(first[:, :3], picture * (1 - hole)) and torch.equal(first[:, 3:4], 0.5 - hole)
+    assert first[0, 6, 0, 0] == -0.5 and second[0, 6, 0, 0] == 0.0  # (t - 1) / T - .5
+    assert torch.equal(second[:, 5:6], later - 0.5) and torch.equal(second[:, 3:4], 0.5 - hole)
+    assert not torch.equal(second[:, 4:5], first[:, 4:5])
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}])
+def test_wrong_arguments_are_told(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        next(iterate(stub(), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), **wrong))
+
+
+def test_the_likelihood_is_the_exact_one_where_that_is_finite_and_finite_everywhere():
+    """Against Phi(b) - Phi(a) in float64."""
+    values = (torch.arange(256) / 127.5 - 1).view(1, 1, 1, -1)
+    for mean in (-1.0, -0.3, 0.0, 0.9):
+        for log_variance in (-9.0, -4.0, 0.0, 2.0):
+            ours = [
+                uncertainty_loss(
+                    v.view(1, 1, 1, 1), torch.full((1, 1, 1, 1), mean), torch.full((1, 1, 1, 1), log_variance), torch.ones(1, 1, 1, 1)
+                )
+                for v in values.flatten()
+            ]
+            ours = torch.stack(ours).double()
+            y, deviation = values.flatten().double(), torch.tensor(log_variance).double().div(2).exp()
+            normal = torch.distributions.Normal(torch.tensor(mean).double(), deviation)
+            upper = torch.where(y > 0.999, 1.0, normal.cdf(y + 1 / 255))
+            lower = torch.where(y < -0.999, 0.0, normal.cdf(y - 1 / 255))
+            exact = -(upper - lower).log()
+            good = torch.isfinite(exact) & (upper - lower > 1e-9)
+            assert torch.isfinite(ours).all() and good.any()
+            torch.testing.assert_close(ours[good], exact[good], rtol=2e-3, atol=2e-3)
+
+
+def test_the_loss_teaches_the_variance_alone():
+    mean, log_variance = torch.zeros(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 3, 4, 4, requires_grad=True)
+    hole = torch.zeros(1, 1, 4, 4)
+    hole[..., 0] = 1
+    uncertainty_loss(torch.full((1, 3, 4, 4), 0.1), mean, log_variance, hole).backward()
+    assert mean.grad is None and log_variance.grad[..., 0].abs().min() > 0 and not log_variance.grad[..., 1:].any()
