@@ -93,7 +93,7 @@ class RADInpaint(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     optional=True,
-                    tooltip="Smooths the passage across the hole's rim (by GradPaint), for a quarter more time. 0 off, 0.3 good.",
+                    tooltip="Smooths the passage across the hole's rim (by GradPaint), for a quarter more time. 0 off, 1 natural.",
                 ),
             ],
             outputs=[io.Image.Output()],

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .jobs import Batch, fill_holes
+from .losses import Colours, alignment, masked_mse, natural_jump, near, rms, rows
 from .samplers import RESPONSE, SPACING, Callback, Denoiser, choose_sampler, predict
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
@@ -35,7 +36,8 @@ class GradPaintSettings:
         every: guide every k-th of them.
         lambda_align: weight of the alignment loss beside the masked error. align_until: share of the steps that have it.
         step: "line_search" (ours) goes `eta` times as far as the lowest loss along the gradient, which is known exactly because the
-            loss is a square. "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
+            loss is a square; "natural" only as far as the rim's loss is what it is between known pixels beside the rim.
+            "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
         eta: see `step`. More than 1 pays in a line search, because a sampler takes but a share of each estimate.
         inner_steps: moves in a step; each costs a network call.
         gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory.
@@ -65,7 +67,7 @@ class GradPaintSettings:
         for name, least in (("every", 1), ("inner_steps", 1), ("band", 0), ("patience", 0), ("lambda_align", 0), ("eta", 0)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name, choices in (("step", ("line_search", "normalised")), ("gradient", ("finite_difference", "vjp"))):
+        for name, choices in (("step", ("line_search", "natural", "normalised")), ("gradient", ("finite_difference", "vjp"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got '{getattr(self, name)}'.")
 
@@ -80,48 +82,6 @@ PRESETS = {
     "combine": GradPaintSettings(until=0.0),
 }
 FINITE_DIFFERENCE = {torch.float16: 0.03, torch.bfloat16: 0.1}  # step in units of the noise, by the network's arithmetic; 0.02 elsewhere
-
-
-def masked_mse(error: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """L_mse = sum m e^2 / (C |m|) of error e = x0 - y (B, C, h, w) and known m (B, 1, h, w): (B,), and its gradient to e."""
-    count = (known.flatten(1).sum(1) * error.shape[1]).clamp(min=1e-8)
-    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / rows(count)
-
-
-def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """L_al = sum |m_p - m_q| (c_p - c_q)^2 / (C count) over neighbours p, q of c (B, C, h, w): (B,), and its gradient to c."""
-    loss, count, gradient = 0, 0, torch.zeros_like(picture)
-    for axis in (2, 3):
-        length = picture.shape[axis] - 1
-        weight, jump = known.diff(dim=axis).abs(), picture.diff(dim=axis)
-        loss = loss + (weight * jump.square()).flatten(1).sum(1)
-        count = count + weight.flatten(1).sum(1) * picture.shape[1]
-        gradient.narrow(axis, 1, length).add_(2 * weight * jump)
-        gradient.narrow(axis, 0, length).sub_(2 * weight * jump)
-    count = count.clamp(min=1e-8)
-    return loss / count, gradient / rows(count)
-
-
-class Colours:
-    """Where the alignment loss looks: at the values themselves, or at colours that are a linear map of them.
-
-    Args:
-        matrix: (k, C) from a latent pixel's C values to k colours; a constant offset does not matter to differences.
-    """
-
-    def __init__(self, matrix: Tensor | None = None):
-        self.matrix = matrix
-
-    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Colours of (B, C, h, w), at any size, and a function from a gradient to them back to one to the values."""
-        if self.matrix is None:
-            return values, lambda gradient: gradient
-        matrix = self.matrix.to(values)
-        return torch.einsum("kc,bchw->bkhw", matrix, values), lambda gradient: torch.einsum("kc,bkhw->bchw", matrix, gradient)
-
-    def change(self, values: Tensor, move: Tensor) -> Tensor:
-        """How the colours change when the values go along `move`, to first order."""
-        return self.see(move)[0]
 
 
 class GradPaint:
@@ -167,6 +127,7 @@ class GradPaint:
         self.levels = torch.tensor([float(torch.as_tensor(sigma).max()) for sigma in sigmas], dtype=torch.float64)
         self.guided = settings.guided(len(self.levels) - 1)
         self.align_end = round(settings.align_until * (len(self.levels) - 1))
+        self.natural = 0.0 if settings.step != "natural" else natural_jump(self.colours.see(self.picture)[0], self.known)
         self.lowest = torch.full((picture.shape[0],), torch.inf, device=picture.device)
         self.waited = torch.zeros_like(self.lowest)
         self.losses: list[Tensor] = []  # (B,) at every guided step
@@ -215,14 +176,18 @@ class GradPaint:
             if inner == 0:
                 self._watch(loss)
             g = slope(v)
-            moved = moved - rows(torch.where(self._finished(), 0, self._length(moved, v, g, align, step))) * g
+            moved = moved - rows(torch.where(self._finished(), 0, self._length(moved, loss, v, g, align, step))) * g
         return moved, code
 
-    def _length(self, x0: Tensor, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
+    def _length(self, x0: Tensor, loss: Tensor, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
         """How far x0 goes along -g: (B,)."""
         settings, tiny = self.settings, 1e-30
-        if settings.step == "line_search":
-            return settings.eta * (v * g).flatten(1).sum(1) / (2 * self._curvature(x0, g, align)).clamp(min=tiny)
+        if settings.step != "normalised":
+            fall, curve = (v * g).flatten(1).sum(1), self._curvature(x0, g, align).clamp(min=tiny)  # L - a fall + a^2 curve
+            if settings.step == "line_search":
+                return settings.eta * fall / (2 * curve)
+            above = (loss - align * self.natural).clamp(min=0)
+            return settings.eta * (fall - (fall.square() - 4 * curve * above).clamp(min=0).sqrt()) / (2 * curve)
         t, s = self.levels[step].item(), self.levels[step + 1].item()
         alpha = max(1 - t, 0.05) if self.flow else 1.0
         x_t = settings.eta / (len(self.guided) * settings.inner_steps) * (alpha**2 + t**2) ** 0.5
@@ -312,19 +277,3 @@ def resolve(settings: GradPaintSettings | str) -> GradPaintSettings:
     if isinstance(settings, str) and settings not in PRESETS:
         raise ValueError(f"Unknown preset '{settings}': choose from {', '.join(PRESETS)}.")
     return PRESETS[settings] if isinstance(settings, str) else settings
-
-
-def near(hole: Tensor, band: int) -> Tensor:
-    """1 within `band` pixels of a hole (B, 1, h, w), 0 elsewhere; 1 everywhere for a band of 0."""
-    if band == 0:
-        return torch.ones_like(hole)
-    return (F.max_pool2d((hole > 0).to(hole), 2 * band + 1, 1, band) > 0).to(hole)
-
-
-def rms(values: Tensor) -> Tensor:
-    return values.square().flatten(1).mean(1).sqrt()
-
-
-def rows(values: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)

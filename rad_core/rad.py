@@ -44,8 +44,8 @@ def rad_inpaint(
         order: (B or 1, 1, H, W), (B or 1, H, W) or (H, W) in [0, 1], which part of a hole is filled first: 0 = first, 1 = last. It is
             stretched to this range over each hole and rounded to 15 levels. Parts that are finished lead those that follow.
         overlap: 0 = a part begins when the one before is finished, 1 = all together.
-        align: strength of GradPaint's alignment loss on the hole's rim, in the last quarter of the steps, at 1.25 times the cost: 0 is
-            the paper's RAD, 0.3 hides the rim of a network that is not quite trained.
+        align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
+            loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not quite trained.
         labels: (B,) class labels for class-conditional networks.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the part under work; raise from
             it to cancel.
@@ -63,7 +63,7 @@ def rad_inpaint(
         warnings.warn("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.", stacklevel=2)
     if not 0 <= align <= 1:
         raise ValueError(f"align must lie between 0 and 1, got {align}.")
-    guidance = GradPaintSettings(since=0.75, align_until=1.0, eta=align)
+    guidance = GradPaintSettings(since=0.75, align_until=1.0, step="natural", eta=align)
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
 

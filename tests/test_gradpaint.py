@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from rad_core import SAMPLERS, GradPaint, GradPaintSettings, gradpaint_inpaint, perlin_masks
 from rad_core.evaluation.rivals import repaint_inpaint
-from rad_core.gradpaint import PRESETS, Colours, alignment, masked_mse
+from rad_core.gradpaint import PRESETS
+from rad_core.losses import Colours, alignment, masked_mse, natural_jump
 from rad_core.schedule import RegionSchedule
 from rad_core.unet import UNet, UNetConfig
 
@@ -89,7 +90,7 @@ def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
     x0, _, slope = denoise._linearise(x, sigma)
     loss, v = denoise.loss(x0, align)
     g = slope(v)
-    length = denoise._length(x0, v, g, align, 0).view(-1, 1, 1, 1)
+    length = denoise._length(x0, loss, v, g, align, 0).view(-1, 1, 1, 1)
     at = lambda share: denoise.loss(x0 - share * length * g, align)[0]
     assert (at(1.0) < loss).all() and (at(1.0) < at(0.98)).all() and (at(1.0) < at(1.02)).all()
 
@@ -146,7 +147,7 @@ def test_moving_x0_alone_is_moving_the_state():
         direction = g / g.square().mean().sqrt()
         d = -settings.eta / len(denoise.guided) * (alpha**2 + t**2) ** 0.5 * direction
         step = lambda x, x0, kept=(s / t) ** response: kept * x + (1 - kept) * x0
-        moved = x0 - denoise._length(x0, g, g, 0.0, 0).view(-1, 1, 1, 1) * g
+        moved = x0 - denoise._length(x0, x0, g, g, 0.0, 0).view(-1, 1, 1, 1) * g
         torch.testing.assert_close(step(x, moved), step(x + d, x0 + d / alpha))
 
 
@@ -208,3 +209,24 @@ def test_bad_settings_are_told():
         gradpaint_inpaint(NET, picture(1, 8, 8), torch.ones(8, 8), settings="best")
     with pytest.warns(UserWarning, match="trained for RAD"):
         gradpaint_inpaint(make_net(True), picture(1, 16, 16), torch.ones(16, 16), steps=1)
+
+
+def test_the_natural_step_stops_at_the_jumps_beside_the_rim():
+    """On white noise of deviation s in a known area: pi / 2 of the squared mean jump is 2 s^2; and a step goes just there."""
+    stream = torch.Generator().manual_seed(4)
+    noise, known = 0.1 * torch.randn(1, 3, 64, 64, generator=stream), torch.ones(1, 1, 64, 64)
+    known[..., 20:44, 20:44] = 0
+    assert natural_jump(noise, known).item() == pytest.approx(2 * 0.01, rel=0.15)
+    settings = GradPaintSettings(step="natural", eta=1.0, align_until=1.0)
+    denoise = GradPaint(GAUSSIAN, noise, 1 - known, [1.0, 0.0], settings)
+    x0 = torch.ones_like(noise)  # a hole that is far too bright
+    loss, v = denoise.loss(torch.where(known > 0, noise, x0), 1.0)
+    length = denoise._length(x0, loss, v, v, 1.0, 0)
+    after = denoise.loss(torch.where(known > 0, noise, x0) - length.view(-1, 1, 1, 1) * v, 1.0)[0]
+    lowest = denoise.loss(
+        torch.where(known > 0, noise, x0 - (v * v).sum() / (2 * denoise._curvature(x0, v, 1.0)).view(1, 1, 1, 1) * v), 1.0
+    )[0]
+    target = torch.maximum(denoise.natural, lowest)
+    torch.testing.assert_close(after, target, rtol=0.02, atol=1e-4)
+    calm = denoise.loss(noise, 1.0)[0] * 0 + denoise.natural / 2  # already smoother than the picture: nothing is done
+    assert denoise._length(x0, calm, v, v, 1.0, 0).item() == 0

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...rad_core import GradPaint, GradPaintSettings
-from ...rad_core.gradpaint import FINITE_DIFFERENCE, Colours
+from ...rad_core.gradpaint import FINITE_DIFFERENCE
+from ...rad_core.losses import Colours
 from ...rad_core.noise import generators, normal
 from .taesd import TAESDColours
 

@@ -7,7 +7,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...rad_core.gradpaint import Colours
+from ...rad_core.losses import Colours
 
 
 class TAESDColours(Colours):

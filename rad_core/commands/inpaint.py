@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap", type=float, default=0.0, help="with --order: 0 finishes black before white begins, 1 all together (default: 0)"
     )
     parser.add_argument(
-        "--align", type=float, default=0.0, help="with rad: smooth the passage across the rim, 0 to 1; 0.3 is good (default: 0, none)"
+        "--align", type=float, default=0.0, help="with rad: smooth the passage across the rim, 0 to 1, which is natural (default: 0)"
     )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")

@@ -13,15 +13,9 @@ from ..checkpoints import load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..sheets import mark_hole, sheet
 from ..training.landscapes import landscapes
-from .landscapes import MASKS, UNSEEN
+from .landscapes import UNSEEN, holes
 from .metrics import hole_rmse, rim_jump, ring_rmse, save_table, seam, texture
 from .rivals import repaint_inpaint
-
-
-def holes(count: int, size: int = 64) -> Tensor:
-    """Boxes, extreme and wide masks in turn: (count, 1, size, size)."""
-    kinds = list(MASKS.values())
-    return torch.cat([kinds[k % len(kinds)](1, size, size, seed=UNSEEN + k) for k in range(count)])
 
 
 def methods(steps: int) -> dict[str, tuple[float, Callable]]:

@@ -19,6 +19,12 @@ UNSEEN = 10_000  # seeds of test pictures; training starts at 2 ** 40
 MASKS = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks}
 
 
+def holes(count: int, size: int = 64) -> Tensor:
+    """Boxes, extreme and wide masks in turn: (count, 1, size, size)."""
+    kinds = list(MASKS.values())
+    return torch.cat([kinds[k % len(kinds)](1, size, size, seed=UNSEEN + k) for k in range(count)])
+
+
 def fill(net, truth: Tensor, mask: Tensor, steps: int, sampler: str, align: float = 0.0, batch: int = 25) -> Tensor:
     starts = range(0, len(truth), batch)
     return torch.cat([rad_inpaint(net, truth[k : k + batch], mask[k : k + batch], steps, sampler, seed=k, align=align) for k in starts])
@@ -35,12 +41,15 @@ def measures(out: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
 
 
 def evaluate_aligned(count: int, steps: int, sampler: str, align: float) -> dict:
-    """RAD with its rim aligned, on the pictures and holes of `evaluate`: rows of a table."""
+    """RAD as it is and with its rim aligned, under each kind of mask in turn: rows of a table."""
     rad, rows = load_adapter(load_model("landscapes"), "landscapes"), {}
-    for kind, make in MASKS.items():
-        truth, mask = landscapes(count, 64, seed=UNSEEN), make(count, 64, 64, seed=UNSEEN)
-        rows[f"{kind}, RAD aligned"] = measures(fill(rad, truth, mask, steps, sampler, align), truth, mask)
-        print(kind, rows[f"{kind}, RAD aligned"], flush=True)
+    truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
+    for name, strength in (("RAD aligned", align), ("RAD", 0.0)):
+        out = fill(rad, truth, mask, steps, sampler, strength)
+        rows[f"all, {name}"] = measures(out, truth, mask)
+        for k, kind in enumerate(MASKS):
+            rows[f"{kind}, {name}"] = measures(*(maps[k :: len(MASKS)] for maps in (out, truth, mask)))
+        print(name, rows, flush=True)
     return rows
 
 
@@ -74,7 +83,7 @@ def main() -> None:
     parser.add_argument("--ablation", type=int, default=50)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--sampler", default="ddpm")
-    parser.add_argument("--align", type=float, help="measure RAD with its rim aligned instead, into aligned.json")
+    parser.add_argument("--align", type=float, help="measure what this strength of rim alignment does instead, into aligned.json")
     options = parser.parse_args()
     if options.align is not None:
         rows = evaluate_aligned(options.count, options.steps, options.sampler, options.align)

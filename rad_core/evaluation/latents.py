@@ -17,13 +17,14 @@ from torch import Tensor
 
 from ..checkpoints import load_model
 from ..denoisers import ADMDenoiser
-from ..gradpaint import PRESETS, Colours, GradPaint
+from ..gradpaint import PRESETS, GradPaint
+from ..losses import Colours
 from ..noise import generators, normal
 from ..samplers import sample_ddpm
 from ..schedule import NoiseSchedule, RegionSchedule
 from ..training.landscapes import landscapes
-from .gradpaint import holes, row
-from .landscapes import UNSEEN
+from .gradpaint import row
+from .landscapes import UNSEEN, holes
 from .metrics import save_table
 
 BLOCK = 2

@@ -1,0 +1,83 @@
+"""GradPaint's two losses, closed forms with their gradients: how far an estimate is from the known pixels, and across the rim.
+
+In the formulas m: 1 = known (the complement of the mask elsewhere in this library).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def masked_mse(error: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """L_mse = sum m e^2 / (C |m|) of error e = x0 - y (B, C, h, w) and known m (B, 1, h, w): (B,), and its gradient to e."""
+    count = (known.flatten(1).sum(1) * error.shape[1]).clamp(min=1e-8)
+    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / rows(count)
+
+
+def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """L_al = sum |m_p - m_q| (c_p - c_q)^2 / (C count) over neighbours p, q of c (B, C, h, w): (B,), and its gradient to c."""
+    loss, count, gradient = 0, 0, torch.zeros_like(picture)
+    for axis in (2, 3):
+        length = picture.shape[axis] - 1
+        weight, jump = known.diff(dim=axis).abs(), picture.diff(dim=axis)
+        loss = loss + (weight * jump.square()).flatten(1).sum(1)
+        count = count + weight.flatten(1).sum(1) * picture.shape[1]
+        gradient.narrow(axis, 1, length).add_(2 * weight * jump)
+        gradient.narrow(axis, 0, length).sub_(2 * weight * jump)
+    count = count.clamp(min=1e-8)
+    return loss / count, gradient / rows(count)
+
+
+def natural_jump(picture: Tensor, known: Tensor) -> Tensor:
+    """What L_al would be across a rim that cannot be seen: (B,), from the jumps between known pixels within 2 of the hole.
+
+    pi / 2 times the square of their mean size, which is their mean square if they are normal, and heeds edges less if not.
+    """
+    beside = known * near(1 - known, 2)
+    total, count = 0, 0
+    for axis in (2, 3):
+        length = picture.shape[axis] - 1
+        both = beside.narrow(axis, 0, length) * beside.narrow(axis, 1, length)
+        total = total + (both * picture.diff(dim=axis).abs()).flatten(1).sum(1)
+        count = count + both.flatten(1).sum(1) * picture.shape[1]
+    return torch.pi / 2 * (total / count.clamp(min=1e-8)).square()
+
+
+class Colours:
+    """Where the alignment loss looks: at the values themselves, or at colours that are a linear map of them.
+
+    Args:
+        matrix: (k, C) from a latent pixel's C values to k colours; a constant offset does not matter to differences.
+    """
+
+    def __init__(self, matrix: Tensor | None = None):
+        self.matrix = matrix
+
+    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Colours of (B, C, h, w), at any size, and a function from a gradient to them back to one to the values."""
+        if self.matrix is None:
+            return values, lambda gradient: gradient
+        matrix = self.matrix.to(values)
+        return torch.einsum("kc,bchw->bkhw", matrix, values), lambda gradient: torch.einsum("kc,bkhw->bchw", matrix, gradient)
+
+    def change(self, values: Tensor, move: Tensor) -> Tensor:
+        """How the colours change when the values go along `move`, to first order."""
+        return self.see(move)[0]
+
+
+def near(hole: Tensor, band: int) -> Tensor:
+    """1 within `band` pixels of a hole (B, 1, h, w), 0 elsewhere; 1 everywhere for a band of 0."""
+    if band == 0:
+        return torch.ones_like(hole)
+    return (F.max_pool2d((hole > 0).to(hole), 2 * band + 1, 1, band) > 0).to(hole)
+
+
+def rms(values: Tensor) -> Tensor:
+    return values.square().flatten(1).mean(1).sqrt()
+
+
+def rows(values: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
