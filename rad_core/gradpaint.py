@@ -90,7 +90,7 @@ class GradPaint:
     Args:
         denoise: the network, see `samplers`.
         picture: (B, C, h, w) y; its hole is not looked at.
-        mask: (B or 1, 1, h, w), 1 = hole, 0 = keep.
+        mask: (B or 1, 1, h, w), 1 = hole, 0 = keep. The attribute may be set anew between calls (Differential Diffusion).
         sigmas: the run's noise levels, falling: numbers, or maps of which the largest value counts.
         settings: how to guide.
         combine: (x, sigma) -> x with the known pixels' own noised values. None where they are clean in x already (RAD).
@@ -123,6 +123,8 @@ class GradPaint:
         self.picture = torch.where(self.mask < 1, picture, 0)
         self.known = (1 - self.mask if trusted is None else trusted.to(picture)).expand(picture.shape[0], -1, -1, -1)
         self.near = self.known * near(1 - self.known, settings.band)
+        if combine is None:  # known pixels are what they are, and the error on them says nothing
+            self.near = torch.zeros_like(self.near)
         self.colours = colours or Colours()
         self.levels = torch.tensor([float(torch.as_tensor(sigma).max()) for sigma in sigmas], dtype=torch.float64)
         self.guided = settings.guided(len(self.levels) - 1)

@@ -45,8 +45,8 @@ MASK = torch.zeros(1, 1, SIDE, SIDE)
 MASK[..., 3:9, 4:10] = 1
 
 
-def guide(picture, sigmas, settings, **options):
-    return GradPaint(GAUSSIAN, picture, MASK, sigmas, settings, **options)
+def guide(picture, sigmas, settings, combine=lambda x, sigma: x, **options):
+    return GradPaint(GAUSSIAN, picture, MASK, sigmas, settings, combine, **options)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
