@@ -66,7 +66,7 @@ class GradPaintSettingsNode(io.ComfyNode):
             node_id="RAI_GradPaintSettings",
             display_name="GradPaint Settings",
             category=CATEGORY,
-            description="All of GradPaint's numbers, in place of a preset. As they stand they are the preset 'plus'.",
+            description="GradPaint's numbers, in place of a preset. As they stand they are the preset 'plus'.",
             inputs=[
                 io.Float.Input(
                     "until", default=100.0, min=0.0, max=100.0, step=1.0, tooltip="Percent of the steps, from the first, that are guided."
@@ -257,16 +257,16 @@ class GradPaintInpaint(io.ComfyNode):
         picture, alpha = picture_of(image)
         hole = mask_of(mask)
         count = max(picture.shape[0], hole.shape[0])
-        side, stride = working_size(model, size)
+        side, stride = working_size(model, vae, size)
         chosen = resolved(preset, settings)
 
         def fill(start: int, stop: int):
             def sample(latents, holes, first):
                 guider = GradPaintGuider(model, positive, negative, cfg, chosen)
                 latent = {"samples": latents, "noise_mask": holes}
-                return run_gradpaint(guider, seed + start + first, steps, sampler_name, scheduler, denoise, latent)["samples"]
+                return run_gradpaint(guider, seed + start + first, steps, sampler_name, scheduler, denoise, latent, apart=True)["samples"]
 
             parts = broadcast(picture, start, stop), broadcast(hole, start, stop)
             return fill_through_vae(vae, *parts, side, stride, context, denoise < 1, sample)
 
-        return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole))
+        return io.NodeOutput(image_of(in_batches(fill, count, "Choose a smaller size."), alpha, hole))

@@ -266,9 +266,10 @@ def gradpaint_inpaint(
 
     def fill(batch: Batch) -> Tensor:
         sigmas = schedule.sigmas(torch.ones_like(batch.mask), steps, SPACING[sampler])
-        combine = lambda x, sigma: torch.lerp(batch.picture + sigma * batch.draw(), x, batch.mask)
+        hole = (batch.mask > 0).to(batch.mask)  # what is grey is mixed afterwards
+        combine = lambda x, sigma: torch.lerp(batch.picture + sigma * batch.draw(), x, hole)
         difference = FINITE_DIFFERENCE.get(net.dtype, 0.02)
-        guided = GradPaint(batch.denoise, batch.picture, batch.mask, sigmas, settings, combine, RESPONSE[sampler], difference)
+        guided = GradPaint(batch.denoise, batch.picture, hole, sigmas, settings, combine, RESPONSE[sampler], difference)
         return sample(guided, sigmas[0] * batch.draw(), sigmas, batch.draw, batch.callback)
 
     return fill_holes(net, image, mask, fill, seed, context, labels, callback, region_aware=False)

@@ -193,6 +193,15 @@ def test_same_seed_same_picture_alone_or_in_a_batch(fill):
         torch.testing.assert_close(fill(NET, image[k], mask[k], steps=4, seed=5 + k)[0], together[k], rtol=0, atol=1e-3)
 
 
+def test_a_grey_mask_mixes_once():
+    image = picture(1, 16, 16)
+    hard = torch.ones(16, 16)
+    hard[0] = 0.25
+    out = gradpaint_inpaint(NET, image, hard, steps=3)
+    assert (out[..., 0, :] - image[..., 0, :]).abs().max() <= 0.25 + 1e-5  # a quarter of the way
+    assert (out[..., 0, :] - image[..., 0, :]).abs().max() > 0.25**2  # and not a quarter of a quarter
+
+
 def test_one_pixel_and_full_holes():
     image, mask = picture(2, 16, 16), torch.zeros(2, 1, 16, 16)
     mask[0, 0, 5, 5], mask[1] = 1, 1

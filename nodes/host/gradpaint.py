@@ -65,7 +65,10 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         """
         hole = denoise_mask if self.hole is None else self.hole
         if getattr(latent_image, "is_nested", False) or latent_image.ndim != 4:
-            raise ValueError("GradPaint works on pictures; these latents are of video or sound.")
+            raise ValueError(
+                "These latents have a time axis (video, sound, or an image MODEL on a video VAE such as Qwen-Image), which GradPaint "
+                "cannot guide: use SD1.5, SDXL, SD3, Flux or an ADM network."
+            )
         if not isinstance(sampler, comfy.samplers.KSAMPLER):
             raise ValueError(
                 f"GradPaint cannot guide the sampler {type(sampler).__name__}: choose one with 'KSamplerSelect' "
@@ -76,8 +79,10 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
             if not hole.any():
                 raise ValueError(NO_HOLE)
             if self.picture is not None:
-                latent_image = _place(latent_image, self.picture, hole)
+                latent_image = _place(latent_image, self.picture, F.adaptive_max_pool2d(hole, latent_image.shape[2:]))
             sampler = _GuidedSampler(sampler, self, trusted_latents(hole, latent_image.shape))
+            # The host would sample the mask at a few pixels of each block, and keep latents that show some of the hole.
+            hole = F.adaptive_max_pool2d(hole, latent_image.shape[2:])
         else:
             logging.info("GradPaint: there is no mask, so nothing is known and the picture is sampled without guidance.")
         return super().sample(noise, latent_image, sampler, sigmas, hole, callback, disable_pbar, seed)
@@ -158,7 +163,7 @@ class _GuidedModel:
             settings.core,
             self._combine,
             difference=FINITE_DIFFERENCE.get(arithmetic, 0.02),
-            change=self._change if self.conditional else None,
+            change=self._change,
             flow=guider.flow,
             trusted=trusted.to(picture),
             colours=_colours(settings.align_in, inner.latent_format, picture),
@@ -174,8 +179,14 @@ class _GuidedModel:
             denoise_mask = options["denoise_mask_function"](sigma, denoise_mask, extra_options=extra)
         self.guide.mask, self.seed = denoise_mask[:, :1], seed
         self.options = comfy.model_patcher.create_model_options_clone(options)
+        # what a sampler hooked in to hear of this call (cfg_pp) must not hear of the finite difference's
+        own = self.guider.model_options
+        self.probe_options = comfy.model_patcher.create_model_options_clone(options)
+        self.probe_options["sampler_post_cfg_function"] = list(own.get("sampler_post_cfg_function", []))
+        self.probe_options["disable_cfg1_optimization"] = own.get("disable_cfg1_optimization", False)
         if self.conditional:
-            comfy.model_patcher.set_model_options_post_cfg_function(self.options, self._keep_conditional)
+            for given in (self.options, self.probe_options):
+                comfy.model_patcher.set_model_options_post_cfg_function(given, self._keep_conditional)
         return self.guide(x, sigma.view(-1, 1, 1, 1))
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -192,14 +203,20 @@ class _GuidedModel:
         return args["denoised"]
 
     def _change(self, x: Tensor, dx: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
-        """D(x + dx) - D(x) of the positive prompt: with a CFG of 1 the host leaves the negative one out."""
+        """D(x + dx) - D(x); on request of the positive prompt alone: with a CFG of 1 the host leaves the negative one out."""
+        if not self.conditional:
+            return self._probe(x + dx, sigma) - x0
         before, cfg = self.conditional_x0, self.guider.cfg
         self.guider.cfg = 1.0
         try:
-            self._denoise(x + dx, sigma)
+            self._probe(x + dx, sigma)
         finally:
             self.guider.cfg = cfg
-        return self.conditional_x0 - before
+        after, self.conditional_x0 = self.conditional_x0, before
+        return after - before
+
+    def _probe(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.model(x, sigma.flatten(), None, self.probe_options, self.seed)
 
 
 def _colours(align_in: str, latent_format, picture: Tensor) -> Colours:
@@ -211,16 +228,21 @@ def _colours(align_in: str, latent_format, picture: Tensor) -> Colours:
     return Colours(torch.tensor(factors, device=picture.device, dtype=picture.dtype).T)
 
 
-def run_gradpaint(guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latent: dict) -> dict:
-    """As KSampler does: LATENT in, LATENT out."""
+def run_gradpaint(
+    guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latent: dict, apart: bool = False
+) -> dict:
+    """As KSampler does: LATENT in, LATENT out. `apart`: the noise of picture k is that of seed + k, whatever the batch."""
     import latent_preview  # the host's; it wants a running host
 
     model, ratio = guider.model_patcher, latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    if apart:
+        noise = torch.cat([comfy.sample.prepare_noise(samples[k : k + 1], seed + k) for k in range(len(samples))])
     callback = latent_preview.prepare_callback(model, len(plan.sigmas) - 1)
     host_sampler = comfy.samplers.sampler_object(plan.sampler)
     quiet = not comfy.utils.PROGRESS_BAR_ENABLED
     filled = guider.sample(noise, samples, host_sampler, plan.sigmas, latent.get("noise_mask"), callback, quiet, seed)
+    latent = {k: v for k, v in latent.items() if not k.startswith("downscale_ratio")}
     return {**latent, "samples": filled.to(comfy.model_management.intermediate_device())}

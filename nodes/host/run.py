@@ -37,7 +37,10 @@ def is_oom(error: Exception) -> bool:
     return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
 
 
-def in_batches(work: Callable[[int, int], Tensor], count: int) -> Tensor:
+ADVICE = "Choose a smaller context or picture, or float16 in 'Load ADM Model'."
+
+
+def in_batches(work: Callable[[int, int], Tensor], count: int, advice: str = ADVICE) -> Tensor:
     """work(start, stop) -> a batch of results, for all `count` pictures; where memory runs out, in halves.
 
     Raises:
@@ -52,9 +55,7 @@ def in_batches(work: Callable[[int, int], Tensor], count: int) -> Tensor:
             if not is_oom(error):
                 raise
             if size == 1:
-                raise MemoryError(
-                    "Not even one picture fits into the GPU's memory. Choose a smaller context or picture, or float16 in 'Load ADM Model'."
-                ) from None
+                raise MemoryError(f"Not even one picture fits into the GPU's memory. {advice}") from None
             size = (size + 1) // 2
             logging.warning(f"Out of GPU memory: going on with {size} pictures at a time.")
         if start < count:

@@ -43,6 +43,6 @@ class TAESDColours(Colours):
         return colours.detach(), back
 
     def change(self, values: Tensor, move: Tensor, step: float = 1e-3) -> Tensor:
-        move_size = move.abs().amax().clamp(min=1e-30)
+        move_size = move.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-30)
         with torch.no_grad():
             return (self.taesd.decode(values + step * move / move_size) - self.taesd.decode(values)) * move_size / step

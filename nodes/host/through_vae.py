@@ -10,15 +10,15 @@ from ...rad_core.images import Box, check_image_and_mask, fit_size, hole_box, sh
 from .adm import ADMModel
 
 RIM = 16  # pixels around the hole in which colours are compared
-STRIDE = 16  # latents of every known VAE divide this
+STRIDE = 16  # transformers on latents of 8 pixels take them two by two
 
 
-def working_size(model, size: int) -> tuple[int, int]:
+def working_size(model, vae, size: int) -> tuple[int, int]:
     """Longest side and stride of what the network sees: an ADM network's own, else `size` (0: 512)."""
     if isinstance(model.model, ADMModel):
         config = model.model.diffusion_model.config
         return size or config.image_size, config.stride
-    return size or 512, STRIDE
+    return size or 512, max(STRIDE, vae.spacial_compression_encode())
 
 
 def fill_through_vae(
@@ -44,7 +44,7 @@ def fill_through_vae(
     together = len({picture.shape for _, picture, _ in cuts.values()}) == 1 and list(cuts) == list(range(len(cuts)))
     for group in [list(cuts)] if together else [[k] for k in cuts]:
         pictures, holes = (torch.cat([cuts[k][part] for k in group]) for part in (1, 2))
-        decoded = _decode(vae, sample(vae.encode(pictures.movedim(1, -1)), holes, group[0]))
+        decoded = _decode(vae, sample(vae.encode(pictures.movedim(1, -1)), (holes > 0).float(), group[0]))
         decoded = match_colours(decoded.to(pictures), pictures, holes)
         for k, fill in zip(group, decoded, strict=True):
             out[k] = stitch(image[k], mask[k], cuts[k][0], fill.to(image.device), mix=True)

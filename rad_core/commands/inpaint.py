@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(PRESETS),
         help="of gradpaint: plus (ours), paper, or combine, which is no guidance (default: plus)",
     )
-    parser.add_argument("--steps", type=int, default=100, help="network calls (default: 100)")
+    parser.add_argument(
+        "--steps", type=int, default=100, help="of the sampler; one that gradpaint guides costs two network calls (default: 100)"
+    )
     parser.add_argument(
         "--sampler", choices=list(SAMPLERS), default="ddpm", help="ddpm is the paper's; dpmpp_2m needs fewer steps (default: ddpm)"
     )
@@ -101,6 +103,8 @@ def run(options: argparse.Namespace) -> None:
     options.model = options.model or DEFAULT_MODEL[options.method]
     if options.method != "rad" and (options.order or options.align):
         raise ValueError("--order and --align work with --method rad alone.")
+    if options.overlap and not options.order:
+        raise ValueError("--overlap says how the parts of an --order overlap: give one.")
     if options.method != "gradpaint" and options.preset:
         raise ValueError("--preset works with --method gradpaint alone.")
     if options.fills < 1:
