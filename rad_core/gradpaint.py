@@ -221,7 +221,8 @@ class GradPaint:
 
     def _watch(self, loss: Tensor) -> None:
         self.losses.append(loss)
-        self.waited = torch.where(loss < self.lowest, 0, self.waited + 1)
+        # once finished is for good: alone, a picture's loss would not even be looked at any more
+        self.waited = torch.where((loss < self.lowest) & ~self._finished(), 0, self.waited + 1)
         self.lowest = torch.minimum(self.lowest, loss)
 
     def _finished(self) -> Tensor:

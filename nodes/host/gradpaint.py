@@ -193,7 +193,7 @@ class _GuidedModel:
         return self.model(x, sigma.flatten(), None, self.options, self.seed)
 
     def _combine(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Known latents with fresh noise: the host's fixed one lets hole and picture drift apart (see docs/benchmarks.md)."""
+        """Known latents with fresh noise in every call, as the paper combines them, where the host keeps to one draw."""
         model = self.guider.inner_model
         known = model.scale_latent_inpaint(x=x, sigma=sigma.flatten(), noise=self.draw(), latent_image=self.model.latent_image)
         return torch.lerp(known.to(x), x, self.guide.mask)

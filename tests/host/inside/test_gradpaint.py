@@ -33,7 +33,7 @@ def flow_model():
     return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
-KINDS = {"SD15": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
+KINDS = {"SD15": (4, 0), "v": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -41,7 +41,8 @@ def scene(host, request):
     """MODEL, conditioning, LATENT with a noise mask in pixels."""
     torch.manual_seed(1)
     channels, pooled = KINDS[request.param]
-    model = flow_model() if request.param == "flow" else tiny_model(host, request.param)
+    kind = {"v": "SD15"}.get(request.param, request.param)
+    model = flow_model() if kind == "flow" else tiny_model(host, kind, v_prediction=request.param == "v")
     extra = {"pooled_output": torch.randn(1, pooled)} if pooled else {}
     prompts = [[[torch.randn(1, 7, 64), dict(extra)]] for _ in range(2)]
     mask = torch.zeros(1, 1, 64, 64)
@@ -75,7 +76,7 @@ def watched(host, monkeypatch):
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "uni_pc", "ddim", "dpmpp_2m_sde", "dpm_fast"])
 def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, watched, sampler):
-    if sampler in ("dpmpp_2m_sde", "dpm_fast") and scene[0].model.latent_format.latent_channels == 16:
+    if sampler in ("dpmpp_2m_sde", "dpm_fast") and scene[2]["samples"].shape[1] == 16:
         pytest.skip("one family is enough for these two")
     before = ksample(host, scene, "euler")
     patches = dict(scene[0].model_options)
@@ -130,6 +131,17 @@ def test_cancelled_and_failed_runs_leave_nothing(host, scene, monkeypatch):
             with pytest.raises(type(error)):
                 sample(host, scene, settings=guided.HostSettings(conditional_only=True))
         assert torch.equal(ksample(host, scene), before)
+
+
+def test_a_lora_is_guided_too_and_comes_off(host, scene):
+    """A patch on the weights, as the host's LoRA loader puts it there: GradPaint samples with it, and the plain MODEL is as before."""
+    model, prompts, latent = scene
+    before = sample(host, scene)
+    name = next(k for k in model.model.state_dict() if k.startswith("diffusion_model") and model.model.state_dict()[k].ndim == 2)
+    patched, change = model.clone(), 0.2 * torch.randn(model.model.state_dict()[name].shape)
+    assert patched.add_patches({name: ("diff", (change,))})
+    assert not torch.equal(sample(host, (patched, prompts, latent)), before)
+    assert torch.equal(sample(host, scene), before)
 
 
 def test_the_guider_keeps_its_picture(host, scene):
