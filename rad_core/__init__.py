@@ -15,6 +15,7 @@ from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks,
 from .rad import rad_inpaint
 from .samplers import SAMPLERS
 from .schedule import NoiseSchedule, RegionSchedule
+from .sdm import OneShot, bundled_sdms, load_sdm, save_sdm, sdm_inpaint
 from .training.landscapes import landscapes
 from .unet import UNet, UNetConfig
 
@@ -27,6 +28,7 @@ __all__ = [
     "GradPaint",
     "GradPaintSettings",
     "NoiseSchedule",
+    "OneShot",
     "Photo",
     "RegionSchedule",
     "TiledDenoiser",
@@ -37,11 +39,13 @@ __all__ = [
     "brush_masks",
     "bundled_adapters",
     "bundled_networks",
+    "bundled_sdms",
     "extreme_masks",
     "gradpaint_inpaint",
     "landscapes",
     "load_adapter",
     "load_model",
+    "load_sdm",
     "merge_adapters",
     "perlin_masks",
     "rad_inpaint",
@@ -50,7 +54,9 @@ __all__ = [
     "read_photo",
     "save_adapter",
     "save_model",
+    "save_sdm",
     "scratch_masks",
+    "sdm_inpaint",
     "unload_adapters",
     "wide_masks",
     "write_photo",

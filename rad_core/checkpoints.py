@@ -30,7 +30,7 @@ class CheckpointError(ValueError):
 
 def bundled_networks() -> list[str]:
     """Names of the networks that come with the package."""
-    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if ".adapter" not in p.name)
+    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if "." not in p.stem)
 
 
 def resolve(path: str | Path) -> Path:

@@ -1,6 +1,6 @@
 """From picture to picture: cut out what a network will see of each, let a method fill it, and put the fill back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,42 @@ from .unet import UNet
 
 
 @dataclass(frozen=True)
+class View:
+    """How a network gets to see a picture.
+
+    Args:
+        size: the network's. stride: what sides must be multiples of. device: where it runs.
+        context: share of the hole's size that is shown around it, resized to `size`; None for tiles at the picture's own scale; "own"
+            for the whole picture at its own size.
+    """
+
+    size: int
+    stride: int
+    device: torch.device
+    context: float | str | None
+
+    def __post_init__(self):
+        if isinstance(self.context, float | int) and not self.context >= 0:
+            raise ValueError(f"context must be 0 or more, got {self.context}.")
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What a network sees of one picture, on its device. All (1, C, h, w)."""
+
+    picture: Tensor  # in [-1, 1]; 0 in the hole
+    mask: Tensor
+    order: Tensor | None
+    box: Box
+    resized: bool
+
+    def stitch(self, image: Tensor, mask: Tensor, fill: Tensor, mix: bool = False) -> Tensor:
+        """Put a fill (C, h, w) in [0, 1] back into image (C, H, W) under mask (1, H, W), see `images.stitch`."""
+        height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)
+        return stitch(image, mask, self.box, fill[:, :height, :width].to(image.device), mix)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Pictures of equal size on their way through the network, on its device. Pictures and fills are in [-1, 1]."""
 
@@ -28,15 +64,42 @@ class Batch:
     callback: Callback | None  # takes x0 as it comes; what it shows has the known pixels in place
 
 
-@dataclass
-class _Job:
-    """One picture, cut out. All (1, C, h, w)."""
+def cut_out(image: Tensor, mask: Tensor, view: View, order: Tensor | None = None) -> list[dict[int, Cutting]]:
+    """Cut out what a network will see of every picture that has a hole: groups of equal size, each by the pictures' numbers."""
+    groups = {}
+    for k in range(image.shape[0]):
+        if mask[k].any():
+            cutting = _cut(view, image[k], mask[k], None if order is None else order[k])
+            alone = k if view.context is None else 0  # tiled pictures are sampled one by one
+            groups.setdefault((alone, cutting.picture.shape), {})[k] = cutting
+    return list(groups.values())
 
-    picture: Tensor
-    mask: Tensor
-    order: Tensor | None
-    box: Box
-    stream: torch.Generator
+
+def _cut(view: View, picture: Tensor, mask: Tensor, order: Tensor | None) -> Cutting:
+    """Resized, in tiles at the picture's own scale, or as it is."""
+    picture, resized = torch.where(mask < 1, picture.float(), 0.5), isinstance(view.context, float | int)
+    if view.context == "own":
+        box = Box(0, 0, *mask.shape[1:])
+        picture, mask, order = picture[None], mask[None], None if order is None else order[None]
+    elif view.context is None:
+        box = tile_box(mask, view.size)
+        pad = [max(0, view.size - side) for side in (box.height, box.width)]
+        picture = F.pad(box.cut(picture)[None], (0, pad[1], 0, pad[0]), mode="replicate")
+        mask = F.pad(box.cut(mask)[None], (0, pad[1], 0, pad[0]))
+        order = None if order is None else F.pad(box.cut(order)[None], (0, pad[1], 0, pad[0]))
+    else:
+        box = hole_box(mask, view.context, view.size)
+        picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, view.size, view.stride))
+        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
+    picture = torch.where(mask < 1, picture * 2 - 1, 0)
+    return Cutting(picture.to(view.device), mask.to(view.device), None if order is None else order.to(view.device), box, resized)
+
+
+def together(cuttings: Iterable[Cutting]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Pictures, masks and orders of a group as batches."""
+    cuttings = list(cuttings)
+    picture, mask = (torch.cat([getattr(cutting, name) for cutting in cuttings]) for name in ("picture", "mask"))
+    return picture, mask, None if cuttings[0].order is None else torch.cat([cutting.order for cutting in cuttings])
 
 
 def fill_holes(
@@ -51,7 +114,7 @@ def fill_holes(
     order: Tensor | None = None,
     region_aware: bool = True,
 ) -> Tensor:
-    """Run a method on every picture that has a hole; arguments as `rad_inpaint`.
+    """Run a method of diffusion on every picture that has a hole; arguments as `rad_inpaint`.
 
     Args:
         fill: gives (b, 3, h, w) for a batch, about [-1, 1].
@@ -61,65 +124,34 @@ def fill_holes(
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
-    if context is not None and not context >= 0:
-        raise ValueError(f"context must be 0 or more, got {context}.")
+    view = View(net.config.image_size, net.config.stride, net.device, net.config.context if context is None else context)
     image, mask = check_image_and_mask(image, mask)
     if order is not None:
         order = check_order(order, mask)
     classes = net.config.num_classes
     if classes and (labels is None or bool((labels < 0).any() | (labels >= classes).any())):
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
-    context = net.config.context if context is None else context
 
-    out, groups = image.clone(), {}
-    for k, stream in enumerate(generators(seed, image.shape[0], "sampling")):
-        if mask[k].any():
-            job = _prepare(net, image[k], mask[k], None if order is None else order[k], context, stream)
-            alone = k if context is None else 0  # tiled pictures are sampled one by one
-            groups.setdefault((alone, job.picture.shape), {})[k] = job
-    for group in groups.values():
-        jobs = list(group.values())
-        given = None if labels is None else labels[list(group)].to(jobs[0].picture.device)
+    out, streams = image.clone(), generators(seed, image.shape[0], "sampling")
+    for group in cut_out(image, mask, view, order):
+        picture, holes, orders = together(group.values())
+        given = None if labels is None else labels[list(group)].to(view.device)
         denoise = ADMDenoiser(net, NoiseSchedule(net.config.schedule), region_aware or net.region_aware, given)
-        if context is None:
-            seen = jobs[0].mask if region_aware else torch.ones_like(jobs[0].mask)
-            denoise = TiledDenoiser(denoise, net.config.image_size, seen)
-        fills = fill(_batch(denoise, jobs, callback))
+        if view.context is None:
+            denoise = TiledDenoiser(denoise, view.size, holes if region_aware else torch.ones_like(holes))
+        draw = partial(normal, [streams[k] for k in group], picture.shape[1:], picture.device)
+        fills = fill(Batch(denoise, picture, holes, orders, draw, callback and _report(callback, picture, holes)))
         if not torch.isfinite(fills).all():
             raise ValueError("The network gave values that are not numbers. Use float32, and look at the strengths of its adapters.")
-        for k, job, done in zip(group, jobs, _to_unit(fills), strict=True):
-            height, width = (job.box.height, job.box.width) if context is None else done.shape[1:]
-            done = done[:, :height, :width].to(image.device)
-            out[k] = stitch(image[k], mask[k], job.box, done, mix=not region_aware)
+        for (k, cutting), done in zip(group.items(), to_unit(fills), strict=True):
+            out[k] = cutting.stitch(image[k], mask[k], done, mix=not region_aware)
     return out
 
 
-def _prepare(net: UNet, picture: Tensor, mask: Tensor, order: Tensor | None, context: float | None, stream: torch.Generator) -> _Job:
-    """Cut out what the network will see and bring it to its size: resized, or in tiles at the picture's own scale."""
-    size, stride = net.config.image_size, net.config.stride
-    device = net.device
-    picture = torch.where(mask < 1, picture.float(), 0.5)
-    if context is None:
-        box = tile_box(mask, size)
-        pad = [max(0, size - side) for side in (box.height, box.width)]
-        picture = F.pad(box.cut(picture)[None], (0, pad[1], 0, pad[0]), mode="replicate")
-        mask = F.pad(box.cut(mask)[None], (0, pad[1], 0, pad[0]))
-        order = None if order is None else F.pad(box.cut(order)[None], (0, pad[1], 0, pad[0]))
-    else:
-        box = hole_box(mask, context, size)
-        picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, size, stride))
-        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
-    picture = torch.where(mask < 1, picture * 2 - 1, 0)
-    return _Job(picture.to(device), mask.to(device), None if order is None else order.to(device), box, stream)
+def _report(callback: Callback, picture: Tensor, mask: Tensor) -> Callback:
+    return lambda step, total, x0: callback(step, total, to_unit(torch.where(mask > 0, x0, picture)))
 
 
-def _batch(denoise: Denoiser, jobs: list[_Job], callback: Callback | None) -> Batch:
-    picture, mask = (torch.cat([getattr(job, name) for job in jobs]) for name in ("picture", "mask"))
-    order = None if jobs[0].order is None else torch.cat([job.order for job in jobs])
-    draw = partial(normal, [job.stream for job in jobs], picture.shape[1:], picture.device)
-    report = callback and (lambda step, total, x0: callback(step, total, _to_unit(torch.where(mask > 0, x0, picture))))
-    return Batch(denoise, picture, mask, order, draw, report)
-
-
-def _to_unit(x: Tensor) -> Tensor:
+def to_unit(x: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1]."""
     return ((x + 1) / 2).clamp(0, 1)  # a NaN stays one

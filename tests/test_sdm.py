@@ -23,11 +23,11 @@ def test_full_width_is_the_papers():
 
 
 @pytest.mark.parametrize("up", [False, True])
-@pytest.mark.parametrize("demodulate", [False, True])
-def test_modulated_convolution_is_the_textbooks(up, demodulate):
+@pytest.mark.parametrize("active", [False, True])
+def test_modulated_convolution_is_the_textbooks(up, active):
     torch.manual_seed(0)
     layer, x, style = (
-        ModulatedConv(5, 4, 6, up=up, demodulate=demodulate).double(),
+        ModulatedConv(5, 4, 6, up=up, active=active).double(),
         torch.randn(3, 5, 8, 8).double(),
         torch.randn(3, 6).double(),
     )
@@ -35,7 +35,7 @@ def test_modulated_convolution_is_the_textbooks(up, demodulate):
     expected = []
     for k in range(3):  # a weight of its own for every picture
         weight = layer.weight * layer.scale * s[k].view(1, -1, 1, 1)
-        if demodulate:
+        if active:
             weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
         if up:
             line = torch.tensor([1.0, 3, 3, 1]).double() / 4
@@ -45,7 +45,23 @@ def test_modulated_convolution_is_the_textbooks(up, demodulate):
             expected.append(F.conv2d(x[k : k + 1], weight, padding=1))
     out = layer(x, style)
     assert out.shape[2:] == ((16, 16) if up else (8, 8))
-    torch.testing.assert_close(out, torch.cat(expected), rtol=1e-6, atol=1e-8)
+    expected = torch.cat(expected)
+    if active:
+        expected = F.leaky_relu(expected, 0.2) * 2**0.5
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_attention_is_softmax_with_a_bias_for_every_key():
+    """Eq. 6 written out: softmax(q k^T / sqrt(d) + b) v."""
+    torch.manual_seed(0)
+    layer, x, u = UncertaintyAttention(8, 2).double(), torch.randn(2, 8, 3, 5).double(), torch.rand(2, 1, 6, 10).double()
+    torch.nn.init.normal_(layer.bias[-1].weight)
+    flat = x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    q, k, v = (part.reshape(2, 2, 4, 15) for part in (layer.query(flat), layer.key(flat), layer.value(x)))
+    b = layer.bias(F.adaptive_avg_pool2d(u, (3, 5))).reshape(2, 2, 1, 15)
+    weights = (q.transpose(2, 3) @ k / 2 + b).softmax(3)
+    seen = (weights @ v.transpose(2, 3)).transpose(2, 3).reshape(2, 8, 3, 5)
+    torch.testing.assert_close(layer(x, u), layer.out(seen) + x * 0.5**0.5)
 
 
 def test_attention_is_plain_at_the_start_and_turns_from_what_is_uncertain():

@@ -1,9 +1,11 @@
 """`info`: say what a network or adapter file is."""
 
 import argparse
+from collections.abc import Callable
 
 from ..adapters import CONFIG_KEY, bundled_adapters, read_adapter
 from ..checkpoints import CheckpointError, bundled_networks, inspect
+from ..sdm import bundled_sdms, inspect_sdm
 
 HELP = "say what a network or adapter file is; without a file, list the bundled ones"
 
@@ -11,14 +13,18 @@ HELP = "say what a network or adapter file is; without a file, list the bundled 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help="a network or adapter file or folder, or a bundled name")
     parser.add_argument("--adapter", action="store_true", help="look for an adapter of this name first")
+    parser.add_argument("--sdm", action="store_true", help="look for an SDM network of this name first")
 
 
 def run(options: argparse.Namespace) -> None:
     if options.file is None:
         print("Bundled networks: " + ", ".join(bundled_networks()))
         print("Bundled adapters: " + ", ".join(bundled_adapters()))
+        print("Bundled SDM networks: " + ", ".join(bundled_sdms()))
         return
-    for key, value in (describe_adapter if options.adapter else describe)(options.file).items():
+    kinds = [inspect, describe_adapter, inspect_sdm]
+    first = describe_adapter if options.adapter else inspect_sdm if options.sdm else inspect
+    for key, value in describe(options.file, sorted(kinds, key=lambda kind: kind is not first)).items():
         print(
             f"{key.replace('_', ' '):>20}  {value:,}"
             if isinstance(value, int) and not isinstance(value, bool)
@@ -26,15 +32,14 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def describe(file: str) -> dict:
-    try:
-        return inspect(file)
-    except (CheckpointError, FileNotFoundError):
+def describe(file: str, kinds: list[Callable[[str], dict]]) -> dict:
+    """As the first kind of file that it can be; what is none is told by the first."""
+    for kind in kinds:
         try:
-            return describe_adapter(file)
+            return kind(file)
         except (CheckpointError, FileNotFoundError):
             pass
-        raise
+    return kinds[0](file)
 
 
 def describe_adapter(file: str) -> dict:

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS
+from ..sdm import SCHEDULES, Generator, load_sdm, sdm_inpaint
 from ..sheets import mark_hole, sheet
 from ..unet import UNet
 
@@ -38,12 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=list(DEFAULT_MODEL),
         default="rad",
-        help="rad: a network or adapter trained to fill; gradpaint: any plain network, guided (default: rad)",
+        help="rad: a network or adapter trained to fill; gradpaint: any plain network, guided; sdm: a few passes, the surest pixels first "
+        "(default: rad)",
     )
     parser.add_argument(
         "--model",
         help="a network file or folder, or a bundled one: photos (thin and small holes), landscapes "
-        "(default: photos, with gradpaint landscapes)",
+        "(default: photos; with gradpaint and sdm landscapes)",
     )
     parser.add_argument(
         "--adapter",
@@ -70,11 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align", type=float, default=0.0, help="with rad: smooth the passage across the rim, 0 to 1, which is natural (default: 0)"
     )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
+    parser.add_argument("--iterations", type=int, default=4, help="of sdm: passes of the network; gains end at 10 (default: 4)")
+    parser.add_argument(
+        "--schedule", choices=list(SCHEDULES), default="linear", help="of sdm: how much is decided after each pass (default: linear)"
+    )
+    parser.add_argument("--alpha", type=float, default=0.01, help="of sdm: noise of undecided pixels, 0 to 1 (default: 0.01)")
+    parser.add_argument("--uncertainty", type=Path, help="of sdm: also write how uncertain each pixel is (for a folder: a folder)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
     parser.add_argument(
         "--context",
         type=context,
-        help="what the network sees around the hole, as a share of its size, or 'all' (default: the network's own)",
+        help="what the network sees around the hole, as a share of its size, 'all', or 'own': the whole picture at its own size, with sdm "
+        "(default: the network's own)",
     )
     parser.add_argument(
         "--fills", type=int, default=1, help="how many fills to draw; more than one are averaged into the smoothest guess (default: 1)"
@@ -90,26 +98,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="the network's arithmetic (default: float32)"
     )
+    parser.set_defaults(defaults={name: parser.get_default(name) for name in TAKEN_BY})
 
 
-def context(text: str) -> float:
-    return float("inf") if text == "all" else float(text)
+def context(text: str) -> float | str:
+    return {"all": float("inf"), "own": "own"}.get(text) or float(text)
 
 
-DEFAULT_MODEL = {"rad": "photos", "gradpaint": "landscapes"}
+DEFAULT_MODEL = {"rad": "photos", "gradpaint": "landscapes", "sdm": "landscapes"}
+DIFFUSION = ("rad", "gradpaint")
+TAKEN_BY = {  # options that some methods do not have
+    **dict.fromkeys(("order", "overlap", "align"), ("rad",)),
+    "preset": ("gradpaint",),
+    **dict.fromkeys(("adapter", "steps", "sampler", "eta", "label", "attention_order"), DIFFUSION),
+    **dict.fromkeys(("iterations", "schedule", "alpha", "uncertainty"), ("sdm",)),
+}
 
 
 def run(options: argparse.Namespace) -> None:
     options.model = options.model or DEFAULT_MODEL[options.method]
-    if options.method != "rad" and (options.order or options.align):
-        raise ValueError("--order and --align work with --method rad alone.")
+    for name, methods in TAKEN_BY.items():
+        if options.method not in methods and getattr(options, name) != options.defaults[name]:
+            raise ValueError(f"--{name.replace('_', '-')} works with --method {' or '.join(methods)} alone.")
+    if options.context == "own" and options.method != "sdm":
+        raise ValueError("--context own works with --method sdm alone.")
     if options.overlap and not options.order:
         raise ValueError("--overlap says how the parts of an --order overlap: give one.")
-    if options.method != "gradpaint" and options.preset:
-        raise ValueError("--preset works with --method gradpaint alone.")
     if options.fills < 1:
         raise ValueError(f"--fills must be at least 1, got {options.fills}.")
-    jobs = find_jobs(options.photo, options.mask, options.output, options.compare)
+    jobs = find_jobs(options.photo, options.mask, options.output, options.compare, options.uncertainty)
     if len(jobs) == 1:
         pair = read_pair(jobs[0])  # a mistyped name is told before a network is loaded
         return fill_one(load_network(options, pair[0].rgb), *pair, jobs[0], options)
@@ -136,14 +153,15 @@ class Job(NamedTuple):
     mask: Path
     output: Path
     sheet: Path | None
+    uncertainty: Path | None
 
 
-def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> list[Job]:
+def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None, uncertainty: Path | None) -> list[Job]:
     if not photo.is_dir():
         if mask.is_dir():
             raise ValueError(f"{mask} is a folder, but {photo} is one photo: give one mask.")
         target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
-        return [Job(photo, mask, target, compare)]
+        return [Job(photo, mask, target, compare, uncertainty)]
     photos = picture_files(photo)
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
@@ -154,10 +172,13 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None) -> li
     masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
     if missing := [p.name for p in photos if p.stem not in masks]:
         raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
-    return [Job(p, masks[p.stem], output / f"{p.stem}.png", compare / f"{p.stem}.png" if compare else None) for p in photos]
+    named = lambda folder, photo: folder / f"{photo.stem}.png" if folder else None
+    return [Job(p, masks[p.stem], named(output, p), named(compare, p), named(uncertainty, p)) for p in photos]
 
 
-def load_network(options: argparse.Namespace, image: Tensor | None = None) -> UNet:
+def load_network(options: argparse.Namespace, image: Tensor | None = None) -> UNet | Generator:
+    if options.method == "sdm":
+        return load_sdm(options.model, getattr(torch, options.dtype), options.device)
     net = load_model(options.model, attention_order=options.attention_order, image=image)
     adapters = options.adapter or ([options.model] if options.method == "rad" and options.model in bundled_adapters() else [])
     for adapter in adapters:
@@ -179,39 +200,43 @@ def read_pair(job: Job) -> tuple[Photo, Tensor]:
     """The photo, and its mask at the photo's size; what cannot be written is told now, before the work."""
     photo, mask = read_photo(job.photo), read_mask(job.mask)
     check_writable(job.output, photo)
-    if job.sheet:
-        check_writable(job.sheet)
+    for path in filter(None, (job.sheet, job.uncertainty)):
+        check_writable(path)
     return photo, check_image_and_mask(photo.rgb, mask)[1]
 
 
-def method(options: argparse.Namespace) -> Callable[..., Tensor]:
-    """The method's function, with what it alone takes."""
+def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback: Callable) -> tuple[Tensor, Tensor | None]:
+    """Fills, and with sdm how uncertain they are."""
+    common = {"seed": options.seed, "callback": callback}
+    if options.method == "sdm":
+        context = 1.0 if options.context is None else options.context
+        return sdm_inpaint(net, image, mask, options.iterations, schedule=options.schedule, alpha=options.alpha, context=context, **common)
+    common |= {name: getattr(options, name) for name in ("steps", "sampler", "eta", "context")}
+    common["labels"] = None if options.label is None else torch.full((len(image),), options.label)
     if options.method == "gradpaint":
-        return partial(gradpaint_inpaint, settings=options.preset or "plus")
+        return gradpaint_inpaint(net, image, mask, settings=options.preset or "plus", **common), None
     order = None if options.order is None else read_mask(options.order)
-    return partial(rad_inpaint, order=order, overlap=options.overlap, align=options.align)
+    return rad_inpaint(net, image, mask, order=order, overlap=options.overlap, align=options.align, **common), None
 
 
-def fill_one(net: UNet, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
-    with tqdm(total=options.steps, unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
-        filled = method(options)(
-            net,
-            photo.rgb.expand(options.fills, -1, -1, -1).to(options.device),
-            mask,
-            steps=options.steps,
-            sampler=options.sampler,
-            eta=options.eta,
-            seed=options.seed,
-            context=options.context,
-            labels=None if options.label is None else torch.full((options.fills,), options.label),
-            callback=lambda step, total, x0: bar.update(step - bar.n),
-        ).cpu()
+def fill_one(net: UNet | Generator, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
+    total = options.iterations if options.method == "sdm" else options.steps
+    with tqdm(total=total, unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
+        image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
+        filled, uncertainty = fill(net, image, mask, options, lambda step, total, x0: bar.update(step - bar.n))
+    filled = filled.cpu()
     result = torch.where(mask > 0, filled.mean(0, keepdim=True), photo.rgb)
     alpha = photo.alpha
     if alpha is not None:  # what was filled is to be seen
         alpha = torch.maximum(alpha, (mask[0, 0] * 255).round().to(torch.uint8))
     write_photo(job.output, replace(photo, rgb=result, alpha=alpha))
+    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)]
+    if uncertainty is not None:
+        grey = uncertainty.mean(0, keepdim=True).expand(-1, 3, -1, -1).cpu()
+        columns.append(("uncertainty", grey))
+        if job.uncertainty:
+            write_photo(job.uncertainty, Photo(grey))
     if job.sheet:
-        sheet([("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)], job.sheet, cell=min(512, result.shape[2]))
+        sheet(columns, job.sheet, cell=min(512, result.shape[2]))
     if not quiet:
-        print(f"Wrote {job.output}" + (f" and {job.sheet}" if job.sheet else "") + ".")
+        print(f"Wrote {' and '.join(str(path) for path in (job.output, job.sheet, job.uncertainty) if path)}.")

@@ -25,7 +25,8 @@ class Iteration:
     """What one pass left.
 
     picture: (B, 3, H, W), still 0 where nothing is decided. hole: (B, 1, H, W), what is not decided yet. uncertainty: (B, 1, H, W): 1
-    there, 0 where the picture was known, the predicted deviation elsewhere. mean, log_variance: (B, 3, H, W), as predicted.
+    there, 0 where the picture was known, the predicted deviation elsewhere. mean, log_variance: (B, 3, H, W), as predicted; these alone
+    carry gradients.
     """
 
     picture: Tensor
@@ -77,8 +78,8 @@ def iterate(
         drawn = mean
         if alpha and t < iterations:
             drawn = mean + alpha * (log_variance / 2).exp() * normal(streams, picture.shape[1:], picture.device)
-        x = start + (decided - known) * drawn  # what was decided before is refreshed
-        uncertainty = torch.where(decided > 0, deviation * hole, 1.0)
+        x = (start + (decided - known) * drawn).detach()  # what was decided before is refreshed
+        uncertainty = torch.where(decided > 0, deviation * hole, 1.0).detach()
         yield Iteration(x, 1 - decided, uncertainty, mean, log_variance)
 
 

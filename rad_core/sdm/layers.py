@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GAIN = math.sqrt(2)  # of a leaky rectifier of slope 0.2, about
+GAIN = math.sqrt(2)  # keeps the size of what a leaky rectifier of slope 0.2 lets through, about
+# It and the factors of residual sums are put into weights and biases, since c max(x, 0.2 x) = max(c x, 0.2 c x): a pass less over maps.
 
 
 def activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * GAIN
+    """The leaky rectifier, on values that are scaled by GAIN already."""
+    return F.leaky_relu_(x, 0.2)
 
 
 def _blur_kernel(x: Tensor, gain: float) -> Tensor:
@@ -38,7 +40,8 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
-        self.scale, self.rate, self.active = rate / math.sqrt(inputs), rate, active
+        gain = GAIN if active else 1.0
+        self.scale, self.rate, self.active = gain * rate / math.sqrt(inputs), gain * rate, active
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight * self.scale, self.bias * self.rate)
@@ -46,22 +49,26 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """kernel 1 or 3, at full or, with `down`, at half size."""
+    """kernel 1 or 3, at full or, with `down`, at half size. The result is `gain` times as large."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, down: bool = False, bias: bool = True, active: bool = True):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, down: bool = False, bias: bool = True, active: bool = True, gain: float = 1.0
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale, self.down, self.active = 1 / math.sqrt(inputs * kernel**2), down, active
+        self.gain = gain * (GAIN if active else 1.0)
+        self.scale, self.down, self.active = self.gain / math.sqrt(inputs * kernel**2), down, active
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.weight.shape[2]
+        kernel, weight = self.weight.shape[2], self.weight * self.scale
+        bias = None if self.bias is None else self.bias * self.gain
         if self.down and kernel == 1:
-            x = F.conv2d(blur(x, (1, 1), stride=2), self.weight * self.scale, self.bias)
+            x = F.conv2d(blur(x, (1, 1), stride=2), weight, bias)
         elif self.down:
-            x = F.conv2d(blur(x, (2, 2)), self.weight * self.scale, self.bias, stride=2)
+            x = F.conv2d(blur(x, (2, 2)), weight, bias, stride=2)
         else:
-            x = F.conv2d(x, self.weight * self.scale, self.bias, padding=kernel // 2)
+            x = F.conv2d(x, weight, bias, padding=kernel // 2)
         return activate(x) if self.active else x
 
 
@@ -69,42 +76,42 @@ class ModulatedConv(nn.Module):
     """A convolution whose inputs a style scales: w' = w s_i, w'' = w' / sqrt(sum w'^2).
 
     Textbook code makes a weight for every picture and runs a grouped convolution. The same numbers come from one shared weight,
-    with the inputs scaled by s before and the outputs by 1 / sqrt(sum (w s)^2) after, at the cost of a plain convolution.
+    with the inputs scaled by s before and the outputs by 1 / sqrt(sum (w s)^2) after, at the cost of a plain convolution. The output
+    layer (`active` off) is not divided.
     """
 
-    def __init__(self, inputs: int, outputs: int, style: int, kernel: int = 3, up: bool = False, demodulate: bool = True):
+    def __init__(self, inputs: int, outputs: int, style: int, kernel: int = 3, up: bool = False, active: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.affine = Linear(style, inputs, bias=1.0)
-        self.scale, self.up, self.demodulate = 1 / math.sqrt(inputs * kernel**2), up, demodulate
+        self.scale, self.up, self.active = 1 / math.sqrt(inputs * kernel**2), up, active
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Without bias and activation, which come after a skip is added."""
         s, weight = self.affine(style), self.weight * self.scale
         x = x * s[:, :, None, None]
         if self.up:
             x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), (1, 1), 4.0)
         else:
             x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
-        if self.demodulate:
-            x = x * torch.rsqrt(s.square() @ weight.square().sum((2, 3)).T + 1e-8)[:, :, None, None]
-        return x
-
-    def finish(self, x: Tensor) -> Tensor:
-        return activate(x + self.bias[:, None, None])
+        if not self.active:
+            return x + self.bias[:, None, None]
+        size = torch.rsqrt(s.square() @ weight.square().sum((2, 3)).T + 1e-8)
+        return activate(torch.addcmul(GAIN * self.bias[:, None, None], x, GAIN * size[:, :, None, None]))
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a straight way; the sum is scaled to keep its size."""
+    """Two convolutions beside a straight way; the sum is scaled by sqrt(0.5) to keep its size."""
 
     def __init__(self, inputs: int, outputs: int, down: bool = False):
         super().__init__()
-        self.first, self.second = Conv(inputs, outputs), Conv(outputs, outputs, down=down)
-        self.skip = Conv(inputs, outputs, 1, down=True, bias=False, active=False) if down else nn.Identity()
+        half = math.sqrt(0.5)
+        self.first, self.second = Conv(inputs, outputs), Conv(outputs, outputs, down=down, gain=half)
+        self.skip = Conv(inputs, outputs, 1, down=True, bias=False, active=False, gain=half) if down else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.second(self.first(x)) + self.skip(x)) * math.sqrt(0.5)
+        changed = self.second(self.first(x))
+        return torch.add(changed, x, alpha=math.sqrt(0.5)) if self.skip is None else changed + self.skip(x)
 
 
 class UncertaintyAttention(nn.Module):
@@ -117,18 +124,21 @@ class UncertaintyAttention(nn.Module):
     def __init__(self, channels: int, heads: int, guided: bool = True, width: int = 64):
         super().__init__()
         self.heads, self.guided = heads, guided
-        self.query, self.key, self.value, self.out = (Conv(channels, channels, 1, bias=False, active=False) for _ in range(4))
+        self.query, self.key, self.value = (Conv(channels, channels, 1, bias=False, active=False) for _ in range(3))
+        self.out = Conv(channels, channels, 1, bias=False, active=False, gain=math.sqrt(0.5))
         self.bias = nn.Sequential(Conv(1, width), Conv(width, width), Conv(width, width), Conv(width, heads, active=False))
         nn.init.zeros_(self.bias[-1].weight)
 
     def forward(self, x: Tensor, uncertainty: Tensor) -> Tensor:
         """x (B, C, h, w), uncertainty (B, 1, H, W) in [0, 1]."""
-        shape = x.shape
+        size = x.shape[2:]
         split = lambda maps: maps.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)  # (B, heads, h w, d)
         flat = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-        mask = None
+        q, k, v = split(self.query(flat)), split(self.key(flat)), split(self.value(x))
+        scale = 1 / math.sqrt(q.shape[-1])
         if self.guided:
-            mask = self.bias(F.adaptive_avg_pool2d(uncertainty, shape[2:])).flatten(2)[:, :, None].to(x.dtype)
-            mask = mask.expand(-1, -1, mask.shape[-1], -1)
-        seen = F.scaled_dot_product_attention(split(self.query(flat)), split(self.key(flat)), split(self.value(x)), mask)
-        return (x + self.out(seen.transpose(2, 3).flatten(1, 2).unflatten(2, shape[2:]))) * math.sqrt(0.5)
+            # q k^T + b is the product with one channel more, 1 in q and b in k: PyTorch has no fast kernel for masks that are learned
+            b = self.bias(F.adaptive_avg_pool2d(uncertainty, size)).flatten(2)[..., None].to(k.dtype)
+            q, k, v = (torch.cat([maps, more], -1) for maps, more in ((q, torch.ones_like(b)), (k, b / scale), (v, torch.zeros_like(b))))
+        seen = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : x.shape[1] // self.heads]
+        return torch.add(self.out(seen.transpose(2, 3).flatten(1, 2).unflatten(2, size)), x, alpha=math.sqrt(0.5))

@@ -71,7 +71,23 @@ class Generator(nn.Module):
         self.bottom = nn.ModuleList(ModulatedConv(widths[-1], widths[-1], style) for _ in range(2))
         self.up = nn.ModuleList(ModulatedConv(widths[k + 1], widths[k], style, up=True) for k in reversed(range(last)))
         self.refine = nn.ModuleList(ModulatedConv(widths[k], widths[k], style) for k in reversed(range(last)))
-        self.paint = nn.ModuleList(ModulatedConv(widths[k], 6, style, kernel=1, demodulate=False) for k in reversed(range(last + 1)))
+        self.paint = nn.ModuleList(ModulatedConv(widths[k], 6, style, kernel=1, active=False) for k in reversed(range(last + 1)))
+
+    @property
+    def size(self) -> int:
+        return self.config.image_size
+
+    @property
+    def stride(self) -> int:
+        return self.config.stride
+
+    @property
+    def latent(self) -> int:
+        return self.config.latent
+
+    @property
+    def device(self) -> torch.device:
+        return self.code.weight.device
 
     def forward(self, given: Tensor, uncertainty: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """given (B, 7, H, W), see `pack`; uncertainty (B, 1, H, W) in [0, 1]; z (B, latent).
@@ -80,7 +96,8 @@ class Generator(nn.Module):
             mean and log-variance, (B, 3, H, W) each, of any size H, W; log-variance within [-9, 2].
         """
         height, width = given.shape[2:]
-        given, uncertainty = (_pad(maps, self.config.stride) for maps in (given, uncertainty))
+        dtype = self.code.weight.dtype
+        given, uncertainty, z = _pad(given.to(dtype), self.stride), _pad(uncertainty.to(dtype), self.stride), z.to(dtype)
         x, skips = self.stem(given), []
         for level in range(len(self.config.widths)):
             if level:
@@ -93,17 +110,15 @@ class Generator(nn.Module):
         out = None
         for k, level in enumerate(reversed(range(len(skips)))):
             if level == len(skips) - 1:
-                x = self.bottom[0].finish(self.bottom[0](x, style))
-                x = self.bottom[1].finish(self.bottom[1](x, style))
+                x = self.bottom[1](self.bottom[0](x, style), style)
             else:
-                x = self.up[k - 1].finish(self.up[k - 1](x, style))
-                x = (x + skips[level]) * math.sqrt(0.5)
-                x = self.refine[k - 1].finish(self.refine[k - 1](x, style))
+                x = (self.up[k - 1](x, style) + skips[level]) * math.sqrt(0.5)
+                x = self.refine[k - 1](x, style)
             if str(level) in self.focus_up:
                 x = self.focus_up[str(level)](x, uncertainty)
-            painted = self.paint[k](x, style) + self.paint[k].bias[:, None, None]
+            painted = self.paint[k](x, style)
             out = painted if out is None else double(out) + painted
-        mean, log_variance = out[..., :height, :width].chunk(2, 1)
+        mean, log_variance = out[..., :height, :width].float().chunk(2, 1)
         return mean, log_variance.clamp(-9, 2)
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -55,7 +55,6 @@ class TrainingPlan:
     seed: int = 0
     save_every: int = 250
     precision: str = "float32"  # or "bfloat16": convolutions and matrix products in it, weights and losses in float32
-    log: list[dict] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -88,17 +87,56 @@ class Average:
             p.copy_(value)
             value.copy_(live)
 
+    def state_dict(self) -> dict:
+        return {"count": self.count, "values": self.values}
 
-def train(
-    net: nn.Module, source: Source, plan: TrainingPlan, schedule: RegionSchedule, save: Callable[[], None], log_file: Path | None = None
-) -> None:
+    def load_state_dict(self, state: dict) -> None:
+        self.count = state["count"]
+        for value, saved in zip(self.values, state["values"], strict=True):
+            value.copy_(saved)
+
+
+class Log:
+    """A run's rows, kept in a CSV: step, size, mean of each loss since the row before, pictures per second."""
+
+    def __init__(self, path: Path | None = None):
+        self.path, self.rows = path, []
+        self._forget()
+
+    def state_dict(self) -> dict:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.rows = state["rows"]
+
+    def _forget(self) -> None:
+        self.sums, self.steps, self.pictures, self.began = {}, 0, 0, time.perf_counter()
+
+    def add(self, step: int, stage: Stage, losses: dict[str, float]) -> None:
+        self.step, self.size = step, stage.size
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
+        self.steps, self.pictures = self.steps + 1, self.pictures + stage.batch
+
+    def write(self) -> dict[str, str]:
+        """End a row, and give it as a line for the progress bar."""
+        means = {name: value / self.steps for name, value in self.sums.items()}
+        rate = self.pictures / (time.perf_counter() - self.began)
+        self.rows.append({"step": self.step, "size": self.size} | means | {"pictures_per_second": round(rate, 2)})
+        self._forget()
+        if self.path:
+            lines = [",".join(self.rows[0]), *(",".join(map(str, row.values())) for row in self.rows)]
+            write_whole(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
+        return {name: f"{value:.4f}" for name, value in means.items()} | {"img_s": f"{rate:.1f}"}
+
+
+def train(net: nn.Module, source: Source, plan: TrainingPlan, schedule: RegionSchedule, save: Callable[[], None], log: Log) -> None:
     """Train the parameters of `net` that require gradients. `save` is called with the averaged weights in place.
 
     Args:
         net: an ADM network, or one wrapped by PEFT; called as net(x, t).
         source: training pictures.
         save: writes the network; called every `plan.save_every` steps and at the end.
-        log_file: a CSV of step, size, loss, pictures per second.
+        log: is given every step's loss.
 
     Raises:
         FloatingPointError: the loss became infinite or NaN. The last saved file is left as it was.
@@ -110,7 +148,6 @@ def train(
     step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
     progress = tqdm(total=plan.steps, unit="step", dynamic_ncols=True, mininterval=5)
     for stage in plan.stages:
-        began, running = time.perf_counter(), []
         for _ in range(stage.steps):
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate(step)
@@ -125,19 +162,13 @@ def train(
             optimiser.step()
             average.update()
             step, seed = step + 1, seed + stage.batch
-            running.append(loss.item())
+            log.add(step, stage, {"loss": loss.item()})
             progress.update()
             if step % plan.save_every == 0 or step == plan.steps:
-                rate = len(running) * stage.batch / (time.perf_counter() - began)
-                plan.log.append(
-                    {"step": step, "size": stage.size, "loss": sum(running) / len(running), "pictures_per_second": round(rate, 2)}
-                )
-                progress.set_postfix(loss=f"{plan.log[-1]['loss']:.4f}", img_s=f"{rate:.1f}")
-                began, running = time.perf_counter(), []
+                progress.set_postfix(log.write())
                 average.swap()
                 save()
                 average.swap()
-                _write_log(plan, log_file)
     average.swap()
     net.eval()
 
@@ -146,6 +177,10 @@ def memory_format(device: torch.device | str, precision: str) -> torch.memory_fo
     """The faster layout: on a CPU, oneDNN's bfloat16 convolutions run at half speed channels-last (measured on AMX)."""
     slow = precision == "bfloat16" and torch.device(device).type == "cpu"
     return torch.contiguous_format if slow else torch.channels_last
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: RegionSchedule, seed: int) -> Tensor:
@@ -159,19 +194,12 @@ def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: Region
     t = (((torch.arange(n) + offset) / n) * steps).long().clamp(max=steps - 1)
     noise = normal(streams, x0.shape[1:], device)
     mask = training_masks(plan.masks, n, size, seed).to(device) if plan.region else None
-    with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+    with autocast(device, plan.precision):
         if mask is None:
             return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight, plan.prediction)
         return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight, plan.prediction)
 
 
-def _write_log(plan: TrainingPlan, path: Path | None) -> None:
-    if path is None:
-        return
-    lines = [",".join(plan.log[0]), *(",".join(map(str, row.values())) for row in plan.log)]
-    write_whole(path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
-
-
 def describe(plan: TrainingPlan) -> str:
     """The plan as JSON, for a file's metadata."""
-    return json.dumps({k: v for k, v in vars(plan).items() if k not in ("log", "stages")} | {"stages": [vars(s) for s in plan.stages]})
+    return json.dumps({k: v for k, v in vars(plan).items() if k != "stages"} | {"stages": [vars(s) for s in plan.stages]})

@@ -1,0 +1,112 @@
+"""SDM's training: it learns, it goes on where it was stopped, its ablations are other runs, its augmentation moves what it should."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rad_core.__main__ import main
+from rad_core.sdm import load_sdm
+from rad_core.training.augment import Augment
+from rad_core.training.sdm import SDMPlan
+
+COMMAND = ["train", "sdm", "--widths", "8,16", "--attention", "1", "--latent", "8", "--code", "8", "--heads", "2", "--global-convs", "1"]
+COMMAND += ["--threads", "1", "--save-every", "2"]
+
+
+@pytest.fixture()
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(path):
+    head, *lines = path.read_text().splitlines()
+    return [dict(zip(head.split(","), map(float, line.split(",")), strict=True)) for line in lines]
+
+
+def test_it_learns_the_colours_of_a_hole(place):
+    assert main([*COMMAND, "--stages", "16:30:8", "--save-every", "10", "-o", "a.safetensors"]) == 0
+    log = rows(place / "a.csv")
+    assert log[-1]["colours"] < 0.8 * log[0]["colours"] and log[-1]["likelihood"] < log[0]["likelihood"]
+    assert load_sdm("a.safetensors").config.widths == (8, 16)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys):
+    run = [*COMMAND, "--stages", "16:4:4,24:2:4"]
+    assert main([*run, "-o", "whole.safetensors"]) == 0
+    import rad_core.training.sdm as training
+
+    step = training._step
+
+    def stop(*args):
+        if args[-2] == 5:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(training, "_step", stop)
+    assert main([*run, "-o", "halves.safetensors"]) == 130
+    monkeypatch.setattr(training, "_step", step)
+    assert main([*run, "-o", "halves.safetensors"]) == 0
+    whole, halves = load_file("whole.safetensors"), load_file("halves.safetensors")
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    assert [row["step"] for row in rows(place / "halves.csv")] == [2, 4, 6]
+    assert main([*run, "--seed", "1", "-o", "halves.safetensors"]) == 1 and "other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "ablation", [["--no-dpm"], ["--alpha", "0"], ["--no-guided-attention"], ["--schedule", "cosine"], ["--iterations", "3"]]
+)
+def test_ablations_are_other_runs(place, ablation):
+    """With noise and decoupling the first step's mean is the same, so what must differ are the weights after a few."""
+    run = [*COMMAND, "--stages", "16:4:4"]
+    for name, extra in (("full", []), ("less", ablation)):
+        assert main([*run, *(["--iterations", "2"] if "--iterations" not in extra else []), *extra, "-o", f"{name}.safetensors"]) == 0
+    full, less = load_file("full.safetensors"), load_file("less.safetensors")
+    assert any(not torch.equal(full[name], less[name]) for name in full)
+    assert all(torch.isfinite(tensor).all() for tensor in less.values())
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_file(place, capsys):
+    assert main([*COMMAND, "--stages", "16:2:4", "-o", "a.safetensors"]) == 0
+    before = (place / "a.safetensors").read_bytes()
+    (place / "a.state.pt").unlink()
+    assert main([*COMMAND, "--stages", "16:40:4", "--learning-rate", "1e30", "--save-every", "40", "-o", "a.safetensors"]) == 1
+    assert "A loss became" in capsys.readouterr().err and (place / "a.safetensors").read_bytes() == before
+
+
+def test_the_colour_weight_falls_over_the_first_fifth():
+    from rad_core.training.loop import Stage
+
+    plan = SDMPlan([Stage(16, 100, 4)])
+    assert [round(plan.colour_weight(step), 3) for step in (0, 10, 20, 100)] == [5.0, 2.55, 0.1, 0.1]
+
+
+def test_augmentation_turns_mask_and_picture_together_and_tints_the_picture_alone():
+    augment, streams = Augment(), [torch.Generator().manual_seed(k) for k in range(64)]
+    picture = torch.rand(64, 3, 16, 16)
+    mask = (picture[:, :1] > 0.5).float()
+    same, still = augment(picture, mask, streams)
+    assert torch.equal(same, picture) and torch.equal(still, mask)
+    augment.chance = 0.8
+    quarter = (torch.arange(16 * 16).view(1, 1, 16, 16) % 97 / 97).expand(64, 3, 16, 16).clone().requires_grad_()
+    changed, moved = augment(quarter, (quarter[:, :1] > 0.5).float().detach(), streams)
+    assert not torch.equal(changed, quarter) and set(moved.unique().tolist()) <= {0.0, 1.0}
+    changed.sum().backward()
+    assert quarter.grad.abs().sum() > 0
+    # what the mask shows is still where the picture is bright, whatever was done to both
+    agree = [
+        torch.corrcoef(torch.stack([c.mean(0).flatten(), m.flatten()]))[0, 1]
+        for c, m in zip(changed.detach(), moved, strict=True)
+        if m.std() > 0
+    ]
+    assert torch.stack(agree).median() > 0.6
+
+
+def test_augmentation_grows_while_the_judge_is_too_sure():
+    augment = Augment(pictures=10)
+    for _ in range(5):
+        augment.adapt(torch.ones(4))
+    assert augment.chance == 0.8
+    for _ in range(9):
+        augment.adapt(-torch.ones(4))
+    assert augment.chance == 0.0
