@@ -8,6 +8,7 @@ from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
 from .rad import RADInpaint, RADSampler, RADSamplerSelect, RADSpatialNoiseEmbedding
+from .sdm import LoadSDMModel, RefineWithRAD, SDMInpaint
 
 
 class RegionAwareInpainting(ComfyExtension):
@@ -31,4 +32,7 @@ class RegionAwareInpainting(ComfyExtension):
             GradPaintSampler,
             GradPaintGuiderNode,
             GradPaintSettingsNode,
+            LoadSDMModel,
+            SDMInpaint,
+            RefineWithRAD,
         ]

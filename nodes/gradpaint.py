@@ -7,7 +7,7 @@ from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint
 from .host.run import in_batches
 from .host.sampler import SAMPLER_NAMES, SCHEDULERS
 from .host.through_vae import fill_through_vae, working_size
-from .pictures import broadcast, image_of, mask_of, picture_of
+from .pictures import image_of, mask_of, picture_of, together
 from .rad import SEED
 
 CATEGORY = "region-aware inpainting/GradPaint"
@@ -255,8 +255,7 @@ class GradPaintInpaint(io.ComfyNode):
         settings=None,
     ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
-        hole = mask_of(mask)
-        count = max(picture.shape[0], hole.shape[0])
+        picture, hole = together(picture, mask_of(mask))
         side, stride = working_size(model, vae, size)
         chosen = resolved(preset, settings)
 
@@ -266,7 +265,6 @@ class GradPaintInpaint(io.ComfyNode):
                 latent = {"samples": latents, "noise_mask": holes}
                 return run_gradpaint(guider, seed + start + first, steps, sampler_name, scheduler, denoise, latent, apart=True)["samples"]
 
-            parts = broadcast(picture, start, stop), broadcast(hole, start, stop)
-            return fill_through_vae(vae, *parts, side, stride, context, denoise < 1, sample)
+            return fill_through_vae(vae, picture[start:stop], hole[start:stop], side, stride, context, denoise < 1, sample)
 
-        return io.NodeOutput(image_of(in_batches(fill, count, "Choose a smaller size."), alpha, hole))
+        return io.NodeOutput(image_of(in_batches(fill, len(picture), "Choose a smaller size."), alpha, hole))

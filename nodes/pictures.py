@@ -31,6 +31,18 @@ def mask_of(mask: Tensor) -> Tensor:
     return mask
 
 
+def together(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures and masks as batches of one count; one of either serves all of the other.
+
+    Raises:
+        ValueError: the counts do not fit.
+    """
+    count = max(picture.shape[0], hole.shape[0])
+    if 1 not in (picture.shape[0], hole.shape[0]) and picture.shape[0] != hole.shape[0]:
+        raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+    return picture.expand(count, -1, -1, -1), hole.expand(count, -1, -1, -1)
+
+
 def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
     """(B, 3, H, W) -> IMAGE. Where there is transparency, what was filled becomes opaque."""
     image = picture.movedim(1, -1)

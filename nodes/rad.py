@@ -6,17 +6,42 @@ from ..rad_core import SAMPLERS, rad_inpaint
 from .host.run import in_batches, loaded, progress
 from .host.sampler import SCHEDULERS, HostSampler, run_sampler
 from .host.spatial_embedding import with_spatial_embedding
-from .pictures import broadcast, image_of, mask_of, picture_of
+from .pictures import broadcast, image_of, mask_of, picture_of, together
 
 CATEGORY = "region-aware inpainting/RAD"
 SEED = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True}
 
 
-def sampler_input() -> io.Input:
+VIEWS = ["network's own", "around the hole", "whole picture"]
+OWN_SIZE = "picture's own size"
+
+
+def view_inputs(options: list[str], default: str) -> list[io.Input]:
+    own = "The photos network works in tiles at the picture's own scale; others see the hole with its surroundings, resized to their size."
+    free = "The network sees the hole with its surroundings or the whole picture, resized to its size, or all at the picture's own size."
+    return [
+        io.Combo.Input("view", options=options, default=default, tooltip="What the network sees. " + own if VIEWS[0] in options else free),
+        io.Float.Input(
+            "context",
+            default=1.0,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            tooltip="For the view 'around the hole': how much is seen on each side, as a multiple of the hole's size.",
+        ),
+    ]
+
+
+def view_width(view: str, context: float) -> float | str | None:
+    """As `rad_core` takes it."""
+    return {"network's own": None, "around the hole": context, "whole picture": float("inf"), OWN_SIZE: "own"}[view]
+
+
+def sampler_input(default: str = "ddpm") -> io.Input:
     return io.Combo.Input(
         "sampler",
         options=list(SAMPLERS),
-        default="ddpm",
+        default=default,
         tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: deterministic, with fewer steps.",
     )
 
@@ -61,21 +86,7 @@ class RADInpaint(io.ComfyNode):
                     "steps", default=100, min=1, max=1000, tooltip="Network calls. 100 is the paper's; ddim and dpmpp_2m do with 20 to 50."
                 ),
                 sampler_input(),
-                io.Combo.Input(
-                    "view",
-                    options=["network's own", "around the hole", "whole picture"],
-                    default="network's own",
-                    tooltip="What the network sees. The photos network works in tiles at the picture's own scale; others see the hole with "
-                    "its surroundings, resized to their size.",
-                ),
-                io.Float.Input(
-                    "context",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="For the view 'around the hole': how much is seen on each side, as a multiple of the hole's size.",
-                ),
+                *view_inputs(VIEWS, VIEWS[0]),
                 eta_input(),
                 *order_inputs(),
                 io.Int.Input(
@@ -104,10 +115,8 @@ class RADInpaint(io.ComfyNode):
         cls, model, image, mask, seed, steps, sampler, view, context, eta, order=None, overlap=0.0, class_label=0, align=0.0
     ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
-        hole = mask_of(mask)
-        count = max(picture.shape[0], hole.shape[0])
-        if picture.shape[0] != hole.shape[0] and 1 not in (picture.shape[0], hole.shape[0]):
-            raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+        picture, hole = together(picture, mask_of(mask))
+        count = len(picture)
         order = None if order is None else order.reshape(-1, 1, *order.shape[-2:])
         if order is not None and order.shape[0] not in (1, count):
             raise ValueError(f"{count} pictures and {order.shape[0]} order maps do not fit: connect as many, or one for all.")
@@ -115,17 +124,16 @@ class RADInpaint(io.ComfyNode):
         labels = None
         if net.config.num_classes:
             labels = picture.new_full((1,), class_label).long()
-        width = {"network's own": None, "around the hole": context, "whole picture": float("inf")}[view]
 
         def fill(start: int, stop: int):
             return rad_inpaint(
                 net,
-                broadcast(picture, start, stop),
-                broadcast(hole, start, stop),
+                picture[start:stop],
+                hole[start:stop],
                 steps=steps,
                 sampler=sampler,
                 seed=[seed + k for k in range(start, stop)],
-                context=width,
+                context=view_width(view, context),
                 eta=eta,
                 order=broadcast(order, start, stop),
                 overlap=overlap,

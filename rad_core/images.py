@@ -204,13 +204,13 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return image, mask
 
 
-def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
-    """Bring an order map to a mask's size and count, 0 = first to 1 = last within each hole.
+def check_map(values: Tensor, mask: Tensor, name: str) -> Tensor:
+    """Bring a grey map to a mask's size and count.
 
     Args:
-        order: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), any finite values. Another size than the mask's is resized.
+        values: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), any finite values. Another size than the mask's is resized.
         mask: (B, 1, H, W).
-        levels: how many distinct values are kept: the network's shortcut wants few (see `unet`).
+        name: what the map is called.
 
     Returns:
         (B, 1, H, W) float32.
@@ -218,14 +218,33 @@ def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     Raises:
         ValueError: wrong shape or count, or values that are not numbers.
     """
-    order = order.to(mask.device, torch.float32)
-    order = order[None, None] if order.ndim == 2 else order[:, None] if order.ndim == 3 else order
-    if order.ndim != 4 or order.shape[1] != 1 or 0 in order.shape or order.shape[0] not in (1, mask.shape[0]):
-        raise ValueError(f"The order map must be (H, W) or one map for each of {mask.shape[0]} pictures, got {tuple(order.shape)}.")
-    if not bool(torch.isfinite(order).all()):
-        raise ValueError("The order map has NaN or infinite values.")
-    order = F.interpolate(order, mask.shape[2:], mode="bilinear", antialias=True) if order.shape[2:] != mask.shape[2:] else order
-    order, hole = order.expand_as(mask), mask > 0
+    values = values.to(mask.device, torch.float32)
+    values = values[None, None] if values.ndim == 2 else values[:, None] if values.ndim == 3 else values
+    if values.ndim != 4 or values.shape[1] != 1 or 0 in values.shape or values.shape[0] not in (1, mask.shape[0]):
+        raise ValueError(f"The {name} must be (H, W) or one map for each of {mask.shape[0]} pictures, got {tuple(values.shape)}.")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"The {name} has NaN or infinite values.")
+    if values.shape[2:] != mask.shape[2:]:
+        values = F.interpolate(values, mask.shape[2:], mode="bilinear", antialias=True)
+    return values.expand_as(mask)
+
+
+def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
+    """Bring an order map to a mask's size and count, 0 = first to 1 = last within each hole.
+
+    Args:
+        order: as `check_map`.
+        mask: (B, 1, H, W).
+        levels: how many distinct values are kept: the network's shortcut wants few (see `unet`).
+
+    Returns:
+        (B, 1, H, W) float32.
+
+    Raises:
+        ValueError: as `check_map`.
+    """
+    order = check_map(order, mask, "order map")
+    hole = mask > 0
     low = order.masked_fill(~hole, math.inf).amin((2, 3), keepdim=True)
     high = order.masked_fill(~hole, -math.inf).amax((2, 3), keepdim=True)
     span = torch.where(high > low, high - low, 1)

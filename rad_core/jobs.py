@@ -113,6 +113,7 @@ def fill_holes(
     callback: Callback | None = None,
     order: Tensor | None = None,
     region_aware: bool = True,
+    amount: Tensor | None = None,
 ) -> Tensor:
     """Run a method of diffusion on every picture that has a hole; arguments as `rad_inpaint`.
 
@@ -120,6 +121,8 @@ def fill_holes(
         fill: gives (b, 3, h, w) for a batch, about [-1, 1].
         region_aware: `fill` noises the hole alone, and a soft pixel partly; otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
+        amount: (B, 1, H, W), the mask as `fill` is to see it, where it is not `mask` itself. Where it is below 1, what stands in the
+            hole is looked at.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
@@ -133,7 +136,7 @@ def fill_holes(
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
 
     out, streams = image.clone(), generators(seed, image.shape[0], "sampling")
-    for group in cut_out(image, mask, view, order):
+    for group in cut_out(image, mask if amount is None else amount, view, order):
         picture, holes, orders = together(group.values())
         given = None if labels is None else labels[list(group)].to(view.device)
         denoise = ADMDenoiser(net, NoiseSchedule(net.config.schedule), region_aware or net.region_aware, given)

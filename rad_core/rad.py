@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from .gradpaint import FINITE_DIFFERENCE, GradPaint, GradPaintSettings
+from .images import check_image_and_mask, check_map
 from .jobs import Batch, fill_holes
 from .samplers import SPACING, Callback, choose_sampler
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
+
+STRENGTH = 3.0  # noise in units of the doubt, measured on the bundled networks (docs/benchmarks.md)
 
 
 @torch.no_grad()
@@ -27,9 +30,11 @@ def rad_inpaint(
     overlap: float = 0.0,
     labels: Tensor | None = None,
     align: float = 0.0,
+    doubt: Tensor | None = None,
+    strength: float = STRENGTH,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Fill the hole of each picture.
+    """Fill the hole of each picture, or refine what stands in it.
 
     Args:
         net: an ADM network with a RAD adapter loaded or merged (`load_model`, `load_adapter`).
@@ -47,6 +52,10 @@ def rad_inpaint(
         align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not quite trained.
         labels: (B,) class labels for class-conditional networks.
+        doubt: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 0 or more: how far what stands in the hole may be from the truth, as
+            `sdm_inpaint` tells it. Then the hole is not filled from nothing: each pixel starts from what it shows, with noise of
+            `strength` times its doubt (in the network's units, where black to white is 2), so that only what is doubtful is re-imagined.
+        strength: see `doubt`, above 0.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the part under work; raise from
             it to cancel.
 
@@ -63,6 +72,8 @@ def rad_inpaint(
         warnings.warn("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.", stacklevel=2)
     if not 0 <= align <= 1:
         raise ValueError(f"align must lie between 0 and 1, got {align}.")
+    if doubt is not None and not strength > 0:
+        raise ValueError(f"strength must be above 0, got {strength}.")
     guidance = GradPaintSettings(since=0.75, align_until=1.0, step="natural", eta=align)
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
@@ -75,4 +86,16 @@ def rad_inpaint(
             denoise = GradPaint(denoise, batch.picture, batch.mask, sigmas, guidance, difference=difference)
         return sample(denoise, batch.picture + sigmas[0] * batch.draw(), sigmas, batch.draw, batch.callback)
 
-    return fill_holes(net, image, mask, fill, seed, context, labels, callback, order)
+    image, mask = check_image_and_mask(image, mask)
+    amount = None if doubt is None else mask * noise_share(check_map(doubt, mask, "doubt"), strength, schedule.nu)
+    return fill_holes(net, image, mask, fill, seed, context, labels, callback, order, amount=amount)
+
+
+def noise_share(doubt: Tensor, strength: float, nu: float, levels: int = 15) -> Tensor:
+    """The mask value m at which a pixel's noise at the end of phase 1 is `strength` times its doubt: sigma^2 / (1 + sigma^2) = nu m.
+
+    Rounded to few values, which the network has a shortcut for (see `unet`), and never to 0.
+    """
+    sigma = strength * doubt.clamp(min=0)
+    root = (sigma.square() / (1 + sigma.square()) / nu).clamp(max=1).sqrt()
+    return ((root * levels).round().clamp(min=1) / levels).square()

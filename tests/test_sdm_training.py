@@ -7,7 +7,6 @@ from safetensors.torch import load_file
 from rad_core.__main__ import main
 from rad_core.sdm import load_sdm
 from rad_core.training.augment import Augment
-from rad_core.training.sdm import SDMPlan
 
 COMMAND = ["train", "sdm", "--widths", "8,16", "--attention", "1", "--latent", "8", "--code", "8", "--heads", "2", "--global-convs", "1"]
 COMMAND += ["--threads", "1", "--save-every", "2"]
@@ -74,11 +73,15 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_file(place, capsys
     assert "A loss became" in capsys.readouterr().err and (place / "a.safetensors").read_bytes() == before
 
 
-def test_the_colour_weight_falls_over_the_first_fifth():
-    from rad_core.training.loop import Stage
-
-    plan = SDMPlan([Stage(16, 100, 4)])
-    assert [round(plan.colour_weight(step), 3) for step in (0, 10, 20, 100)] == [5.0, 2.55, 0.1, 0.1]
+def test_it_starts_from_a_network_of_its_shape(place, capsys):
+    assert main([*COMMAND, "--stages", "16:2:4", "-o", "a.safetensors"]) == 0
+    assert main([*COMMAND, "--stages", "24:2:4", "--learning-rate", "1e-12", "--init", "a.safetensors", "-o", "b.safetensors"]) == 0
+    a, b = load_sdm("a.safetensors"), load_sdm("b.safetensors")
+    for ours, theirs in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    assert b.config.image_size == 24
+    assert main([*COMMAND, "--stages", "16:2:4", "--heads", "4", "--init", "a.safetensors", "-o", "c.safetensors"]) == 1
+    assert "another shape" in capsys.readouterr().err
 
 
 def test_augmentation_turns_mask_and_picture_together_and_tints_the_picture_alone():

@@ -1,4 +1,4 @@
-"""Where an artist's files lie: models/adm and models/rad_adapters, and what extra_model_paths.yaml adds to them."""
+"""Where an artist's files lie: models/adm, models/rad_adapters and models/sdm, and what extra_model_paths.yaml adds to them."""
 
 import contextlib
 import os
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import folder_paths
 
-from ...rad_core import bundled_adapters, bundled_networks
+from ...rad_core import bundled_adapters, bundled_networks, bundled_sdms
 
-ADM, ADAPTERS = "adm", "rad_adapters"
+ADM, ADAPTERS, SDM = "adm", "rad_adapters", "sdm"
+BUNDLED_OF = {ADM: bundled_networks, ADAPTERS: bundled_adapters, SDM: bundled_sdms}
 BUNDLED = " (bundled)"
 EXTENSIONS = {".safetensors", ".pt", ".bin"}
 
 
 def register_folders() -> None:
-    for kind in (ADM, ADAPTERS):
+    for kind in BUNDLED_OF:
         folder = os.path.join(folder_paths.models_dir, kind)
         with contextlib.suppress(OSError):  # a models folder that cannot be written to is no reason to have no nodes
             os.makedirs(folder, exist_ok=True)
@@ -25,8 +26,7 @@ def register_folders() -> None:
 
 def choices(kind: str) -> list[str]:
     """Names for a loader's list: the bundled ones, then the artist's files."""
-    bundled = bundled_networks() if kind == ADM else bundled_adapters()
-    return [name + BUNDLED for name in bundled] + folder_paths.get_filename_list(kind)
+    return [name + BUNDLED for name in BUNDLED_OF[kind]()] + folder_paths.get_filename_list(kind)
 
 
 def locate(kind: str, choice: str) -> str:

@@ -40,8 +40,8 @@ def is_oom(error: Exception) -> bool:
 ADVICE = "Choose a smaller context or picture, or float16 in 'Load ADM Model'."
 
 
-def in_batches(work: Callable[[int, int], Tensor], count: int, advice: str = ADVICE) -> Tensor:
-    """work(start, stop) -> a batch of results, for all `count` pictures; where memory runs out, in halves.
+def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: str = ADVICE) -> Tensor | tuple:
+    """work(start, stop) -> a batch of results or several, for all `count` pictures; where memory runs out, in halves.
 
     Raises:
         MemoryError: a single picture does not fit.
@@ -60,7 +60,7 @@ def in_batches(work: Callable[[int, int], Tensor], count: int, advice: str = ADV
             logging.warning(f"Out of GPU memory: going on with {size} pictures at a time.")
         if start < count:
             comfy.model_management.soft_empty_cache()
-    return torch.cat(parts)
+    return tuple(map(torch.cat, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else torch.cat(parts)
 
 
 def progress(steps: int) -> Callable[[int, int, Tensor], None]:

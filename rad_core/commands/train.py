@@ -10,7 +10,7 @@ from ..adapters import add_adapter, read_adapter, save_adapter
 from ..checkpoints import load_model, save_model
 from ..masks import SHAPES
 from ..schedule import NoiseSchedule, RegionSchedule
-from ..sdm import SCHEDULES, Discriminator, Generator, SDMConfig, save_sdm
+from ..sdm import SCHEDULES, Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..training.data import FolderCrops, Source, landscape_source
 from ..training.loop import Log, Stage, TrainingPlan, describe, memory_format, train
 from ..training.sdm import SDMPlan, train_sdm
@@ -81,6 +81,8 @@ def _sdm_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", default="1,2,2,3,4", help="what each step draws its number from (default: 1,2,2,3,4)")
     parser.add_argument("--schedule", choices=list(SCHEDULES), default="linear", help="of the mask (default: linear)")
     parser.add_argument("--alpha", type=float, default=0.01, help="noise of continuous sampling; 0: without (default: 0.01)")
+    parser.add_argument("--colours", type=float, default=5.0, help="weight of the distance in colour (default: 5)")
+    parser.add_argument("--init", help="start from this SDM network, of the same shape")
     parser.add_argument("--no-dpm", action="store_true", help="without decoupled probabilistic modelling (ablation)")
     parser.add_argument("--no-guided-attention", action="store_true", help="without the uncertainty in the attention (ablation)")
 
@@ -135,6 +137,7 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         options.alpha,
         not options.no_dpm,
         options.masks,
+        colours=options.colours,
         seed=options.seed,
         save_every=options.save_every,
         precision=options.precision,
@@ -150,6 +153,11 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         stages[-1].size,
     )
     net, judge = (kind(config).to(options.device, memory_format=torch.channels_last) for kind in (Generator, Discriminator))
+    if options.init:
+        start = load_sdm(options.init)
+        if replace(start.config, image_size=config.image_size, guided=config.guided) != config:
+            raise ValueError(f"{options.init} has another shape: give the options of --widths and so on that made it.")
+        net.load_state_dict(start.state_dict())
     state = options.output.with_suffix(".state.pt")
     train_sdm(net, judge, source, plan, lambda: save_sdm(net, options.output, torch.float16, plan.describe()), log, state)
 

@@ -37,7 +37,7 @@ class SDMPlan:
         masks: a name in `masks.SHAPES`.
         likelihood: its weight. The paper's 1e-4 is of a sum over a picture, this of a mean over the hole.
         features: weight of the distance between the discriminator's features, which stands for the paper's perceptual loss.
-        colours: weight of the distance in colour in the first fifth of the run, falling to `colours_end`.
+        colours: weight of the distance in colour. Without it a small judge is soon at a loss, and colours drift.
         penalty: R1's gamma at 512; it goes down with the number of pixels.
         half_life: of the averaged weights, in pictures.
     """
@@ -52,7 +52,6 @@ class SDMPlan:
     likelihood: float = 1e-2
     features: float = 2.0
     colours: float = 5.0
-    colours_end: float = 0.1
     penalty: float = 10.0
     penalty_every: int = 16
     half_life: float = 10_000
@@ -63,9 +62,6 @@ class SDMPlan:
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
-
-    def colour_weight(self, step: int) -> float:
-        return self.colours + (self.colours_end - self.colours) * min(1.0, step / max(1.0, 0.2 * self.steps))
 
     def describe(self) -> str:
         """As JSON, for a file's metadata."""
@@ -145,7 +141,7 @@ def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: S
             }
             if plan.decoupled:
                 terms["likelihood"] = uncertainty_loss(real, now.mean, now.log_variance, hole)
-            weights = {"adversary": 1.0, "features": plan.features, "colours": plan.colour_weight(step), "likelihood": plan.likelihood}
+            weights = {"adversary": 1.0, "features": plan.features, "colours": plan.colours, "likelihood": plan.likelihood}
             sum(weights[name] * term for name, term in terms.items()).backward()
             fills.append(fill.detach())
             sums = {name: sums[name] + float(term.detach()) / count for name, term in terms.items()}
