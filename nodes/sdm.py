@@ -34,7 +34,7 @@ class LoadSDMModel(io.ComfyNode):
                     tooltip="float16 and bfloat16 halve the memory and are faster on a GPU; pictures differ a little.",
                 ),
             ],
-            outputs=[SDMModelType.Output("SDM_MODEL")],
+            outputs=[SDMModelType.Output()],
         )
 
     @classmethod
@@ -77,20 +77,31 @@ class SDMInpaint(io.ComfyNode):
                     step=0.01,
                     tooltip="Noise on what is not decided for good, in units of its uncertainty. The paper's is 0.01.",
                 ),
+                io.Float.Input(
+                    "anchor",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How far the fill is made to meet the picture at the rim. 0 is the paper's.",
+                ),
                 *view_inputs([*VIEWS[1:], OWN_SIZE], VIEWS[1]),
                 io.Int.Input("fills", default=1, min=1, max=64, tooltip="How many fills of each picture; they come one after the other."),
             ],
             outputs=[
                 io.Image.Output(),
                 io.Mask.Output(
-                    "uncertainty", tooltip="How far each pixel may be from the truth: white is half the range of a colour or more."
+                    display_name="uncertainty",
+                    tooltip="How far each pixel may be from the truth: white is half the range of a colour or more.",
                 ),
-                io.Image.Output("iterations", tooltip="What stood after each pass, grey where nothing was decided; fill after fill."),
+                io.Image.Output(
+                    display_name="passes", tooltip="What stood after each pass, grey where nothing was decided; fill after fill."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, sdm, image, mask, seed, iterations, schedule, alpha, view, context, fills) -> io.NodeOutput:
+    def execute(cls, sdm, image, mask, seed, iterations, schedule, alpha, anchor, view, context, fills) -> io.NodeOutput:
         picture, alpha_channel = picture_of(image)
         picture, hole = (maps.repeat_interleave(fills, 0) for maps in together(picture, mask_of(mask)))
         size = sdm.model.generator.size
@@ -105,6 +116,7 @@ class SDMInpaint(io.ComfyNode):
                 [seed + k for k in range(start, stop)],
                 schedule,
                 alpha,
+                anchor,
                 view_width(view, context),
                 callback=progress(iterations),
                 return_history=True,

@@ -9,6 +9,7 @@ from rad_core.masks import brush_masks
 from rad_core.sdm import SCHEDULES, Discriminator, Generator, SDMConfig, iterate
 from rad_core.sdm.layers import ModulatedConv, UncertaintyAttention
 from rad_core.sdm.losses import uncertainty_loss
+from rad_core.sdm.membrane import membrane
 
 SMALL = SDMConfig((16, 16, 32), (1, 2), global_convs=1, latent=32, code=32, heads=2, image_size=16)
 
@@ -111,7 +112,7 @@ def test_the_surest_pixels_are_decided_first_and_all_in_the_end(schedule, iterat
     picture, hole = torch.rand(3, 3, 16, 16) * 2 - 1, brush_masks(3, 16, 16, seed=1)
     known, before = (hole == 0), hole
     total = hole.sum((1, 2, 3))
-    for t, now in enumerate(iterate(stub(), picture, hole, iterations, schedule, alpha=0.0), 1):
+    for t, now in enumerate(iterate(stub(), picture, hole, iterations, schedule, alpha=0.0, anchor=0.0), 1):
         decided = total - now.hole.sum((1, 2, 3))
         assert torch.equal(decided, (total * SCHEDULES[schedule](t / iterations)).round())
         assert (now.hole <= before).all()  # once in, a pixel stays
@@ -154,7 +155,7 @@ def test_the_iteration_tells_the_network_what_it_should():
     assert not torch.equal(second[:, 4:5], first[:, 4:5])
 
 
-@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}])
+@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}, {"anchor": -0.1}])
 def test_wrong_arguments_are_told(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         next(iterate(stub(), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), **wrong))
@@ -188,3 +189,38 @@ def test_the_loss_teaches_the_variance_alone():
     hole[..., 0] = 1
     uncertainty_loss(torch.full((1, 3, 4, 4), 0.1), mean, log_variance, hole).backward()
     assert mean.grad is None and log_variance.grad[..., 0].abs().min() > 0 and not log_variance.grad[..., 1:].any()
+
+
+def test_a_membrane_solves_laplaces_equation():
+    """A plane is its own solution; other rims are compared with a solution by Gauss-Seidel to the end."""
+    known = torch.ones(1, 1, 24, 20)
+    known[..., 5:17, 6:15] = 0
+    plane = (torch.arange(24.0).view(-1, 1) - 2 * torch.arange(20.0)).view(1, 1, 24, 20) / 20
+    assert (membrane(plane, known, 40) - plane).abs().max() < 0.01
+    torch.manual_seed(0)
+    rough = F.interpolate(torch.randn(1, 2, 5, 5), (24, 20), mode="bicubic")
+    exact = rough * known
+    for _ in range(2000):
+        padded = F.pad(exact, (1, 1, 1, 1), mode="replicate")
+        mean = (padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]) / 4
+        exact = torch.lerp(mean, rough, known)
+    ours = membrane(rough, known)
+    assert torch.equal(ours * known, rough * known)
+    assert (ours - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
+def test_a_membrane_of_any_size_and_with_nothing_known(size):
+    values = torch.randn(2, 3, *size)
+    assert torch.equal(membrane(values, torch.ones(2, 1, *size)), values)
+    assert not membrane(values, torch.zeros(2, 1, *size)).any()
+
+
+def test_anchored_predictions_meet_the_picture():
+    """A network that is off by a constant is off no more."""
+    picture, hole = torch.rand(2, 3, 16, 16) * 0.5, brush_masks(2, 16, 16, seed=1)
+    off = lambda given, u, z: (picture + torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1), torch.full_like(picture, -4.0))
+    *_, last = iterate(off, picture, hole, 2, alpha=0.0)
+    torch.testing.assert_close(last.picture, picture, rtol=0, atol=1e-5)
+    *_, plain = iterate(off, picture, hole, 2, alpha=0.0, anchor=0.0)
+    assert ((plain.picture - picture).abs()[(hole > 0).expand_as(picture)] > 0.05).all()

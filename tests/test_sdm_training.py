@@ -24,7 +24,10 @@ def rows(path):
 
 
 def test_it_learns_the_colours_of_a_hole(place):
-    assert main([*COMMAND, "--stages", "16:30:8", "--save-every", "10", "-o", "a.safetensors"]) == 0
+    assert (
+        main([*COMMAND, "--anchor", "0", "--learning-rate", "1e-2", "--stages", "16:30:8", "--save-every", "10", "-o", "a.safetensors"])
+        == 0
+    )
     log = rows(place / "a.csv")
     assert log[-1]["colours"] < 0.8 * log[0]["colours"] and log[-1]["likelihood"] < log[0]["likelihood"]
     assert load_sdm("a.safetensors").config.widths == (8, 16)

@@ -76,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--schedule", choices=list(SCHEDULES), default="linear", help="of sdm: how much is decided after each pass (default: linear)"
     )
     parser.add_argument("--alpha", type=float, default=0.01, help="of sdm: noise of undecided pixels, 0 to 1 (default: 0.01)")
+    parser.add_argument(
+        "--anchor", type=float, default=1.0, help="of sdm: how far the fill is made to meet its rim, 0 (the paper's) to 1 (default: 1)"
+    )
     parser.add_argument("--uncertainty", type=Path, help="of sdm: also write how uncertain each pixel is (for a folder: a folder)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
     parser.add_argument(
@@ -111,7 +114,7 @@ TAKEN_BY = {  # options that some methods do not have
     **dict.fromkeys(("order", "overlap", "align"), ("rad",)),
     "preset": ("gradpaint",),
     **dict.fromkeys(("adapter", "steps", "sampler", "eta", "label", "attention_order"), DIFFUSION),
-    **dict.fromkeys(("iterations", "schedule", "alpha", "uncertainty"), ("sdm",)),
+    **dict.fromkeys(("iterations", "schedule", "alpha", "anchor", "uncertainty"), ("sdm",)),
 }
 
 
@@ -210,7 +213,8 @@ def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback
     common = {"seed": options.seed, "callback": callback}
     if options.method == "sdm":
         context = 1.0 if options.context is None else options.context
-        return sdm_inpaint(net, image, mask, options.iterations, schedule=options.schedule, alpha=options.alpha, context=context, **common)
+        common |= {name: getattr(options, name) for name in ("iterations", "schedule", "alpha", "anchor")}
+        return sdm_inpaint(net, image, mask, context=context, **common)
     common |= {name: getattr(options, name) for name in ("steps", "sampler", "eta", "context")}
     common["labels"] = None if options.label is None else torch.full((len(image),), options.label)
     if options.method == "gradpaint":

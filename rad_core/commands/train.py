@@ -81,6 +81,8 @@ def _sdm_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", default="1,2,2,3,4", help="what each step draws its number from (default: 1,2,2,3,4)")
     parser.add_argument("--schedule", choices=list(SCHEDULES), default="linear", help="of the mask (default: linear)")
     parser.add_argument("--alpha", type=float, default=0.01, help="noise of continuous sampling; 0: without (default: 0.01)")
+    parser.add_argument("--anchor", type=float, default=1.0, help="how far predictions are made to meet the known pixels (default: 1)")
+    parser.add_argument("--adversary", type=float, default=0.3, help="weight of the discriminator's judgement (default: 0.3)")
     parser.add_argument("--colours", type=float, default=5.0, help="weight of the distance in colour (default: 5)")
     parser.add_argument("--init", help="start from this SDM network, of the same shape")
     parser.add_argument("--no-dpm", action="store_true", help="without decoupled probabilistic modelling (ablation)")
@@ -135,8 +137,10 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         _numbers("--iterations", options.iterations),
         options.schedule,
         options.alpha,
+        options.anchor,
         not options.no_dpm,
         options.masks,
+        adversary=options.adversary,
         colours=options.colours,
         seed=options.seed,
         save_every=options.save_every,

@@ -36,6 +36,12 @@ def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return _detail(out, mask) / _detail(truth, mask).clamp(min=1e-9)
 
 
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's: the correlation of the ranks of two sets of values, of any equal shape. Ties are ranked as they come."""
+    ranks = torch.stack([values.flatten().argsort(stable=True).argsort().double() for values in (a, b)])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     where = where.expand_as(values)
     return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)

@@ -56,6 +56,7 @@ def sdm_inpaint(
     seed: int | Sequence[int] = 0,
     schedule: str = "linear",
     alpha: float = 0.01,
+    anchor: float = 1.0,
     context: float | str = 1.0,
     fills: int = 1,
     callback: Report | None = None,
@@ -72,6 +73,7 @@ def sdm_inpaint(
         schedule: share of the hole that is decided after a share of the iterations: "linear" (the paper's best), "cosine", "cubic",
             "square root".
         alpha: how much of its deviation an undecided pixel is given as noise, 0 to 1.
+        anchor: how far predictions are made to meet the known pixels, 0 (the paper's) to 1; see `iterate`.
         context: what is shown around the hole, as a share of its size on each side, resized to the network's size; float("inf") for
             the whole picture, resized; "own" for the whole picture at its own size.
         fills: how many fills of each picture; they come one after the other: B * fills results.
@@ -99,7 +101,7 @@ def sdm_inpaint(
     for group in cut_out(image, mask, view):
         picture, soft, _ = together(group.values())
         own = [seeds[k] for k in group]
-        for t, now in enumerate(iterate(sdm, picture, (soft > 0).to(picture), iterations, schedule, alpha, own, sdm.latent), 1):
+        for t, now in enumerate(iterate(sdm, picture, (soft > 0).to(picture), iterations, schedule, alpha, own, sdm.latent, anchor), 1):
             if not torch.isfinite(now.picture).all():
                 raise ValueError("The network gave values that are not numbers. Use float32.")
             shown = to_unit(now.picture)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..noise import generators, normal
+from .membrane import membrane
 from .network import pack
 
 # Share of the hole that is decided after a share r of the iterations (SDM Table 4)
@@ -25,8 +26,8 @@ class Iteration:
     """What one pass left.
 
     picture: (B, 3, H, W), still 0 where nothing is decided. hole: (B, 1, H, W), what is not decided yet. uncertainty: (B, 1, H, W): 1
-    there, 0 where the picture was known, the predicted deviation elsewhere. mean, log_variance: (B, 3, H, W), as predicted; these alone
-    carry gradients.
+    there, 0 where the picture was known, the predicted deviation elsewhere. mean, log_variance: (B, 3, H, W), as predicted and
+    anchored; these alone carry gradients.
     """
 
     picture: Tensor
@@ -45,6 +46,8 @@ def iterate(
     alpha: float = 0.01,
     seed: int | Sequence[int] = 0,
     latent: int = 512,
+    anchor: float = 1.0,
+    rank: Callable[[Tensor], Tensor] = lambda deviation: deviation,
 ) -> Iterator[Iteration]:
     """Fill holes, giving each iteration as it is done; the last one's picture is the result.
 
@@ -56,6 +59,10 @@ def iterate(
         alpha: how much of its deviation a pixel that is not final is given as noise; 0 for none.
         seed: picture k is drawn from seed + k, or from its entry of a list.
         latent: numbers of z, which is drawn once and serves all iterations.
+        anchor: 0 takes predictions as they come (the paper's). A network paints the known pixels too, and how far it is off there tells how
+            far it is off beside them: that error, extended over the hole by a membrane, is taken away `anchor` times (ours).
+        rank: (B, 1, H, W) predicted deviation -> what pixels are picked by, the lowest first. For ablations: the paper picks by the
+            deviation itself.
 
     Raises:
         ValueError: an argument out of its range.
@@ -66,6 +73,8 @@ def iterate(
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}.")
+    if not 0 <= anchor <= 1:
+        raise ValueError(f"anchor must lie between 0 and 1, got {anchor}.")
     streams = generators(seed, picture.shape[0], "sdm")
     z = normal(streams, (latent,), picture.device)
     known = 1 - hole
@@ -73,8 +82,10 @@ def iterate(
     x, decided, uncertainty = start, known, hole
     for t in range(1, iterations + 1):
         mean, log_variance = predict(pack(x, known, decided, uncertainty, t, iterations), uncertainty, z)
+        if anchor:
+            mean = mean + anchor * hole * membrane(start - mean, known)
         deviation = log_variance.exp().mean(1, keepdim=True).sqrt().clamp(0, 1)
-        decided = _pick(deviation, hole, decided, SCHEDULES[schedule](t / iterations))
+        decided = _pick(rank(deviation), hole, decided, SCHEDULES[schedule](t / iterations))
         drawn = mean
         if alpha and t < iterations:
             drawn = mean + alpha * (log_variance / 2).exp() * normal(streams, picture.shape[1:], picture.device)
@@ -83,12 +94,12 @@ def iterate(
         yield Iteration(x, 1 - decided, uncertainty, mean, log_variance)
 
 
-def _pick(deviation: Tensor, hole: Tensor, decided: Tensor, share: float) -> Tensor:
-    """Let the surest undecided pixels join until round(share of the hole) are decided. Once in, a pixel stays."""
+def _pick(rank: Tensor, hole: Tensor, decided: Tensor, share: float) -> Tensor:
+    """Let the undecided pixels of lowest rank join until round(share of the hole) are decided. Once in, a pixel stays."""
     total = hole.flatten(1).sum(1)
     wanted = torch.clamp((total * share).round(), max=total).long()  # (B,)
-    # pixels decided earlier come first, then by deviation; what was never hole comes last and is not counted
-    key = torch.where(hole > 0, torch.where(decided > 0, -1.0, deviation), torch.inf).flatten(1)
-    rank = key.argsort(dim=1, stable=True).argsort(dim=1)
-    joined = (rank < wanted[:, None]).view_as(hole).to(decided)
+    # pixels decided earlier come first, then by rank; what was never hole comes last and is not counted
+    key = torch.where(hole > 0, torch.where(decided > 0, -torch.inf, rank), torch.inf).flatten(1)
+    place = key.argsort(dim=1, stable=True).argsort(dim=1)
+    joined = (place < wanted[:, None]).view_as(hole).to(decided)
     return torch.maximum(decided, joined)

@@ -60,10 +60,11 @@ class TrainingPlan:
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, cosine decay to 5 %."""
-        progress = min(1.0, step / max(1, self.steps))
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
+    """Of a step: linear warm-up, cosine decay to 5 %."""
+    progress = min(1.0, step / max(1, steps))
+    return base * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Average:
@@ -150,7 +151,7 @@ def train(net: nn.Module, source: Source, plan: TrainingPlan, schedule: RegionSc
     for stage in plan.stages:
         for _ in range(stage.steps):
             for group in optimiser.param_groups:
-                group["lr"] = plan.rate(step)
+                group["lr"] = learning_rate(plan.learning_rate, step, plan.steps, plan.warmup)
             loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(

@@ -21,7 +21,7 @@ from ..sdm.losses import uncertainty_loss
 from ..sdm.network import Discriminator, Generator
 from .augment import Augment
 from .data import Source
-from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast
+from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast, learning_rate
 from .state import load_state, save_state
 
 
@@ -32,10 +32,11 @@ class SDMPlan:
     Args:
         stages: picture sizes, steps and batches.
         iterations: what a step's number of iterations is drawn from. Training with 2 alone makes 4 and more worse; mixed it helps.
-        schedule, alpha: as `iterate`; alpha 0 is the ablation without continuous sampling.
+        schedule, alpha, anchor: as `iterate`; alpha 0 is the ablation without continuous sampling.
         decoupled: the mean is what is judged, the variance is taught by the likelihood; False judges what is drawn from both.
         masks: a name in `masks.SHAPES`.
         likelihood: its weight. The paper's 1e-4 is of a sum over a picture, this of a mean over the hole.
+        adversary: its weight. The paper's is 1, beside a perceptual loss from a large network; without that, less.
         features: weight of the distance between the discriminator's features, which stands for the paper's perceptual loss.
         colours: weight of the distance in colour. Without it a small judge is soon at a loss, and colours drift.
         penalty: R1's gamma at 512; it goes down with the number of pixels.
@@ -47,9 +48,11 @@ class SDMPlan:
     iterations: tuple[int, ...] = (1, 2, 2, 3, 4)
     schedule: str = "linear"
     alpha: float = 0.01
+    anchor: float = 1.0
     decoupled: bool = True
     masks: str = "brush"
     likelihood: float = 1e-2
+    adversary: float = 0.3
     features: float = 2.0
     colours: float = 5.0
     penalty: float = 10.0
@@ -96,6 +99,8 @@ def train_sdm(
             step, seed = step + 1, seed + stage.batch
             if step <= done:
                 continue
+            for group in (*makes.param_groups, *judges.param_groups):
+                group["lr"] = learning_rate(plan.learning_rate, step, plan.steps)
             losses = _step(net, judge, makes, judges, augment, source(stage.batch, stage.size, seed), plan, step, seed)
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
@@ -130,7 +135,7 @@ def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: S
     with autocast(device, plan.precision):
         with torch.no_grad():
             truth = judge(*change(real, 1 - hole))[1]
-        runs = iterate(net, real, hole, count, plan.schedule, plan.alpha, seeds, net.config.latent)
+        runs = iterate(net, real, hole, count, plan.schedule, plan.alpha, seeds, net.config.latent, plan.anchor)
         for now in runs:
             fill = torch.where(hole > 0, _judged(now, plan, streams), real)
             scores, features = judge(*change(fill, 1 - hole))
@@ -141,7 +146,7 @@ def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: S
             }
             if plan.decoupled:
                 terms["likelihood"] = uncertainty_loss(real, now.mean, now.log_variance, hole)
-            weights = {"adversary": 1.0, "features": plan.features, "colours": plan.colours, "likelihood": plan.likelihood}
+            weights = {"adversary": plan.adversary, "features": plan.features, "colours": plan.colours, "likelihood": plan.likelihood}
             sum(weights[name] * term for name, term in terms.items()).backward()
             fills.append(fill.detach())
             sums = {name: sums[name] + float(term.detach()) / count for name, term in terms.items()}

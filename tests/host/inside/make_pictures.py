@@ -1,6 +1,6 @@
 """Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, for that family alone]
+Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint or sdm, for that family alone]
 """
 
 import json
@@ -136,6 +136,21 @@ class Pictures:
         kinds = (("euler", "normal"), ("dpmpp_2m", "karras"), ("euler_ancestral", "normal"))
         self.write("RAI_GradPaintGuider", hole, *((name, sample(name, kind)) for name, kind in kinds))
 
+    def sdm(self) -> None:
+        call, image, (rad, _) = self.host.call, self.landscape(), self.model()
+        mask = self.shape("box", image)
+        hole = ("hole", self.hole(image, mask))
+        (network,) = call("RAI_LoadSDMModel", sdm_name="landscapes (bundled)", precision="float32")
+        given = {"sdm": network, "image": image, "mask": mask, "iterations": 4, "schedule": "linear", "alpha": 0.01, "anchor": 1.0}
+        given |= {"view": "around the hole", "context": 1.0}
+        fills, doubts, passes = call("RAI_SDMInpaint", **given, seed=1, fills=2)
+        fill, doubt = ("SDM", fills), ("uncertainty, times 3", 3 * doubts)
+        self.write("RAI_LoadSDMModel", ("picture", image), hole, ("seed 1", fills), ("seed 2", fills[1:]))
+        self.write("RAI_SDMInpaint", hole, *((f"pass {k + 1}", passes[k : k + 1]) for k in (0, 1, 3)), doubt)
+        given = {"model": rad, "image": fills[:1], "mask": mask, "uncertainty": doubts[:1], "seed": 1, "steps": 10, "strength": 3.0}
+        (refined,) = call("RAI_RefineWithRAD", **given, sampler="dpmpp_2m", view="network's own", context=1.0)
+        self.write("RAI_RefineWithRAD", hole, fill, doubt, ("refined", refined))
+
     def thumbnails(self, only: str = "") -> None:
         """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
         shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
@@ -179,7 +194,10 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # before the host takes them
     pictures = Pictures(Host())
-    if family != "gradpaint":
-        pictures.all()
-    pictures.gradpaint()
-    pictures.thumbnails("GradPaint" if family == "gradpaint" else "")
+    families = {"all": pictures.all, "gradpaint": pictures.gradpaint, "sdm": pictures.sdm}
+    for name, draw in families.items():
+        if family in ("", name):
+            draw()
+    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine")}
+    for start in templates.get(family, ("",)):
+        pictures.thumbnails(start)

@@ -25,6 +25,8 @@ SAMPLING = {
     "sampler_name": "ddim",
     "scheduler": "normal",
 }
+SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
+LARGER = {"upscale_method": "nearest-exact", "scale_by": 5.0}
 RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1, "steps": 50}
 
 WORKFLOWS = {
@@ -171,6 +173,42 @@ WORKFLOWS = {
         "shown before": ("PreviewImage", {"images": "larger before"}, (6, 0)),
         "shown after": ("PreviewImage", {"images": "larger after"}, (6, 1)),
         "note": ("Note", "The same network, seed, sampler and steps: above with the host's own masked sampling, below with GradPaint."),
+    },
+    "SDM inpaint": {
+        "picture": LANDSCAPE,
+        "network": SDM,
+        "mask": BOX,
+        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
+        "larger": ("ImageScaleBy", {"image": "fill"} | LARGER, (3, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
+        "doubt": ("MaskToImage", {"mask": ("fill", 1)}, (4, 0)),
+        "larger doubt": ("ImageScaleBy", {"image": "doubt"} | LARGER, (4, 1)),
+        "shown doubt": ("PreviewImage", {"images": "larger doubt"}, (4, 2)),
+        "larger passes": ("ImageScaleBy", {"image": ("fill", 2)} | LARGER, (5, 0)),
+        "passes": ("PreviewImage", {"images": "larger passes"}, (5, 1)),
+        "note": (
+            "Note",
+            "Fills the hole in four passes, the surest pixels first. On the right how uncertain each pixel is (white: very), and what "
+            "stood after each pass.",
+        ),
+    },
+    "Refine with RAD": {
+        "picture": LANDSCAPE,
+        "network": SDM,
+        "model": ("RAI_LoadADMModel", MODEL[1], (0, 2)),
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
+        "refine": (
+            "RAI_RefineWithRAD",
+            {"model": "adapter", "image": "fill", "mask": "mask", "uncertainty": ("fill", 1), "seed": 1},
+            (3, 0),
+        ),
+        "larger fill": ("ImageScaleBy", {"image": "fill"} | LARGER, (4, 0)),
+        "before": ("PreviewImage", {"images": "larger fill"}, (4, 1)),
+        "larger": ("ImageScaleBy", {"image": "refine"} | LARGER, (5, 0)),
+        "after": ("PreviewImage", {"images": "larger"}, (5, 1)),
+        "note": ("Note", "SDM fills the hole, and RAD re-imagines in ten steps what SDM is not sure of."),
     },
     "Photo repair": {
         "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),

@@ -1,0 +1,113 @@
+"""SDM on unseen landscapes: by iterations, in a random order, and with RAD on what it doubts: `python -m rad_core.evaluation.sdm`."""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..adapters import load_adapter, merge_adapters
+from ..checkpoints import load_model
+from ..masks import brush_masks
+from ..rad import rad_inpaint
+from ..sdm import Generator, iterate, load_sdm, sdm_inpaint
+from ..sheets import mark_hole, sheet
+from ..training.landscapes import landscapes
+from .landscapes import MASKS, UNSEEN
+from .metrics import hole_rmse, rank_correlation, rim_jump, save_table, seam
+from .scene import frechet_distance, load_reader, scene_error
+
+SIZE = 64
+Fill = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor | None]]  # (pictures, masks, seed) -> fills and their uncertainty
+
+
+def holes(count: int) -> Tensor:
+    """SDM's free-form strokes, boxes, extreme and wide masks in turn, binary."""
+    kinds = [brush_masks, *MASKS.values()]
+    masks = torch.cat([kinds[k % len(kinds)](1, SIZE, SIZE, seed=UNSEEN + k) for k in range(count)]).gt(0.5).float()
+    masks[masks.sum((1, 2, 3)) == 0, :, 16:48, 16:48] = 1  # some strokes draw nothing
+    return masks
+
+
+@torch.no_grad()
+def random_order(sdm: Generator, iterations: int, picture: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, None]:
+    """The ablation: pixels are decided in a random order."""
+    noise = torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed))
+    *_, last = iterate(sdm, picture * 2 - 1, mask, iterations, seed=seed, latent=sdm.latent, rank=lambda deviation: noise)
+    return torch.where(mask > 0, ((last.picture + 1) / 2).clamp(0, 1), picture), None
+
+
+def in_order(sdm: Generator, iterations: int, picture: Tensor, mask: Tensor, seed: int, anchor: float = 1.0) -> tuple[Tensor, Tensor]:
+    return sdm_inpaint(sdm, picture, mask, iterations, seed, anchor=anchor, context="own")
+
+
+def rad_alone(rad, steps: int, sampler: str, picture: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, None]:
+    return rad_inpaint(rad, picture, mask, steps, sampler, seed), None
+
+
+def refined(sdm: Generator, rad, steps: int, strength: float, picture: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    filled, doubt = in_order(sdm, 4, picture, mask, seed)
+    return rad_inpaint(rad, filled, mask, steps, "dpmpp_2m", seed, doubt=doubt, strength=strength), doubt
+
+
+def run(fill: Fill, truth: Tensor, mask: Tensor, batch: int = 50) -> tuple[Tensor, Tensor | None, float]:
+    """Fills, uncertainty, and seconds a picture."""
+    began, parts = time.perf_counter(), []
+    for k in range(0, len(truth), batch):
+        parts.append(fill(truth[k : k + batch], mask[k : k + batch], UNSEEN + k))
+    fills, doubts = zip(*parts, strict=True)
+    return torch.cat(fills), None if doubts[0] is None else torch.cat(doubts), (time.perf_counter() - began) / len(truth)
+
+
+def measures(out: Tensor, doubt: Tensor | None, seconds: float, truth: Tensor, mask: Tensor, reader, scene) -> dict[str, float | str]:
+    error = (out - truth).abs().mean(1, keepdim=True)
+    return {
+        "hole RMSE": float(hole_rmse(out, truth, mask).mean()),
+        "seam, median": float(seam(out, truth, mask).median()),
+        "seam, of the means": float(rim_jump(out, mask).mean() / rim_jump(truth, mask).mean()),
+        "Spearman": "" if doubt is None else rank_correlation(error[mask > 0], doubt[mask > 0]),
+        "Fréchet": frechet_distance(reader.features(out), reader.features(truth)),
+        "scene error": float(scene_error(reader, out, scene).mean()),
+        "ms a picture": 1000 * seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
+    parser.add_argument("-n", "--count", type=int, default=500)
+    parser.add_argument("--model", default="landscapes", help="an SDM network")
+    parser.add_argument("--strength", type=float, nargs="+", default=[3.0], help="of the refinement; several to choose among")
+    parser.add_argument("--seed", type=int, default=UNSEEN, help="of the pictures")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    sdm, rad = load_sdm(options.model), merge_adapters(load_adapter(load_model("landscapes"), "landscapes"))
+    truth, scene = landscapes(options.count, SIZE, options.seed, return_scene=True)
+    mask, reader = holes(options.count), load_reader()
+    methods: dict[str, Fill] = {f"SDM, {t} iterations": partial(in_order, sdm, t) for t in (1, 2, 4, 8)}
+    methods["SDM, 4, not anchored"] = partial(in_order, sdm, 4, anchor=0.0)
+    methods["SDM, 4, random order"] = partial(random_order, sdm, 4)
+    methods["RAD alone, 10 dpmpp_2m"] = partial(rad_alone, rad, 10, "dpmpp_2m")
+    methods["RAD alone, 10 ddpm"] = partial(rad_alone, rad, 10, "ddpm")
+    for strength in options.strength:
+        methods[f"SDM, 4, refined with RAD, 10, strength {strength:g}"] = partial(refined, sdm, rad, 10, strength)
+    rows, columns = {}, [("picture", truth), ("hole", mark_hole(truth, mask))]
+    for name, fill in methods.items():
+        out, doubt, seconds = run(fill, truth, mask)
+        rows[name] = measures(out, doubt, seconds, truth, mask, reader, scene)
+        print(name, rows[name], flush=True)
+        if name in ("SDM, 1 iterations", "SDM, 4 iterations", "RAD alone, 10 dpmpp_2m") or "refined" in name:
+            columns.append((name.replace(", refined with RAD, 10", " + RAD"), out))
+        if name == "SDM, 4 iterations":
+            columns.append(("uncertainty x 3", (3 * doubt).clamp(max=1).expand(-1, 3, -1, -1)))
+    rows["the pictures themselves"] = measures(truth, None, 0.0, truth, mask, reader, scene)
+    save_table(rows, options.output / "sdm.json")
+    sheet([(label, pictures[:8]) for label, pictures in columns], options.output / "sdm.jpg", cell=128)
+
+
+if __name__ == "__main__":
+    main()

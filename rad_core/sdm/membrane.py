@@ -1,0 +1,35 @@
+"""A membrane over the hole: what to add to a prediction so that it meets the known pixels (Perez et al. 2003, Poisson image editing)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def membrane(values: Tensor, known: Tensor, steps: int = 4) -> Tensor:
+    """Extend values smoothly from where they are known: about the solution of Laplace's equation, from coarse to fine.
+
+    Args:
+        values: (B, C, H, W), looked at where `known` is 1.
+        known: (B, 1, H, W) of 0 and 1.
+        steps: Jacobi's iterations at each size.
+
+    Returns:
+        (B, C, H, W): `values` where known; 0 where nothing is known at all. Differentiable.
+    """
+    values = values * known
+    height, width = known.shape[2:]
+    if height * width == 1:
+        return values
+    half = (-(-height // 2), -(-width // 2))
+    share = F.adaptive_avg_pool2d(known, half)
+    coarse = F.adaptive_avg_pool2d(values, half) / share.clamp(min=1e-6)
+    x = F.interpolate(membrane(coarse, (share > 0).to(known), steps), (height, width), mode="bilinear")
+    for _ in range(steps):
+        x = torch.lerp(_neighbours(x), values, known)
+    return x
+
+
+def _neighbours(x: Tensor) -> Tensor:
+    """Mean of the four neighbours; the border is its own neighbour."""
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return (padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]) / 4
