@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from rad_core.__main__ import main
 from rad_core.sdm import load_sdm
 from rad_core.training.augment import Augment
+from rad_core.training.perceptual import DilatedResNet50, feature_distance, load_perceptual
 
 COMMAND = ["train", "sdm", "--widths", "8,16", "--attention", "1", "--latent", "8", "--code", "8", "--heads", "2", "--global-convs", "1"]
 COMMAND += ["--threads", "1", "--save-every", "2"]
@@ -41,7 +42,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys)
     step = training._step
 
     def stop(*args):
-        if args[-2] == 5:
+        if args[-3] == 5:
             raise KeyboardInterrupt
         return step(*args)
 
@@ -116,3 +117,34 @@ def test_augmentation_grows_while_the_judge_is_too_sure():
     for _ in range(9):
         augment.adapt(-torch.ones(4))
     assert augment.chance == 0.0
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_perceptual_loss_takes_a_users_resnet(place, deep):
+    torch.manual_seed(0)
+    net = DilatedResNet50(deep).eval()
+    state = net.state_dict() | {"fc.weight": torch.zeros(2, 2)}
+    torch.save({f"module.{name}": tensor for name, tensor in state.items() if "num_batches" not in name}, "resnet.pth")
+    loaded = load_perceptual("resnet.pth")
+    picture = torch.rand(1, 3, 64, 64) * 2 - 1
+    maps = loaded(picture)
+    assert [tuple(m.shape[1:]) for m in maps] == [(256, 16, 16), (512, 8, 8), (1024, 8, 8), (2048, 8, 8)]
+    for ours, theirs in zip(maps, net(picture), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    other = (picture + 0.1 * torch.randn_like(picture)).requires_grad_()
+    assert feature_distance(maps, loaded(picture)) == 0
+    distance = feature_distance(loaded(other), maps)
+    distance.backward()
+    assert distance > 0 and other.grad.abs().sum() > 0
+    assert sum(p.numel() for p in net.parameters()) == (
+        23_508_032 if not deep else 23_508_032 - 9408 - 128 + 1728 + 36864 + 73728 + 512 + 4096 + 16384
+    )
+
+
+def test_training_with_a_perceptual_loss_and_a_wrong_file(place, capsys):
+    torch.save(DilatedResNet50(False).state_dict(), "resnet.pth")
+    assert main([*COMMAND, "--stages", "16:2:2", "--perceptual", "resnet.pth", "-o", "a.safetensors"]) == 0
+    assert rows(place / "a.csv")[-1]["features"] > 0
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "half.pth")
+    assert main([*COMMAND, "--stages", "16:2:2", "--perceptual", "half.pth", "-o", "b.safetensors"]) == 1
+    assert "not a ResNet50" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from ..schedule import NoiseSchedule, RegionSchedule
 from ..sdm import SCHEDULES, Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..training.data import FolderCrops, Source, landscape_source
 from ..training.loop import Log, Stage, TrainingPlan, describe, memory_format, train
+from ..training.perceptual import load_perceptual
 from ..training.sdm import SDMPlan, train_sdm
 from ..unet import UNet, UNetConfig, initialise
 
@@ -84,6 +85,13 @@ def _sdm_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anchor", type=float, default=1.0, help="how far predictions are made to meet the known pixels (default: 1)")
     parser.add_argument("--adversary", type=float, default=0.3, help="weight of the discriminator's judgement (default: 0.3)")
     parser.add_argument("--colours", type=float, default=5.0, help="weight of the distance in colour (default: 5)")
+    parser.add_argument(
+        "--perceptual",
+        type=Path,
+        metavar="FILE",
+        help="a ResNet50's weights for the perceptual loss (the paper's: ADE20K's dilated encoder); "
+        "without, the discriminator's features are matched",
+    )
     parser.add_argument("--init", help="start from this SDM network, of the same shape")
     parser.add_argument("--no-dpm", action="store_true", help="without decoupled probabilistic modelling (ablation)")
     parser.add_argument("--no-guided-attention", action="store_true", help="without the uncertainty in the attention (ablation)")
@@ -162,8 +170,9 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         if replace(start.config, image_size=config.image_size, guided=config.guided) != config:
             raise ValueError(f"{options.init} has another shape: give the options of --widths and so on that made it.")
         net.load_state_dict(start.state_dict())
+    perceptual = load_perceptual(options.perceptual).to(options.device) if options.perceptual else None
     state = options.output.with_suffix(".state.pt")
-    train_sdm(net, judge, source, plan, lambda: save_sdm(net, options.output, torch.float16, plan.describe()), log, state)
+    train_sdm(net, judge, source, plan, lambda: save_sdm(net, options.output, torch.float16, plan.describe()), log, state, perceptual)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from ..sdm.network import Discriminator, Generator
 from .augment import Augment
 from .data import Source
 from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast, learning_rate
+from .perceptual import DilatedResNet50, feature_distance
 from .state import load_state, save_state
 
 
@@ -37,7 +38,7 @@ class SDMPlan:
         masks: a name in `masks.SHAPES`.
         likelihood: its weight. The paper's 1e-4 is of a sum over a picture, this of a mean over the hole.
         adversary: its weight. The paper's is 1, beside a perceptual loss from a large network; without that, less.
-        features: weight of the distance between the discriminator's features, which stands for the paper's perceptual loss.
+        features: weight of the perceptual loss or, without one, of the distance between the discriminator's features.
         colours: weight of the distance in colour. Without it a small judge is soon at a loss, and colours drift.
         penalty: R1's gamma at 512; it goes down with the number of pixels.
         half_life: of the averaged weights, in pictures.
@@ -72,13 +73,21 @@ class SDMPlan:
 
 
 def train_sdm(
-    net: Generator, judge: Discriminator, source: Source, plan: SDMPlan, save: Callable[[], None], log: Log, state: Path | None = None
+    net: Generator,
+    judge: Discriminator,
+    source: Source,
+    plan: SDMPlan,
+    save: Callable[[], None],
+    log: Log,
+    state: Path | None = None,
+    perceptual: DilatedResNet50 | None = None,
 ) -> None:
     """Train both networks. `save` is called with the generator's averaged weights in place.
 
     Args:
         net, judge: on their device.
         save: writes the generator; called every `plan.save_every` steps and at the end.
+        perceptual: the network of the perceptual loss.
         state: everything the run needs to go on is kept in this file; if it is there, the run goes on from it.
 
     Raises:
@@ -101,7 +110,7 @@ def train_sdm(
                 continue
             for group in (*makes.param_groups, *judges.param_groups):
                 group["lr"] = learning_rate(plan.learning_rate, step, plan.steps)
-            losses = _step(net, judge, makes, judges, augment, source(stage.batch, stage.size, seed), plan, step, seed)
+            losses = _step(net, judge, makes, judges, augment, source(stage.batch, stage.size, seed), plan, step, seed, perceptual)
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
                     f"A loss became {losses} at step {step}; the last saved weights are kept. Try a lower learning rate."
@@ -120,7 +129,9 @@ def train_sdm(
     net.eval().requires_grad_(False)
 
 
-def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: SDMPlan, step: int, seed: int) -> dict[str, float]:
+def _step(
+    net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: SDMPlan, step: int, seed: int, perceptual=None
+) -> dict[str, float]:
     n, size, device = len(pictures), pictures.shape[-1], next(net.parameters()).device
     streams = generators(seed, n, "sdm training")
     real = (pictures * 2 - 1).to(device, memory_format=torch.channels_last)
@@ -134,14 +145,15 @@ def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: S
     change = augment.draw(n, size, streams)
     with autocast(device, plan.precision):
         with torch.no_grad():
-            truth = judge(*change(real, 1 - hole))[1]
+            truth = perceptual(real) if perceptual else judge(*change(real, 1 - hole))[1]
         runs = iterate(net, real, hole, count, plan.schedule, plan.alpha, seeds, net.config.latent, plan.anchor)
         for now in runs:
             fill = torch.where(hole > 0, _judged(now, plan, streams), real)
-            scores, features = judge(*change(fill, 1 - hole))
+            scores, seen = judge(*change(fill, 1 - hole))
+            distance = feature_distance(perceptual(fill), truth) if perceptual else _matching(seen, truth)
             terms = {
                 "adversary": F.softplus(-scores.float()).mean(),
-                "features": sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, truth, strict=True)),
+                "features": distance,
                 "colours": (fill - real).abs().sum() / (3 * hole.sum()).clamp(min=1),
             }
             if plan.decoupled:
@@ -167,6 +179,10 @@ def _step(net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: S
         (gamma / 2 * plan.penalty_every * slope.square().sum((1, 2, 3)).mean()).backward()
     judges.step()
     return sums | {"real score": float(scores.detach().mean()), "augment": augment.chance}
+
+
+def _matching(seen: list[Tensor], truth: list[Tensor]) -> Tensor:
+    return sum(F.l1_loss(a.float(), b.float()) for a, b in zip(seen, truth, strict=True))
 
 
 def _judged(now: Iteration, plan: SDMPlan, streams: list[torch.Generator]) -> Tensor:
