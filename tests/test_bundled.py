@@ -8,19 +8,24 @@ from rad_core import (
     box_masks,
     bundled_adapters,
     bundled_networks,
+    bundled_sdms,
     landscapes,
     load_adapter,
     load_model,
+    load_sdm,
     rad_inpaint,
     read_mask,
     read_photo,
+    sdm_inpaint,
     unload_adapters,
 )
-from rad_core.evaluation.metrics import hole_rmse, psnr, texture
+from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, seam, texture
+from rad_core.evaluation.scene import load_reader, scene_error
 
 
 def test_what_is_bundled():
     assert bundled_networks() == ["landscapes", "photos"] and bundled_adapters() == ["landscapes", "night"]
+    assert bundled_sdms() == ["landscapes"]
 
 
 @pytest.mark.filterwarnings("ignore:This network was not trained for RAD")
@@ -46,3 +51,36 @@ def test_a_kept_back_photograph_is_mended():
     around = F.avg_pool2d(photo * (1 - mask), 9, 1, 4) / F.avg_pool2d(1 - mask, 9, 1, 4)
     assert psnr(fills.mean(0, keepdim=True), photo, mask) > psnr(around, photo, mask)
     assert 0.6 < texture(fills, photo, mask).mean() < 1.6
+
+
+def test_sdm_fills_landscapes_and_knows_where_it_is_wrong():
+    truth, mask = landscapes(32, 64, seed=10_000), box_masks(32, 64, 64, seed=10_000)
+    out, doubt = sdm_inpaint(load_sdm("landscapes"), truth, mask)
+    flat = (truth * (1 - mask)).sum((2, 3), keepdim=True) / (1 - mask).sum((2, 3), keepdim=True)
+    assert hole_rmse(out, truth, mask).mean() < 0.5 * hole_rmse(flat.expand_as(truth), truth, mask).mean()
+    assert 0.7 < seam(out, truth, mask).median() < 1.3
+    assert rank_correlation((out - truth).abs().mean(1, keepdim=True)[mask > 0], doubt[mask > 0]) > 0.3
+
+
+def test_rad_on_sdms_doubt_leaves_what_is_sure():
+    net, truth, mask = (
+        load_adapter(load_model("landscapes"), "landscapes"),
+        landscapes(4, 64, seed=10_000),
+        box_masks(4, 64, 64, seed=10_000),
+    )
+    out, doubt = sdm_inpaint(load_sdm("landscapes"), truth, mask)
+    refined = rad_inpaint(net, out, mask, 10, "dpmpp_2m", doubt=doubt)
+    changed = (refined - out).abs().mean(1, keepdim=True)
+    assert torch.equal(refined[(mask == 0).expand_as(truth)], truth[(mask == 0).expand_as(truth)])
+    assert rank_correlation(changed[mask > 0], doubt[mask > 0]) > 0.2
+
+
+def test_the_scene_reader_reads_scenes_and_misses_what_is_covered():
+    truth, scene = landscapes(64, 64, seed=10_000, return_scene=True)
+    reader = load_reader()
+    said = reader(truth)
+    for name in ("horizon", "disc_x", "disc_y"):
+        assert torch.corrcoef(torch.stack([said[name], getattr(scene, name)]))[0, 1] > 0.95
+    assert ((said["water"] > 0) == (scene.water > 0)).float().mean() > 0.95
+    grey = torch.where(box_masks(64, 64, 64, seed=10_000) > 0, 0.5, truth)
+    assert scene_error(reader, grey, scene).mean() > 2 * scene_error(reader, truth, scene).mean()

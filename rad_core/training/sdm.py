@@ -52,7 +52,7 @@ class SDMPlan:
     anchor: float = 1.0
     decoupled: bool = True
     masks: str = "brush"
-    likelihood: float = 1e-2
+    likelihood: float = 0.1
     adversary: float = 0.3
     features: float = 2.0
     colours: float = 5.0
