@@ -32,19 +32,24 @@ def main() -> None:
     for name in ("scratches", "lettering"):
         mask = rad_core.read_mask(HERE / f"{name}.png")
         filled = fill(f"photo, {name}", rad_core.rad_inpaint, photos, photo, mask, fills=2, steps=20, sampler="ddim")
-        rows.append([photo, mark_hole(photo, mask), *filled, torch.ones_like(photo)])  # GradPaint wants a plain network
+        none = torch.ones_like(photo)  # GradPaint wants a plain network and SDM one of its own, and for photos there is neither
+        rows.append([photo, mark_hole(photo, mask), *filled, none, none])
     landscapes, plain = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes"), rad_core.load_model("landscapes")
+    sdm = rad_core.load_sdm("landscapes")
     for k, make in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
         picture, mask = rad_core.landscapes(1, 64, seed=500 + k), make(1, 64, 64, seed=500 + k)
         name = f"landscape, {make.__name__.split('_')[0]}"
         filled = fill(f"{name}, RAD", rad_core.rad_inpaint, landscapes, picture, mask, fills=2, steps=100)
         filled += fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, fills=1, steps=50)
+        filled += fill(
+            f"{name}, SDM", lambda *args, **kwargs: rad_core.sdm_inpaint(*args, **kwargs)[0], sdm, picture, mask, fills=1, steps=4
+        )
         rows.append([picture, mark_hole(picture, mask), *filled])
     columns = [
         torch.cat([F.interpolate(picture, (SIDE, SIDE), mode="nearest") for picture in column]) for column in zip(*rows, strict=True)
     ]
     path = options.output / "sheet.png"
-    sheet(list(zip(("picture", "hole", "RAD, one seed", "another seed", "GradPaint"), columns, strict=True)), path, cell=SIDE)
+    sheet(list(zip(("picture", "hole", "RAD, one seed", "another seed", "GradPaint", "SDM"), columns, strict=True)), path, cell=SIDE)
     print(f"Wrote {path}.")
 
 

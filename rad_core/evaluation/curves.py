@@ -21,10 +21,11 @@ def main() -> None:
     for axis, path in zip([axes] if len(options.logs) == 1 else axes, options.logs, strict=True):
         with open(path) as f:
             rows = list(csv.DictReader(f))
+        loss = "loss" if "loss" in rows[0] else "colours"  # of SDM's, the one that tells most
         for size in dict.fromkeys(row["size"] for row in rows):
             part = [row for row in rows if row["size"] == size]
-            axis.plot([int(row["step"]) for row in part], [float(row["loss"]) for row in part], marker=".", label=f"{size}x{size}")
-        axis.set(title=path.stem, xlabel="step", ylabel="loss", yscale="log")
+            axis.plot([int(row["step"]) for row in part], [float(row[loss]) for row in part], marker=".", label=f"{size}x{size}")
+        axis.set(title=path.stem, xlabel="step", ylabel=loss, yscale="log")
         axis.legend()
     write_whole(options.output, figure.savefig)
 

@@ -20,15 +20,16 @@ aten = torch.ops.aten
 
 
 class Products(TorchDispatchMode):
-    """Writes down the convolutions and matrix products within it, as functions to call again."""
+    """Writes down the convolutions and matrix products within it as functions to call again, the blurs (channel by channel) apart."""
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.calls, self.blurs = [], []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function in (aten.convolution.default, aten.mm.default, aten.addmm.default, aten.bmm.default):
-            self.calls.append(lambda: function(*args))
+            grouped = function is aten.convolution.default and args[8] > 1
+            (self.blurs if grouped else self.calls).append(lambda: function(*args))
         if "scaled_dot_product" in function.name():
             q, k, v = args[:3]
             weights = torch.rand(*q.shape[:3], k.shape[2])
@@ -38,16 +39,25 @@ class Products(TorchDispatchMode):
 
 @torch.no_grad()
 def measure(size: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds of a pass and of its products, and their ratio (median of the rounds' ratios), for a square picture."""
+    """Seconds of a pass of a square picture, times of its products, with and without the blurs, and ratios (medians over rounds)."""
     torch.manual_seed(0)
     net = Generator(SDMConfig()).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     given = torch.randn(1, 7, size, size), torch.rand(1, 1, size, size), torch.randn(1, 512)
     with Products() as products:
         net(*given)
-    runs = {"iteration": lambda: net(*given), "products": lambda: [call() for call in products.calls]}
+    plain = lambda: [call() for call in products.calls]
+    runs = {"iteration": lambda: net(*given), "products": plain, "blurs": lambda: [call() for call in products.blurs]}
     seconds = alternate(runs, rounds)
-    ratio = median(a / b for a, b in zip(seconds["iteration"], seconds["products"], strict=True))
-    return {f"{size}x{size}": {"iteration, s": median(seconds["iteration"]), "products, s": median(seconds["products"]), "ratio": ratio}}
+    rounds = list(zip(*seconds.values(), strict=True))
+    return {
+        f"{size}x{size}": {
+            "iteration, s": median(seconds["iteration"]),
+            "convolutions and products, s": median(seconds["products"]),
+            "blurs, s": median(seconds["blurs"]),
+            "ratio to all these": median(a / (b + c) for a, b, c in rounds),
+            "ratio without the blurs": median(a / b for a, b, _ in rounds),
+        }
+    }
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ class SDMPlan:
         schedule, alpha, anchor: as `iterate`; alpha 0 is the ablation without continuous sampling.
         decoupled: the mean is what is judged, the variance is taught by the likelihood; False judges what is drawn from both.
         masks: a name in `masks.SHAPES`.
-        likelihood: its weight. The paper's 1e-4 is of a sum over a picture, this of a mean over the hole.
+        likelihood: its weight, of the mean over the hole. (The paper says 1e-4 and not of what; so little teaches a small network nothing.)
         adversary: its weight. The paper's is 1, beside a perceptual loss from a large network; without that, less.
         features: weight of the perceptual loss or, without one, of the distance between the discriminator's features.
         colours: weight of the distance in colour. Without it a small judge is soon at a loss, and colours drift.
