@@ -2,6 +2,7 @@
 
 import torch
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rad_core import rad_inpaint, sdm_inpaint
 from ..rad_core.rad import STRENGTH
@@ -163,8 +164,8 @@ class RefineWithRAD(io.ComfyNode):
     @classmethod
     def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context) -> io.NodeOutput:
         picture, alpha = picture_of(image)
-        picture, hole = together(picture, mask_of(mask))
-        doubt = uncertainty.reshape(-1, 1, *uncertainty.shape[-2:])
+        hole, doubt = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), uncertainty.reshape(-1, 1, *uncertainty.shape[-2:])))
+        picture, hole = together(picture, hole)
         if doubt.shape[0] not in (1, len(picture)):
             raise ValueError(f"{len(picture)} pictures and {doubt.shape[0]} uncertainty maps do not fit: connect as many, or one for all.")
         net = loaded(model, "Refine with RAD", len(picture))
@@ -184,3 +185,8 @@ class RefineWithRAD(io.ComfyNode):
             )
 
         return io.NodeOutput(image_of(in_batches(fill, len(picture)), alpha, hole))
+
+
+def _for_fills(maps: Tensor, count: int) -> Tensor:
+    """One map of each picture -> one of each of its fills."""
+    return maps.repeat_interleave(count // len(maps), 0) if count % len(maps) == 0 else maps

@@ -55,6 +55,7 @@ def rad_inpaint(
         doubt: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 0 or more: how far what stands in the hole may be from the truth, as
             `sdm_inpaint` tells it. Then the hole is not filled from nothing: each pixel starts from what it shows, with noise of
             `strength` times its doubt (in the network's units, where black to white is 2), so that only what is doubtful is re-imagined.
+            Where the doubt is 0, pixels come back bit-equal.
         strength: see `doubt`, above 0.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the part under work; raise from
             it to cancel.
@@ -87,7 +88,13 @@ def rad_inpaint(
         return sample(denoise, batch.picture + sigmas[0] * batch.draw(), sigmas, batch.draw, batch.callback)
 
     image, mask = check_image_and_mask(image, mask)
-    amount = None if doubt is None else mask * noise_share(check_map(doubt, mask, "doubt"), strength, schedule.nu)
+    amount = None
+    if doubt is not None:
+        doubt = check_map(doubt, mask, "doubt")
+        mask = mask * (doubt > 0)
+        amount = mask * noise_share(doubt, strength, schedule.nu)
+        if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
+            raise ValueError("The fill to refine has NaN or infinite values.")
     return fill_holes(net, image, mask, fill, seed, context, labels, callback, order, amount=amount)
 
 

@@ -73,6 +73,11 @@ def test_rad_on_sdms_doubt_leaves_what_is_sure():
     changed = (refined - out).abs().mean(1, keepdim=True)
     assert torch.equal(refined[(mask == 0).expand_as(truth)], truth[(mask == 0).expand_as(truth)])
     assert rank_correlation(changed[mask > 0], doubt[mask > 0]) > 0.2
+    doubt[..., :32] = 0
+    refined = rad_inpaint(net, out, mask, 2, "dpmpp_2m", doubt=doubt)
+    assert torch.equal(refined[..., :32], out[..., :32]) and not torch.equal(refined, out)
+    with pytest.raises(ValueError, match="NaN"):
+        rad_inpaint(net, torch.where(mask > 0, torch.nan, out), mask, 2, doubt=doubt.clamp(min=0.1))
 
 
 def test_the_scene_reader_reads_scenes_and_misses_what_is_covered():

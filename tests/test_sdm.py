@@ -1,5 +1,7 @@
 """SDM: the network's size and layers, the iteration, the loss, each against what is known of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,9 +90,10 @@ def test_networks_take_any_size(size):
     mean, log_variance = net(torch.randn(2, 7, *size), torch.rand(2, 1, *size), torch.randn(2, 32))
     assert mean.shape == log_variance.shape == (2, 3, *size)
     assert torch.isfinite(mean).all() and log_variance.min() >= -9 and log_variance.max() <= 2
-    if min(size) >= 7:
-        scores, features = judge(mean, torch.ones(2, 1, *size))
-        assert scores.shape == (2,) and len(features) == 2
+    deep = Generator(replace(SMALL, global_convs=3))
+    assert deep(torch.randn(1, 7, *size), torch.rand(1, 1, *size), torch.randn(1, 32))[0].shape == (1, 3, *size)
+    scores, features = judge(mean, torch.ones(2, 1, *size))
+    assert scores.shape == (2,) and len(features) == 2
 
 
 def stub(seen=None):
@@ -224,3 +227,9 @@ def test_anchored_predictions_meet_the_picture():
     torch.testing.assert_close(last.picture, picture, rtol=0, atol=1e-5)
     *_, plain = iterate(off, picture, hole, 2, alpha=0.0, anchor=0.0)
     assert ((plain.picture - picture).abs()[(hole > 0).expand_as(picture)] > 0.05).all()
+
+
+@pytest.mark.parametrize("wrong", [{"attention": (4,)}, {"heads": 3}, {"widths": (16,)}, {"latent": 0}])
+def test_impossible_networks_are_told(wrong):
+    with pytest.raises(ValueError, match=r"level|heads|widths"):
+        replace(SMALL, **wrong)

@@ -1,13 +1,18 @@
 """SDM's training: it learns, it goes on where it was stopped, its ablations are other runs, its augmentation moves what it should."""
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rad_core import landscapes
 from rad_core.__main__ import main
 from rad_core.sdm import load_sdm
 from rad_core.training.augment import Augment
+from rad_core.training.loop import Stage
 from rad_core.training.perceptual import DilatedResNet50, feature_distance, load_perceptual
+from rad_core.training.sdm import SDMPlan
 
 COMMAND = ["train", "sdm", "--widths", "8,16", "--attention", "1", "--latent", "8", "--code", "8", "--heads", "2", "--global-convs", "1"]
 COMMAND += ["--threads", "1", "--save-every", "2"]
@@ -148,3 +153,39 @@ def test_training_with_a_perceptual_loss_and_a_wrong_file(place, capsys):
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "half.pth")
     assert main([*COMMAND, "--stages", "16:2:2", "--perceptual", "half.pth", "-o", "b.safetensors"]) == 1
     assert "not a ResNet50" in capsys.readouterr().err
+
+
+def test_the_judge_tells_pictures_from_fills_and_its_slopes_stay_small():
+    """The judge alone learns: with the augmentation on and the penalty in every step, which it must not lose by."""
+    import rad_core.training.sdm as training
+    from rad_core.sdm import Discriminator, Generator, SDMConfig
+
+    torch.manual_seed(0)
+    config = SDMConfig((8, 16), (1,), 1, 8, 8, 2, image_size=16)
+    net, judge, augment = Generator(config), Discriminator(config), Augment()
+    plan = SDMPlan([Stage(16, 40, 8)], iterations=(1,), anchor=0.0, masks="box", penalty_every=1)
+    makes, judges = (torch.optim.Adam(part.parameters(), rate) for part, rate in ((net, 0.0), (judge, 3e-3)))
+    scores = []
+    for step in range(1, 31):
+        augment.chance = 0.5
+        seed = training.TRAINING_SEEDS + 8 * step
+        losses = training._step(net, judge, makes, judges, augment, landscapes(8, 16, seed=seed), plan, step, seed)
+        scores.append(losses["real score"] + math.log(math.expm1(losses["adversary"])))  # real minus fake: adversary is log(1 + exp(-fake))
+    assert sum(scores[-10:]) / 10 > sum(scores[:10]) / 10 + 0.5, scores
+
+
+def test_what_a_run_is_made_of_is_remembered(place, capsys):
+    run = [*COMMAND, "--stages", "16:2:4", "-o", "a.safetensors"]
+    assert main(run) == 0
+    (place / "a.safetensors").unlink()
+    assert main(run) == 0 and (place / "a.safetensors").is_file(), "a finished run writes its file again"
+    for other in (["--hour", "0"], ["--latent", "16"]):
+        assert main([*run, *other]) == 1 and "other settings" in capsys.readouterr().err
+    (place / "a.state.pt").write_bytes((place / "a.state.pt").read_bytes()[:1000])
+    assert main(run) == 1 and "damaged" in capsys.readouterr().err
+    assert main([*run, "--heads", "3"]) == 1 and "heads" in capsys.readouterr().err
+
+
+def test_training_in_bfloat16(place):
+    assert main([*COMMAND, "--stages", "16:2:4", "--precision", "bfloat16", "-o", "a.safetensors"]) == 0
+    assert all(torch.isfinite(tensor).all() for tensor in load_file("a.safetensors").values())

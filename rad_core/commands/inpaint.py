@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schedule", choices=list(SCHEDULES), default="linear", help="of sdm: how much is decided after each pass (default: linear)"
     )
-    parser.add_argument("--alpha", type=float, default=0.01, help="of sdm: noise of undecided pixels, 0 to 1 (default: 0.01)")
+    parser.add_argument("--alpha", type=float, default=0.01, help="of sdm: noise of what is not decided for good, 0 to 1 (default: 0.01)")
     parser.add_argument(
         "--anchor", type=float, default=1.0, help="of sdm: how far the fill is made to meet its rim, 0 (the paper's) to 1 (default: 1)"
     )

@@ -29,17 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, text in KINDS.items():
         part = kinds.add_parser(kind, help=text, description=f"Train {text}.")
-        _common_arguments(part, learning_rate=1e-3 if kind == "sdm" else 5e-4)
+        _common_arguments(part, 1e-3, "512:100000:8") if kind == "sdm" else _common_arguments(part, 5e-4, "64:20000:16")
         (_sdm_arguments if kind == "sdm" else _diffusion_arguments)(part)
 
 
-def _common_arguments(parser: argparse.ArgumentParser, learning_rate: float) -> None:
+def _common_arguments(parser: argparse.ArgumentParser, learning_rate: float, stages: str) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="the .safetensors file to write (an adapter also as a PEFT folder)"
     )
     parser.add_argument("--data", type=Path, help="a folder of pictures; landscapes are drawn where there is none")
     parser.add_argument("--hour", type=float, help="time of day of the drawn landscapes, 0 to 24 (default: all)")
-    parser.add_argument("--stages", default="64:20000:16", help="SIZE:STEPS:BATCH, comma-separated (default: 64:20000:16)")
+    parser.add_argument("--stages", default=stages, help=f"SIZE:STEPS:BATCH, comma-separated (default: {stages})")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help=f"default: {learning_rate}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=250, help="steps between saves (default: 250)")
@@ -84,6 +84,8 @@ def _sdm_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alpha", type=float, default=0.01, help="noise of continuous sampling; 0: without (default: 0.01)")
     parser.add_argument("--anchor", type=float, default=1.0, help="how far predictions are made to meet the known pixels (default: 1)")
     parser.add_argument("--adversary", type=float, default=0.3, help="weight of the discriminator's judgement (default: 0.3)")
+    parser.add_argument("--likelihood", type=float, default=0.1, help="weight of the variance's likelihood (default: 0.1)")
+    parser.add_argument("--features", type=float, default=2.0, help="weight of the perceptual or matching loss (default: 2)")
     parser.add_argument("--colours", type=float, default=5.0, help="weight of the distance in colour (default: 5)")
     parser.add_argument(
         "--perceptual",
@@ -148,7 +150,9 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         options.anchor,
         not options.no_dpm,
         options.masks,
+        likelihood=options.likelihood,
         adversary=options.adversary,
+        features=options.features,
         colours=options.colours,
         seed=options.seed,
         save_every=options.save_every,
@@ -164,7 +168,8 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         not options.no_guided_attention,
         stages[-1].size,
     )
-    net, judge = (kind(config).to(options.device, memory_format=torch.channels_last) for kind in (Generator, Discriminator))
+    layout = memory_format(options.device, options.precision)
+    net, judge = (kind(config).to(options.device, memory_format=layout) for kind in (Generator, Discriminator))
     if options.init:
         start = load_sdm(options.init)
         if replace(start.config, image_size=config.image_size, guided=config.guided) != config:
@@ -172,7 +177,8 @@ def _train_sdm(options: argparse.Namespace, stages: list[Stage], source: Source,
         net.load_state_dict(start.state_dict())
     perceptual = load_perceptual(options.perceptual).to(options.device) if options.perceptual else None
     state = options.output.with_suffix(".state.pt")
-    train_sdm(net, judge, source, plan, lambda: save_sdm(net, options.output, torch.float16, plan.describe()), log, state, perceptual)
+    note = f"{options.data}, {options.hour}, {options.init}, {options.perceptual}"
+    train_sdm(net, judge, source, plan, lambda: save_sdm(net, options.output, torch.float16, plan.describe()), log, state, note, perceptual)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..masks import brush_masks
-from ..rad import rad_inpaint
+from ..rad import STRENGTH, rad_inpaint
 from ..sdm import Generator, iterate, load_sdm, sdm_inpaint
 from ..sheets import mark_hole, sheet
 from ..training.landscapes import landscapes
 from .landscapes import MASKS, UNSEEN
 from .metrics import hole_rmse, rank_correlation, rim_jump, save_table, seam
-from .scene import frechet_distance, load_reader, scene_error
+from .scene import frechet_distance, load_reader, perceptual_distance, scene_error
 
 SIZE = 64
 Fill = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor | None]]  # (pictures, masks, seed) -> fills and their uncertainty
@@ -69,6 +69,7 @@ def measures(out: Tensor, doubt: Tensor | None, seconds: float, truth: Tensor, m
         "seam, median": float(seam(out, truth, mask).median()),
         "seam, of the means": float(rim_jump(out, mask).mean() / rim_jump(truth, mask).mean()),
         "Spearman": "" if doubt is None else rank_correlation(error[mask > 0], doubt[mask > 0]),
+        "perceptual": float(perceptual_distance(reader, out, truth).mean()),
         "Fréchet": frechet_distance(reader.features(out), reader.features(truth)),
         "scene error": float(scene_error(reader, out, scene).mean()),
         "ms a picture": 1000 * seconds,
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     parser.add_argument("-n", "--count", type=int, default=500)
     parser.add_argument("--model", default="landscapes", help="an SDM network")
-    parser.add_argument("--strength", type=float, nargs="+", default=[3.0], help="of the refinement; several to choose among")
+    parser.add_argument("--strength", type=float, nargs="+", default=[STRENGTH], help="of the refinement; several to choose among")
     parser.add_argument("--seed", type=int, default=UNSEEN, help="of the pictures")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -44,7 +44,9 @@ class OneShot:
         for k, mirror in enumerate(((), (3,), (2,), (2, 3))[: self.samples]):
             filled = self.fill((picture * (1 - hole)).flip(mirror), hole.flip(mirror), z.roll(k, 1)).flip(mirror)
             fills.append(torch.where(hole > 0, filled, picture))
-        return fills[0], torch.stack(fills).var(0).clamp(min=1e-9).log().clamp(-9, 2)
+        spread = torch.stack(fills).var(0).clamp(min=1e-9).log()
+        before = 2 * uncertainty.clamp(min=1e-6).log()  # what is decided was as uncertain as it was then
+        return fills[0], torch.where(hole > 0, spread, before).clamp(-9, 2)
 
 
 @torch.no_grad()
@@ -72,7 +74,7 @@ def sdm_inpaint(
         seed: picture k is drawn from seed + k, or from its entry of a list of B * fills.
         schedule: share of the hole that is decided after a share of the iterations: "linear" (the paper's best), "cosine", "cubic",
             "square root".
-        alpha: how much of its deviation an undecided pixel is given as noise, 0 to 1.
+        alpha: how much of its deviation a pixel that is decided, but not for good, is given as noise, 0 to 1.
         anchor: how far predictions are made to meet the known pixels, 0 (the paper's) to 1; see `iterate`.
         context: what is shown around the hole, as a share of its size on each side, resized to the network's size; float("inf") for
             the whole picture, resized; "own" for the whole picture at its own size.
@@ -90,14 +92,16 @@ def sdm_inpaint(
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
-    if fills < 1:
-        raise ValueError(f"fills must be at least 1, got {fills}.")
+    for name, count in (("fills", fills), ("iterations", iterations)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")
     view = View(sdm.size, sdm.stride, torch.device(sdm.device), context)
     image, mask = (maps.repeat_interleave(fills, 0) for maps in check_image_and_mask(image, mask))
     seeds = [int(seed) + k for k in range(len(image))] if not isinstance(seed, Sequence) else list(seed)
     if len(seeds) != len(image):
         raise ValueError(f"{len(image)} fills need {len(image)} seeds (or one to count up from), got {len(seeds)}.")
-    out, uncertainty, history = image.clone(), torch.zeros_like(mask), [(image.clone(), torch.zeros_like(mask)) for _ in range(iterations)]
+    out, uncertainty = image.clone(), torch.zeros_like(mask)
+    history = [(image.clone(), torch.zeros_like(mask)) for _ in range(iterations if return_history else 0)]
     for group in cut_out(image, mask, view):
         picture, soft, _ = together(group.values())
         own = [seeds[k] for k in group]

@@ -78,7 +78,7 @@ def iterate(
     streams = generators(seed, picture.shape[0], "sdm")
     z = normal(streams, (latent,), picture.device)
     known = 1 - hole
-    start = picture * known
+    start = torch.where(hole > 0, 0, picture)
     x, decided, uncertainty = start, known, hole
     for t in range(1, iterations + 1):
         mean, log_variance = predict(pack(x, known, decided, uncertainty, t, iterations), uncertainty, z)

@@ -133,12 +133,15 @@ class UncertaintyAttention(nn.Module):
         """x (B, C, h, w), uncertainty (B, 1, H, W) in [0, 1]."""
         size = x.shape[2:]
         split = lambda maps: maps.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)  # (B, heads, h w, d)
-        flat = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+        flat = x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-8).to(x.dtype)  # squares overflow float16
         q, k, v = split(self.query(flat)), split(self.key(flat)), split(self.value(x))
         scale = 1 / math.sqrt(q.shape[-1])
         if self.guided:
-            # q k^T + b is the product with one channel more, 1 in q and b in k: PyTorch has no fast kernel for masks that are learned
+            # q k^T + b is the product with one channel more, 1 in q and b in k. A learned mask instead would rule out the fast kernels,
+            # which also want a multiple of 8 channels: the others are 0.
             b = self.bias(F.adaptive_avg_pool2d(uncertainty, size)).flatten(2)[..., None].to(k.dtype)
-            q, k, v = (torch.cat([maps, more], -1) for maps, more in ((q, torch.ones_like(b)), (k, b / scale), (v, torch.zeros_like(b))))
+            more = lambda maps: F.pad(maps, (0, 7 - q.shape[-1] % 8))
+            one, bias, zero = more(torch.ones_like(b)), more(b / scale), more(torch.zeros_like(b))
+            q, k, v = torch.cat([q, one], -1), torch.cat([k, bias], -1), torch.cat([v, zero], -1)
         seen = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : x.shape[1] // self.heads]
         return torch.add(self.out(seen.transpose(2, 3).flatten(1, 2).unflatten(2, size)), x, alpha=math.sqrt(0.5))

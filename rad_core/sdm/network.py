@@ -36,6 +36,16 @@ class SDMConfig:
     guided: bool = True
     image_size: int = 512
 
+    def __post_init__(self):
+        levels = len(self.widths)
+        if min(*self.widths, self.latent, self.code, self.heads, self.image_size, levels - 1) < 1 or self.global_convs < 0:
+            raise ValueError("An SDM network needs two or more widths, and all its numbers must be positive.")
+        for level in self.attention:
+            if not 0 <= level < levels:
+                raise ValueError(f"There is no level {level} to attend: the {levels} widths are levels 0 to {levels - 1}.")
+            if self.widths[level] % self.heads:
+                raise ValueError(f"{self.heads} heads do not divide the {self.widths[level]} channels of level {level}.")
+
     @property
     def stride(self) -> int:
         return 2 ** (len(self.widths) - 1)
@@ -97,7 +107,7 @@ class Generator(nn.Module):
         """
         height, width = given.shape[2:]
         dtype = self.code.weight.dtype
-        given, uncertainty, z = _pad(given.to(dtype), self.stride), _pad(uncertainty.to(dtype), self.stride), z.to(dtype)
+        given, uncertainty, z = _pad(given.to(dtype), self.stride), _pad(uncertainty.to(dtype), self.stride), _normalised(z).to(dtype)
         x, skips = self.stem(given), []
         for level in range(len(self.config.widths)):
             if level:
@@ -105,8 +115,10 @@ class Generator(nn.Module):
             if str(level) in self.focus_down:
                 x = self.focus_down[str(level)](x, uncertainty)
             skips.append(x)
-        w = self.mapping(z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8))
-        style = torch.cat([w, self.code(self.shrink(x).mean((2, 3)))], 1)
+        w, whole = self.mapping(z), x
+        for conv in self.shrink:  # what is one pixel wide is given a second, for the kernel's sake
+            whole = conv(F.pad(whole, (0, int(whole.shape[3] < 2), 0, int(whole.shape[2] < 2)), mode="replicate"))
+        style = torch.cat([w, self.code(whole.mean((2, 3)))], 1)
         out = None
         for k, level in enumerate(reversed(range(len(skips)))):
             if level == len(skips) - 1:
@@ -116,9 +128,9 @@ class Generator(nn.Module):
                 x = self.refine[k - 1](x, style)
             if str(level) in self.focus_up:
                 x = self.focus_up[str(level)](x, uncertainty)
-            painted = self.paint[k](x, style)
+            painted = self.paint[k](x, style).float()
             out = painted if out is None else double(out) + painted
-        mean, log_variance = out[..., :height, :width].float().chunk(2, 1)
+        mean, log_variance = out[..., :height, :width].chunk(2, 1)
         return mean, log_variance.clamp(-9, 2)
 
 
@@ -135,7 +147,7 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """picture (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) with 1 = known -> scores (B,) and each block's features."""
-        x, features = self.stem(torch.cat([mask - 0.5, picture], 1)), []
+        x, features = self.stem(_pad(torch.cat([mask - 0.5, picture], 1), 2 ** len(self.down))), []
         for block in self.down:
             x = block(x)
             features.append(x)
@@ -155,6 +167,10 @@ def _spread(x: Tensor, group: int = 4) -> Tensor:
     groups = x.reshape(count, -1, *x.shape[1:])
     spread = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.repeat(count)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+def _normalised(z: Tensor) -> Tensor:
+    return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
 
 
 def _pad(maps: Tensor, stride: int) -> Tensor:

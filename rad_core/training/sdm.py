@@ -21,7 +21,7 @@ from ..sdm.losses import uncertainty_loss
 from ..sdm.network import Discriminator, Generator
 from .augment import Augment
 from .data import Source
-from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast, learning_rate
+from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast, learning_rate, memory_format
 from .perceptual import DilatedResNet50, feature_distance
 from .state import load_state, save_state
 
@@ -80,6 +80,7 @@ def train_sdm(
     save: Callable[[], None],
     log: Log,
     state: Path | None = None,
+    note: str = "",
     perceptual: DilatedResNet50 | None = None,
 ) -> None:
     """Train both networks. `save` is called with the generator's averaged weights in place.
@@ -87,8 +88,9 @@ def train_sdm(
     Args:
         net, judge: on their device.
         save: writes the generator; called every `plan.save_every` steps and at the end.
-        perceptual: the network of the perceptual loss.
         state: everything the run needs to go on is kept in this file; if it is there, the run goes on from it.
+        note: what else than the plan and the network's shape makes it this run: its data, for one.
+        perceptual: the network of the perceptual loss.
 
     Raises:
         FloatingPointError: a loss became infinite or NaN. The last saved files are left as they were.
@@ -97,13 +99,15 @@ def train_sdm(
     net.train().requires_grad_(True)
     makes = torch.optim.Adam(net.parameters(), plan.learning_rate, betas=(0.0, 0.99))
     judges = torch.optim.Adam(judge.parameters(), plan.learning_rate, betas=(0.0, 0.99))
-    average = Average(list(net.parameters()), 0.5 ** (plan.stages[0].batch / plan.half_life))
+    average = Average(list(net.parameters()), 0.0)
     augment = Augment()
     parts = {"net": net, "judge": judge, "makes": makes, "judges": judges, "average": average, "augment": augment, "log": log}
-    done = load_state(state, parts, plan.describe()) if state and state.is_file() else 0
+    run = json.dumps([plan.describe(), asdict(net.config), note])
+    done = load_state(state, parts, run) if state and state.is_file() else 0
     step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
     progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5)
     for stage in plan.stages:
+        average.decay = 0.5 ** (stage.batch / plan.half_life)
         for _ in range(stage.steps):
             step, seed = step + 1, seed + stage.batch
             if step <= done:
@@ -124,8 +128,10 @@ def train_sdm(
                 save()
                 average.swap()
                 if state:
-                    save_state(state, step, parts, plan.describe())
+                    save_state(state, step, parts, run)
     average.swap()
+    if done == plan.steps:
+        save()
     net.eval().requires_grad_(False)
 
 
@@ -134,7 +140,7 @@ def _step(
 ) -> dict[str, float]:
     n, size, device = len(pictures), pictures.shape[-1], next(net.parameters()).device
     streams = generators(seed, n, "sdm training")
-    real = (pictures * 2 - 1).to(device, memory_format=torch.channels_last)
+    real = (pictures * 2 - 1).to(device, memory_format=memory_format(device, plan.precision))
     hole = SHAPES[plan.masks](n, size, size, seed).gt(0.5).float().to(device)
     count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=streams[0]))]
     seeds = torch.randint(2**31, (n,), generator=streams[0]).tolist()
@@ -173,8 +179,9 @@ def _step(
         F.softplus(-scores).mean().backward()
     augment.adapt(scores.detach())
     if step % plan.penalty_every == 0:  # R1 (Mescheder et al. 2018), now and then for all (Karras et al. 2020)
-        real.requires_grad_(True)
-        (slope,) = torch.autograd.grad(judge(*augment(real, 1 - hole, streams))[0].sum(), real, create_graph=True)
+        picture, mask = augment(real, 1 - hole, streams)
+        picture = picture.detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(judge(picture, mask)[0].sum(), picture, create_graph=True)
         gamma = plan.penalty * (size / 512) ** 2
         (gamma / 2 * plan.penalty_every * slope.square().sum((1, 2, 3)).mean()).backward()
     judges.step()

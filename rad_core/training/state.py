@@ -23,10 +23,14 @@ def load_state(path: Path, parts: dict[str, Stateful], note: str) -> int:
     """Put a saved run's values into the same parts, and tell the step it had reached.
 
     Raises:
-        ValueError: the file is of a run with other settings.
+        ValueError: the file is damaged, or of a run with other settings.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["note"] != note:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        belongs = state["note"] == note
+    except Exception as error:  # torch.load raises anything on bad bytes
+        raise ValueError(f"{path.name} is cut short or damaged: remove it to begin anew.") from error
+    if not belongs:
         raise ValueError(f"{path.name} belongs to a run with other settings. Give that run's, or another output name.")
     for name, part in parts.items():
         part.load_state_dict(state[name])

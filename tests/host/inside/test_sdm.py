@@ -110,9 +110,13 @@ def test_refining_changes_what_is_doubtful(host, sdm, scene):
     assert torch.equal(out[known], image[known]) and not torch.equal(out, filled)
     left = torch.zeros_like(mask)
     left[..., :32] = 2
+    assert torch.equal(refine(host, rad, filled, mask, left)[:, :, 32:], filled[:, :, 32:]), "black stays"
+    left = left.clamp(min=1e-6)
     one_sided = refine(host, rad, filled, mask, left)
     change = (one_sided - filled).abs().mean(-1)
     assert change[:, 20:44, 16:32].mean() > 3 * change[:, 20:44, 33:50].mean()
+    fills, doubts, _ = fill(host, sdm, image, mask.expand(2, -1, -1), fills=2)
+    assert refine(host, rad, fills, mask.expand(2, -1, -1), doubts).shape == fills.shape, "two masks serve two fills of each picture"
     with pytest.raises(ValueError, match="uncertainty"):
         refine(host, rad, filled, mask, uncertainty[:1].expand(3, -1, -1))
 
