@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     parser.add_argument("-n", "--count", type=int, default=500)
+    parser.add_argument("--refined", type=int, default=200, help="how many of them are also filled by RAD and refined")
     parser.add_argument("--model", default="landscapes", help="an SDM network")
     parser.add_argument("--strength", type=float, nargs="+", default=[STRENGTH], help="of the refinement; several to choose among")
     parser.add_argument("--seed", type=int, default=UNSEEN, help="of the pictures")
@@ -87,27 +88,31 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sdm, rad = load_sdm(options.model), merge_adapters(load_adapter(load_model("landscapes"), "landscapes"))
-    truth, scene = landscapes(options.count, SIZE, options.seed, return_scene=True)
     mask, reader = holes(options.count), load_reader()
-    methods: dict[str, Fill] = {f"SDM, {t} iterations": partial(in_order, sdm, t) for t in (1, 2, 4, 8)}
-    methods["SDM, 4, not anchored"] = partial(in_order, sdm, 4, anchor=0.0)
-    methods["SDM, 4, random order"] = partial(random_order, sdm, 4)
-    methods["RAD alone, 10 dpmpp_2m"] = partial(rad_alone, rad, 10, "dpmpp_2m")
-    methods["RAD alone, 10 ddpm"] = partial(rad_alone, rad, 10, "ddpm")
+    methods: dict[str, tuple[Fill, int]] = {f"SDM, {t} passes": (partial(in_order, sdm, t), options.count) for t in (1, 2, 4, 8)}
+    methods["SDM, 4 passes, random order"] = partial(random_order, sdm, 4), options.count
+    few = options.refined
+    methods |= {
+        f"the first {few}: SDM, 4 passes": (partial(in_order, sdm, 4), few),
+        f"the first {few}: RAD, 10 steps of dpmpp_2m": (partial(rad_alone, rad, 10, "dpmpp_2m"), few),
+        f"the first {few}: RAD, 10 steps of ddpm": (partial(rad_alone, rad, 10, "ddpm"), few),
+    }
     for strength in options.strength:
-        methods[f"SDM, 4, refined with RAD, 10, strength {strength:g}"] = partial(refined, sdm, rad, 10, strength)
-    rows, columns = {}, [("picture", truth), ("hole", mark_hole(truth, mask))]
-    for name, fill in methods.items():
-        out, doubt, seconds = run(fill, truth, mask)
-        rows[name] = measures(out, doubt, seconds, truth, mask, reader, scene)
+        methods[f"the first {few}: SDM refined with RAD, 10 steps, strength {strength:g}"] = partial(refined, sdm, rad, 10, strength), few
+    rows, columns = {}, {}
+    for name, (fill, count) in methods.items():
+        truth, scene = landscapes(count, SIZE, options.seed, return_scene=True)
+        out, doubt, seconds = run(fill, truth, mask[:count])
+        rows[name] = {"pictures": count} | measures(out, doubt, seconds, truth, mask[:count], reader, scene)
         print(name, rows[name], flush=True)
-        if name in ("SDM, 1 iterations", "SDM, 4 iterations", "RAD alone, 10 dpmpp_2m") or "refined" in name:
-            columns.append((name.replace(", refined with RAD, 10", " + RAD"), out))
-        if name == "SDM, 4 iterations":
-            columns.append(("uncertainty x 3", (3 * doubt).clamp(max=1).expand(-1, 3, -1, -1)))
-    rows["the pictures themselves"] = measures(truth, None, 0.0, truth, mask, reader, scene)
+        columns[name.rpartition(": ")[2].removesuffix(f", strength {STRENGTH:g}")] = out
+        if name == "SDM, 4 passes":
+            columns["uncertainty x 3"] = (3 * doubt).clamp(max=1).expand(-1, 3, -1, -1)
     save_table(rows, options.output / "sdm.json")
-    sheet([(label, pictures[:8]) for label, pictures in columns], options.output / "sdm.jpg", cell=128)
+    shown = {"picture": truth, "hole": mark_hole(truth, mask[:count])}
+    wanted = ("SDM, 1 passes", "SDM, 4 passes", "uncertainty x 3", "RAD, 10 steps of dpmpp_2m", "SDM refined with RAD, 10 steps")
+    shown |= {name: columns[name] for name in wanted if name in columns}
+    sheet([(label, pictures[:8]) for label, pictures in shown.items()], options.output / "sdm.jpg", cell=128)
 
 
 if __name__ == "__main__":
