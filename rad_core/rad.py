@@ -13,7 +13,7 @@ from .samplers import SPACING, Callback, choose_sampler
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
-STRENGTH = 3.0  # noise in units of the doubt, measured on the bundled networks (docs/benchmarks.md)
+STRENGTH = 3.0  # noise in units of the doubt: `evaluation.sdm --strength 1 2 4 8 16 --seed 5000` is best at 2 to 4
 
 
 @torch.no_grad()

@@ -147,6 +147,27 @@ def test_a_lora_is_guided_too_and_comes_off(host, scene):
     assert torch.equal(sample(host, scene), before)
 
 
+def test_a_controlnet_is_guided_too_and_leaves_nothing(host, scene):
+    """A control that shifts the middle of the U-Net, given as the host's Apply ControlNet gives it: on the prompt."""
+    import comfy.controlnet
+
+    if scene[2]["samples"].shape[1] == 16:
+        pytest.skip("this control is for U-Nets")
+
+    class Shift(comfy.controlnet.ControlBase):
+        calls = 0
+
+        def get_control(self, *args):
+            type(self).calls += 1
+            return {"input": [], "middle": [torch.tensor(3.0)], "output": []}
+
+    model, (positive, negative), latent = scene
+    before = sample(host, scene)
+    controlled = [[positive[0][0], positive[0][1] | {"control": Shift(), "control_apply_to_uncond": False}]]
+    assert not torch.equal(sample(host, (model, (controlled, negative), latent)), before) and Shift.calls
+    assert torch.equal(sample(host, scene), before)
+
+
 def test_the_guider_keeps_its_picture(host, scene):
     """SamplerCustomAdvanced with an empty latent: what is known still comes from the guider's picture; connecting the picture itself is
     what GradPaint Sampler does."""
