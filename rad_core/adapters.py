@@ -7,7 +7,8 @@ replaced weights are kept aside, so unloading brings them back bit-exact.
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "
 TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 CONFIG_KEY = "lora_adapter_config"  # adapter_config.json inside a single file's metadata
+FACTS_KEY = "rad_adapter"
 _SPELLINGS = [
     ("base_model.model.", ""),
     ("unet.", ""),
@@ -30,6 +32,17 @@ _SPELLINGS = [
     (".lora.down.", ".lora_A."),
     (".lora.up.", ".lora_B."),
 ]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of an adapter's making."""
+
+    base: tuple[float, ...] = ()  # the fingerprint of the network it was trained on
+    schedule: str = ""
+    steps: int = 0
+    data: str = ""
+    licence: str = ""
 
 
 @dataclass
@@ -41,6 +54,11 @@ class Adapter:
     time: dict[str, Tensor]  # parameter name -> its value in full
     config: dict  # PEFT's
     note: str = ""
+    facts: Facts = Facts()
+
+    @property
+    def rank(self) -> int:
+        return next(iter(self.lora.values()))[0].shape[0]
 
     def delta(self, name: str, shape: torch.Size) -> Tensor:
         """(alpha / rank) B A for a weight, float32."""
@@ -54,39 +72,72 @@ def bundled_adapters() -> list[str]:
     return sorted(p.name.removesuffix(".adapter.safetensors") for p in WEIGHTS.glob("*.adapter.safetensors"))
 
 
-def lora_config(rank: int = 16, alpha: float | None = None):
-    """PEFT's configuration of a RAD adapter: LoRA on `TARGETS`, the time layers trained and saved in full."""
+def lora_config(rank: int = 16, alpha: float | None = None, targets: Sequence[str] = TARGETS):
+    """PEFT's configuration of a RAD adapter: LoRA on the targets, the time layers trained and saved in full.
+
+    Raises:
+        ValueError: a rank below 1, or a target that is none of `TARGETS`.
+    """
     from peft import LoraConfig  # slow to import
 
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}.")
+    if unknown := [target for target in targets if target not in TARGETS]:
+        raise ValueError(f"Unknown target '{unknown[0]}': choose from {', '.join(TARGETS)}.")
     return LoraConfig(
-        r=rank, lora_alpha=rank if alpha is None else alpha, lora_dropout=0.0, target_modules=TARGETS, modules_to_save=TIME_LAYERS
+        r=rank, lora_alpha=rank if alpha is None else alpha, lora_dropout=0.0, target_modules=list(targets), modules_to_save=TIME_LAYERS
     )
 
 
-def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "Adapter | None" = None):
+def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "Adapter | None" = None, targets: Sequence[str] = TARGETS):
     """Wrap a network for training an adapter on it: everything is frozen but the LoRA and the time layers.
 
     Args:
-        start: an adapter to go on from; its rank and alpha hold then.
+        rank, alpha: of the LoRA, whose strength is alpha / rank; alpha is the rank where None.
+        start: an adapter to go on from; its rank, alpha and targets hold then.
+        targets: which kinds of layers get a LoRA, of `TARGETS`.
 
     Returns:
         a `peft.PeftModel`; called as the network is.
 
     Raises:
         CheckpointError: `start` does not fit the network.
+        ValueError: as `lora_config`.
     """
     from peft import get_peft_model, set_peft_model_state_dict
 
     if start is None:
-        return get_peft_model(net, lora_config(rank, alpha))
+        return get_peft_model(net, lora_config(rank, alpha, targets))
     check_fit(start, dict(net.named_parameters()))
-    rank = next(iter(start.lora.values()))[0].shape[0]
-    model = get_peft_model(net, lora_config(rank, start.config.get("lora_alpha", rank)))
+    stems = [name.removesuffix(".weight") for name in start.lora]
+    targets = [target for target in TARGETS if any(f".{stem}".endswith(f".{target}") for stem in stems)]
+    model = get_peft_model(net, lora_config(start.rank, start.config.get("lora_alpha", start.rank), targets))
     set_peft_model_state_dict(model, _peft_tensors(start))
     return model
 
 
-def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:
+def fingerprint(parameters: dict[str, Tensor], count: int = 64) -> tuple[float, ...]:
+    """One value from each of `count` weights evenly spread over a network: tells which it is, in any precision (see `same_network`)."""
+    names = sorted(name for name in parameters if name.endswith("weight"))
+    chosen = [parameters[names[k * len(names) // count]].flatten() for k in range(min(count, len(names)))]
+    return tuple(round(float(values[len(values) // 2]), 6) for values in chosen)
+
+
+def same_network(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two fingerprints differ by no more than rounding to half precision does."""
+    difference = sum(abs(x - y) for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and difference <= 0.005 * sum(map(abs, a))
+
+
+def warn_of_other_base(adapter: "Adapter", base: dict[str, Tensor]) -> str:
+    """A sentence where an adapter's file says that it was trained on another network than this of the same shape, else nothing."""
+    known = adapter.facts.base
+    if not known or same_network(known, fingerprint(base)):
+        return ""
+    return f"Adapter {adapter.name} was trained on another network of this shape; its fills may not be as good here."
+
+
+def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "", facts: Facts = Facts()) -> None:
     """Save a trained `add_adapter` model: a folder that `peft.PeftModel.from_pretrained` reads, or, where `path` ends in
     .safetensors, one file with the same tensors and PEFT's configuration in its metadata.
 
@@ -95,13 +146,14 @@ def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note
     """
     from peft import get_peft_model_state_dict
 
-    _write(path, get_peft_model_state_dict(model), model.peft_config["default"].to_dict() | {"inference_mode": True}, dtype, note)
+    config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+    _write(path, get_peft_model_state_dict(model), config, dtype, note, facts)
 
 
 def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | None = None) -> None:
     """Save an adapter that was read, of whatever origin, as `save_adapter` does. Raises as it does."""
-    rank = next(iter(adapter.lora.values()))[0].shape[0]
-    _write(path, _peft_tensors(adapter), adapter.config or lora_config(rank).to_dict(), dtype, adapter.note)
+    config = adapter.config or lora_config(adapter.rank).to_dict()
+    _write(path, _peft_tensors(adapter), config, dtype, adapter.note, adapter.facts)
 
 
 def _peft_tensors(adapter: "Adapter") -> dict[str, Tensor]:
@@ -113,10 +165,10 @@ def _peft_tensors(adapter: "Adapter") -> dict[str, Tensor]:
     return tensors
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str) -> None:
+def _write(path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str, facts: Facts) -> None:
     text = json.dumps(config, default=lambda v: sorted(v) if isinstance(v, set) else str(v), indent=1)
     tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in tensors.items()}
-    metadata = {"format": "pt", "note": note}
+    metadata = {"format": "pt", "note": note, FACTS_KEY: json.dumps(asdict(facts))}
     path = Path(path)
     if path.suffix == ".safetensors":
         write_whole(path, lambda temporary: save_file(tensors, temporary, metadata | {CONFIG_KEY: text}))
@@ -171,7 +223,17 @@ def read_adapter(path: str | Path) -> Adapter:
         raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if unknown := [key for key in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern") if config.get(key)]:
         raise CheckpointError(f"Adapter {file.name} uses {unknown[0]}, which is not supported; train it as plain LoRA.")
-    return Adapter(given.name if file != candidates[-1] else str(path), lora, time, config, metadata.get("note", ""))
+    name = given.name if file != candidates[-1] else str(path)
+    return Adapter(name, lora, time, config, metadata.get("note", ""), _facts(metadata.get(FACTS_KEY, "{}"), file.name))
+
+
+def _facts(text: str, name: str) -> Facts:
+    known = {field.name: type(field.default) for field in fields(Facts)}
+    values = json_object(text, f"what {name} says of its making")
+    try:
+        return Facts(**{key: kind(values[key]) for key, kind in known.items() if key in values})
+    except (TypeError, ValueError):
+        raise CheckpointError(f"What {name} says of its making cannot be read.") from None
 
 
 def _plain(key: str) -> str:
@@ -232,6 +294,8 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
         )
     kept: dict[str, Tensor] = net.__dict__.setdefault("_weights_before_adapters", {})
     net.__dict__.setdefault("_region_aware_before", net.region_aware)
+    if warning := warn_of_other_base(adapter, parameters | kept):
+        warnings.warn(warning, stacklevel=2)
     for name in [*adapter.lora, *adapter.time]:
         kept.setdefault(name, parameters[name].detach().clone())
     for name in adapter.lora:

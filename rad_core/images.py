@@ -142,7 +142,7 @@ def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode is private
         os.replace(temporary, path)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"Cannot write {path.name}: {error}.") from None
     finally:
         Path(temporary).unlink(missing_ok=True)

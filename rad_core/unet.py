@@ -9,12 +9,14 @@ a 1x1 convolution. Resizing and projecting are linear and resizing weights sum t
 a matrix product of (2C, L) by (L, HW) for each block. `NoiseLevels` holds the L levels and masks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 MAX_LEVELS = 16  # with more distinct levels in a picture the dense path is cheaper
 
@@ -227,6 +229,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         self.region_aware = False  # trained for a noise level per pixel; set by whoever loads such weights
+        self.checkpointing = False  # in training: keep no features, compute them again in the backward pass
         widths, hidden = config.block_out_channels, 4 * config.model_channels
         last = len(widths) - 1
         self.conv_in = layers.Conv2d(config.in_channels, widths[0], 3, padding=1)
@@ -281,18 +284,23 @@ class UNet(nn.Module):
         skips = [h]
         for level in self.down_blocks:
             for j in range(len(level.resnets)):
-                h = level.forward_block(j, h, embedding)
+                h = self._run(level.forward_block, j, h, embedding)
                 skips.append(h)
             for sampler in getattr(level, "downsamplers", ()):
-                h = sampler(h, embedding)
+                h = self._run(sampler, h, embedding)
                 skips.append(h)
-        h = self.mid_block(h, embedding)
+        h = self._run(self.mid_block, h, embedding)
         for level in self.up_blocks:
             for j in range(len(level.resnets)):
-                h = level.forward_block(j, torch.cat([h, skips.pop()], 1), embedding)
+                h = self._run(level.forward_block, j, torch.cat([h, skips.pop()], 1), embedding)
             for sampler in getattr(level, "upsamplers", ()):
-                h = sampler(h, embedding)
+                h = self._run(sampler, h, embedding)
         return self.conv_out(F.silu(self.conv_norm_out(h))).to(x.dtype)
+
+    def _run(self, part: Callable[..., Tensor], *given) -> Tensor:
+        if not self.checkpointing or not torch.is_grad_enabled():
+            return part(*given)
+        return checkpoint(part, *given, use_reentrant=False)
 
 
 def initialise(net: UNet) -> UNet:

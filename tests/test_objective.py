@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rad_core import RegionSchedule
-from rad_core.training.objective import discretised_gaussian_log_likelihood, losses, mean_over, region_loss, variational_bound
+from rad_core.training.objective import discretised_gaussian_log_likelihood, losses, mean_over, objective, region_levels, variational_bound
 
 
 def recorded(oracle, k):
@@ -19,22 +19,22 @@ def test_the_authors_losses(oracle):
     """Theirs is a plain mean over all pixels. Row 1 (t = 0 and t = T1) has a bound of 0 through their fault."""
     for k in range(4):
         net, x0, noise, schedule, mask, t = recorded(oracle, k)
-        squared, bound = losses(net, x0, noise, schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)
+        squared, bound = losses(net, x0, noise, region_levels(mask, t, schedule))
         np.testing.assert_allclose(squared.mean(), oracle["tr_mse"][k], rtol=1e-5)
         if k == 1:
             assert oracle["tr_vlb"][k] == 0 and bound.mean() > 0.1  # the decoder's term is trained
         else:
             np.testing.assert_allclose(bound.mean(), oracle["tr_vlb"][k], rtol=1e-3)  # their betas are float32
-            exact = losses(net, x0.double(), noise.double(), schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)[1]
+            exact = losses(net, x0.double(), noise.double(), region_levels(mask, t, schedule))[1]
             np.testing.assert_allclose(bound.mean(), exact.mean(), rtol=1e-4)  # ours are not
 
 
 def test_pixels_without_noise_are_left_out(oracle):
     net, x0, noise, schedule, mask, t = recorded(oracle, 0)
-    squared, _ = losses(net, x0, noise, schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), t)
+    squared, _ = losses(net, x0, noise, region_levels(mask, t, schedule))
     hole = (schedule.beta_bar(mask, t) > 0).expand_as(squared)
     expected = squared[hole].mean()
-    torch.testing.assert_close(region_loss(net, x0, noise, t, mask, schedule, vlb_weight=0), expected)
+    torch.testing.assert_close(objective(net, x0, noise, region_levels(mask, t, schedule), vlb_weight=0), expected)
     assert mean_over(squared, torch.zeros(2, 1, 64, 64, dtype=torch.bool)) == 0
 
 
@@ -46,7 +46,7 @@ def test_everything_is_finite_at_every_singularity():
     for t in (0, 1, 500, 999, 1000, 1001, 1998, 1999):
         out = torch.randn(1, 6, 1, 5, generator=stream).requires_grad_()
         noise = torch.randn(1, 3, 1, 5, generator=stream)
-        loss = region_loss(lambda x, level, out=out: out, x0, noise, torch.tensor([t]), mask, schedule, vlb_weight=1.0)
+        loss = objective(lambda x, level, out=out: out, x0, noise, region_levels(mask, torch.tensor([t]), schedule), vlb_weight=1.0)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(out.grad).all(), t
 

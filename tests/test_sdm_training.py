@@ -10,9 +10,10 @@ from rad_core import landscapes
 from rad_core.__main__ import main
 from rad_core.sdm import load_sdm
 from rad_core.training.augment import Augment
-from rad_core.training.loop import Stage
+from rad_core.training.loop import TRAINING_SEEDS, Part, Stage
 from rad_core.training.perceptual import DilatedResNet50, feature_distance, load_perceptual
-from rad_core.training.sdm import SDMPlan
+from rad_core.training.processes import Processes
+from rad_core.training.sdm import SDMPlan, SDMTraining
 
 COMMAND = ["train", "sdm", "--widths", "8,16", "--attention", "1", "--latent", "8", "--code", "8", "--heads", "2", "--global-convs", "1"]
 COMMAND += ["--threads", "1", "--save-every", "2"]
@@ -42,18 +43,16 @@ def test_it_learns_the_colours_of_a_hole(place):
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys):
     run = [*COMMAND, "--stages", "16:4:4,24:2:4"]
     assert main([*run, "-o", "whole.safetensors"]) == 0
-    import rad_core.training.sdm as training
+    go = SDMTraining.step
 
-    step = training._step
-
-    def stop(*args):
-        if args[-3] == 5:
+    def stop(self, step, *given):
+        if step == 5:
             raise KeyboardInterrupt
-        return step(*args)
+        return go(self, step, *given)
 
-    monkeypatch.setattr(training, "_step", stop)
+    monkeypatch.setattr(SDMTraining, "step", stop)
     assert main([*run, "-o", "halves.safetensors"]) == 130
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(SDMTraining, "step", go)
     assert main([*run, "-o", "halves.safetensors"]) == 0
     whole, halves = load_file("whole.safetensors"), load_file("halves.safetensors")
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
@@ -77,7 +76,7 @@ def test_ablations_are_other_runs(place, ablation):
 def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_file(place, capsys):
     assert main([*COMMAND, "--stages", "16:2:4", "-o", "a.safetensors"]) == 0
     before = (place / "a.safetensors").read_bytes()
-    (place / "a.state.pt").unlink()
+    (place / "a.state").unlink()
     assert main([*COMMAND, "--stages", "16:40:4", "--learning-rate", "1e30", "--save-every", "40", "-o", "a.safetensors"]) == 1
     assert "A loss became" in capsys.readouterr().err and (place / "a.safetensors").read_bytes() == before
 
@@ -117,10 +116,10 @@ def test_augmentation_turns_mask_and_picture_together_and_tints_the_picture_alon
 def test_augmentation_grows_while_the_judge_is_too_sure():
     augment = Augment(pictures=10)
     for _ in range(5):
-        augment.adapt(torch.ones(4))
+        augment.adapt(1.0, 4)
     assert augment.chance == 0.8
     for _ in range(9):
-        augment.adapt(-torch.ones(4))
+        augment.adapt(-1.0, 4)
     assert augment.chance == 0.0
 
 
@@ -157,20 +156,21 @@ def test_training_with_a_perceptual_loss_and_a_wrong_file(place, capsys):
 
 def test_the_judge_tells_pictures_from_fills_and_its_slopes_stay_small():
     """The judge alone learns: with the augmentation on and the penalty in every step, which it must not lose by."""
-    import rad_core.training.sdm as training
     from rad_core.sdm import Discriminator, Generator, SDMConfig
 
     torch.manual_seed(0)
     config = SDMConfig((8, 16), (1,), 1, 8, 8, 2, image_size=16)
-    net, judge, augment = Generator(config), Discriminator(config), Augment()
     plan = SDMPlan([Stage(16, 40, 8)], iterations=(1,), anchor=0.0, masks="box", penalty_every=1)
-    makes, judges = (torch.optim.Adam(part.parameters(), rate) for part, rate in ((net, 0.0), (judge, 3e-3)))
+    method = SDMTraining(Generator(config), Discriminator(config), lambda n, size, seed: landscapes(n, size, seed=seed), plan)
+    method.makes, method.judges = (torch.optim.Adam(net.parameters(), rate) for net, rate in ((method.net, 0.0), (method.judge, 3e-3)))
     scores = []
     for step in range(1, 31):
-        augment.chance = 0.5
-        seed = training.TRAINING_SEEDS + 8 * step
-        losses = training._step(net, judge, makes, judges, augment, landscapes(8, 16, seed=seed), plan, step, seed)
-        scores.append(losses["real score"] + math.log(math.expm1(losses["adversary"])))  # real minus fake: adversary is log(1 + exp(-fake))
+        method.augment.chance = 0.5
+        part = Part(16, TRAINING_SEEDS + 8 * step, 0, 8, 8)
+        shares = [method._share(part, method.draw(part))]
+        losses = method._teach_net(shares, Processes())
+        score = method._teach_judge(shares, step, Processes())
+        scores.append(score + math.log(math.expm1(losses["adversary"])))  # real minus fake: adversary is log(1 + exp(-fake))
     assert sum(scores[-10:]) / 10 > sum(scores[:10]) / 10 + 0.5, scores
 
 
@@ -181,7 +181,7 @@ def test_what_a_run_is_made_of_is_remembered(place, capsys):
     assert main(run) == 0 and (place / "a.safetensors").is_file(), "a finished run writes its file again"
     for other in (["--hour", "0"], ["--latent", "16"]):
         assert main([*run, *other]) == 1 and "other settings" in capsys.readouterr().err
-    (place / "a.state.pt").write_bytes((place / "a.state.pt").read_bytes()[:1000])
+    (place / "a.state").write_bytes((place / "a.state").read_bytes()[:1000])
     assert main(run) == 1 and "damaged" in capsys.readouterr().err
     assert main([*run, "--heads", "3"]) == 1 and "heads" in capsys.readouterr().err
 

@@ -23,9 +23,9 @@ class Augment:
     def __init__(self, target: float = 0.6, pictures: float = 100_000):
         self.target, self.pictures, self.chance = target, pictures, 0.0
 
-    def adapt(self, scores: Tensor) -> None:
-        """scores (B,) of real pictures."""
-        change = math.copysign(len(scores) / self.pictures, float(scores.sign().mean()) - self.target)
+    def adapt(self, sign: float, pictures: int) -> None:
+        """Move the chance after a step, given the mean sign of the scores of its real pictures."""
+        change = math.copysign(pictures / self.pictures, sign - self.target)
         self.chance = min(0.8, max(0.0, self.chance + change))
 
     def __call__(self, picture: Tensor, mask: Tensor, streams: list[torch.Generator]) -> tuple[Tensor, Tensor]:

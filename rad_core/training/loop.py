@@ -1,32 +1,35 @@
-"""The training loop: the paper's objective, AdamW, warm-up and cosine decay, an exponential moving average of the weights."""
+"""The training loop, the same for every method: stages, seeds, learning rate, average, log, checkpoints, cancelling.
+
+What a run draws depends on its seed and the picture's number alone, never on what was drawn before. So there is no random state to keep, a
+run that was stopped goes on with the very numbers it would have seen, and any number of processes sees the same pictures as one.
+"""
 
 import json
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from ..images import write_whole
-from ..noise import generators, normal
-from ..schedule import RegionSchedule
-from .data import Source, training_masks
-from .objective import base_loss, region_loss
+from .log import Log
+from .processes import Processes
+from .state import Stateful, load_state, save_state
 
 TRAINING_SEEDS = 2**40  # pictures below this seed are never trained on, so tests and benchmarks draw theirs from there
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stage:
     """Part of a run at one picture size: coarse structure is learned at a fraction of the cost at half size."""
 
     size: int
     steps: int
-    batch: int
+    batch: int  # pictures of a step, of all processes together
 
     @classmethod
     def parse(cls, text: str) -> "list[Stage]":
@@ -40,29 +43,147 @@ class Stage:
         return stages
 
 
-@dataclass
-class TrainingPlan:
+@dataclass(frozen=True)
+class Plan:
+    """What every run has.
+
+    Args:
+        stages: picture sizes, steps and batches.
+        learning_rate: at its height: it rises over `warmup` steps and falls by a cosine to 5 %.
+        accumulate: in how many parts each process takes its share of a batch, where memory is short. The gradients are those of the whole.
+        precision: "float32", "bfloat16" or "float16": what convolutions and matrix products are done in; weights and losses are float32.
+        save_every: steps between checkpoints.
+    """
+
     stages: list[Stage]
     learning_rate: float = 5e-4
     warmup: int = 100
-    weight_decay: float = 1e-2
-    ema: float = 0.999
-    vlb_weight: float = 1e-3
-    prediction: str = "eps"  # what the network predicts, see `UNetConfig`
-    region: bool = True  # RAD's objective; False: the plain network's
-    phases: int = 2  # 1: noise in the hole alone, all that inpainting itself visits; 2: the paper's
-    masks: str = "perlin"
+    accumulate: int = 1
+    precision: str = "float32"
     seed: int = 0
     save_every: int = 250
-    precision: str = "float32"  # or "bfloat16": convolutions and matrix products in it, weights and losses in float32
 
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    def describe(self) -> str:
+        """As JSON, for a file's metadata."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures `first` to `first + count` of a step's `total`; picture k is drawn from `seed + k`."""
+
+    size: int
+    seed: int
+    first: int
+    count: int
+    total: int
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.seed + k for k in range(self.first, self.first + self.count)]
+
+
+class Method(Protocol):
+    """What a method brings to the loop."""
+
+    parts: dict[str, Stateful]  # all that a run needs to go on
+    average: "Average"
+
+    def draw(self, part: Part) -> Any:
+        """The pictures of a part. Called in a thread of its own, ahead of time."""
+
+    def step(self, step: int, drawn: list[tuple[Part, Any]], rate: float, processes: Processes) -> dict[str, float]:
+        """Take one step with this process's parts, and give the losses of the whole batch."""
+
+
+def train(
+    method: Method,
+    plan: Plan,
+    log: Log,
+    save: Callable[[], None],
+    state: Path | None = None,
+    note: str = "",
+    processes: Processes | None = None,
+    report: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> None:
+    """Train. `save` is called with the averaged weights in place, every `plan.save_every` steps and at the end.
+
+    Args:
+        save: writes the network.
+        state: everything the run needs to go on is kept in this file; if it is there, the run goes on from it.
+        note: what else than the plan makes it this run: its data and networks.
+        report: called with (step, steps, losses) after each step; raise from it to cancel: the step is kept then.
+
+    Raises:
+        FloatingPointError: a loss became infinite or NaN. The last saved files are left as they were.
+        ValueError: `state` belongs to a run with other settings.
+    """
+    processes = processes or Processes()
+    parts = method.parts | {"average": method.average, "log": log}
+    run = json.dumps([type(plan).__name__, asdict(plan) | {"save_every": None}, note])
+    done = load_state(state, parts, run) if state and state.is_file() else 0
+    progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
+
+    def checkpoint(step: int) -> None:
+        method.average.swap()
+        try:
+            save()
+        finally:
+            method.average.swap()
+        if state:
+            save_state(state, step, parts, run)
+
+    steps = [entry for entry in _steps(plan, processes) if entry[0] > done]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(method.draw, part) for part in steps[0][2]] if steps else []
+        for k, (step, stage, shares) in enumerate(steps):
+            drawn = [(part, future.result()) for part, future in zip(shares, ahead, strict=True)]
+            ahead = [pool.submit(method.draw, part) for part in steps[k + 1][2]] if k + 1 < len(steps) else []
+            losses = method.step(step, drawn, learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup), processes)
+            if not all(map(math.isfinite, losses.values())):
+                raise FloatingPointError(
+                    f"A loss became {losses} at step {step}; the last saved weights are kept. Try a lower learning rate."
+                )
+            method.average.update()
+            progress.update()
+            log.add(step, stage.size, stage.batch, losses)
+            due = processes.first and (step % plan.save_every == 0 or step == plan.steps)
+            if due:
+                progress.set_postfix(log.write())
+                checkpoint(step)
+            try:
+                if report:
+                    report(step, plan.steps, losses)
+            except BaseException:  # cancelled: so does the host tell it
+                if not due:
+                    checkpoint(step)
+                raise
+    progress.close()
+    method.average.swap()
+    if done == plan.steps and processes.first:
+        save()
+
+
+def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[Part]]]:
+    """Every step with its stage and this process's parts."""
+    step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
+    for stage in plan.stages:
+        for _ in range(stage.steps):
+            step += 1
+            pieces = processes.count * plan.accumulate
+            bounds = [stage.batch * k // pieces for k in range(pieces + 1)]
+            mine = range(processes.rank * plan.accumulate, (processes.rank + 1) * plan.accumulate)
+            parts = [Part(stage.size, seed, bounds[k], bounds[k + 1] - bounds[k], stage.batch) for k in mine]
+            yield step, stage, [part for part in parts if part.count]
+            seed += stage.batch
+
 
 def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
-    """Of a step: linear warm-up, cosine decay to 5 %."""
+    """Of a step, counted from 0: linear warm-up, cosine decay to 5 %."""
     progress = min(1.0, step / max(1, steps))
     return base * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -97,110 +218,12 @@ class Average:
             value.copy_(saved)
 
 
-class Log:
-    """A run's rows, kept in a CSV: step, size, mean of each loss since the row before, pictures per second."""
-
-    def __init__(self, path: Path | None = None):
-        self.path, self.rows = path, []
-        self._forget()
-
-    def state_dict(self) -> dict:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.rows = state["rows"]
-
-    def _forget(self) -> None:
-        self.sums, self.steps, self.pictures, self.began = {}, 0, 0, time.perf_counter()
-
-    def add(self, step: int, stage: Stage, losses: dict[str, float]) -> None:
-        self.step, self.size = step, stage.size
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
-        self.steps, self.pictures = self.steps + 1, self.pictures + stage.batch
-
-    def write(self) -> dict[str, str]:
-        """End a row, and give it as a line for the progress bar."""
-        means = {name: value / self.steps for name, value in self.sums.items()}
-        rate = self.pictures / (time.perf_counter() - self.began)
-        self.rows.append({"step": self.step, "size": self.size} | means | {"pictures_per_second": round(rate, 2)})
-        self._forget()
-        if self.path:
-            lines = [",".join(self.rows[0]), *(",".join(map(str, row.values())) for row in self.rows)]
-            write_whole(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
-        return {name: f"{value:.4f}" for name, value in means.items()} | {"img_s": f"{rate:.1f}"}
-
-
-def train(net: nn.Module, source: Source, plan: TrainingPlan, schedule: RegionSchedule, save: Callable[[], None], log: Log) -> None:
-    """Train the parameters of `net` that require gradients. `save` is called with the averaged weights in place.
-
-    Args:
-        net: an ADM network, or one wrapped by PEFT; called as net(x, t).
-        source: training pictures.
-        save: writes the network; called every `plan.save_every` steps and at the end.
-        log: is given every step's loss.
-
-    Raises:
-        FloatingPointError: the loss became infinite or NaN. The last saved file is left as it was.
-    """
-    net.train()
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
-    average = Average(parameters, plan.ema)
-    step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
-    progress = tqdm(total=plan.steps, unit="step", dynamic_ncols=True, mininterval=5)
-    for stage in plan.stages:
-        for _ in range(stage.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(plan.learning_rate, step, plan.steps, plan.warmup)
-            loss = _loss(net, source(stage.batch, stage.size, seed), plan, schedule, seed)
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(
-                    f"The loss became {loss.item()} at step {step}; the last saved weights are kept. Try a lower learning rate."
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            average.update()
-            step, seed = step + 1, seed + stage.batch
-            log.add(step, stage, {"loss": loss.item()})
-            progress.update()
-            if step % plan.save_every == 0 or step == plan.steps:
-                progress.set_postfix(log.write())
-                average.swap()
-                save()
-                average.swap()
-    average.swap()
-    net.eval()
-
-
 def memory_format(device: torch.device | str, precision: str) -> torch.memory_format:
     """The faster layout: on a CPU, oneDNN's bfloat16 convolutions run at half speed channels-last (measured on AMX)."""
-    slow = precision == "bfloat16" and torch.device(device).type == "cpu"
+    slow = precision != "float32" and torch.device(device).type == "cpu"
     return torch.contiguous_format if slow else torch.channels_last
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def _loss(net: nn.Module, pictures: Tensor, plan: TrainingPlan, schedule: RegionSchedule, seed: int) -> Tensor:
-    n, size = pictures.shape[0], pictures.shape[-1]
-    device = next(net.parameters()).device
-    streams = generators(seed, n, "training noise")
-    x0 = (pictures * 2 - 1).to(device, memory_format=memory_format(device, plan.precision))
-    steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
-    # One picture in each of n equal slices of time: uniform over all, with less chance in the mean.
-    offset = torch.rand((), generator=streams[0])
-    t = (((torch.arange(n) + offset) / n) * steps).long().clamp(max=steps - 1)
-    noise = normal(streams, x0.shape[1:], device)
-    mask = training_masks(plan.masks, n, size, seed).to(device) if plan.region else None
-    with autocast(device, plan.precision):
-        if mask is None:
-            return base_loss(net, x0, noise, t, schedule.phase1, plan.vlb_weight, plan.prediction)
-        return region_loss(net, x0, noise, t, mask, schedule, plan.vlb_weight, plan.prediction)
-
-
-def describe(plan: TrainingPlan) -> str:
-    """The plan as JSON, for a file's metadata."""
-    return json.dumps({k: v for k, v in vars(plan).items() if k != "stages"} | {"stages": [vars(s) for s in plan.stages]})
+    low = precision != "float32"
+    return torch.autocast(device.type, getattr(torch, precision) if low else torch.bfloat16, enabled=low)

@@ -1,6 +1,7 @@
 """What a network is trained for: noise prediction plus the variational bound, per pixel (RAD 3.1, 3.4, 4.2; Improved DDPM 3.1)."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +49,48 @@ def discretised_gaussian_log_likelihood(x0: Tensor, mean: Tensor, log_std: Tenso
     return torch.where(x0 < -0.999, below, torch.where(x0 > 0.999, above, middle))
 
 
+@dataclass(frozen=True)
+class Levels:
+    """The noise of a batch.
+
+    beta_bar, previous: (B, 1, H, W) float64, after the step and after the one before. told: (B,) or (B, 1, H, W), the timesteps that
+    the network is told.
+    """
+
+    beta_bar: Tensor
+    previous: Tensor
+    told: Tensor
+
+    @property
+    def noised(self) -> Tensor:
+        """Pixels that carry noise; the others have no target."""
+        return self.beta_bar > 0
+
+    @property
+    def stepping(self) -> Tensor:
+        """Pixels to which the step adds noise; the others have no bound."""
+        return self.beta_bar > self.previous
+
+    def counts(self) -> Tensor:
+        """How many pixels are noised, and stepping: (2,) float64. Those of a batch's parts add up to the batch's."""
+        return torch.stack([self.noised.sum(), self.stepping.sum()]).double()
+
+
+def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> Levels:
+    """Every pixel has the noise of step t (B,), as a plain ADM network is trained. size: (H, W) of the maps."""
+    square = schedule.level_sigma.square().view(-1, 1, 1, 1).expand(-1, 1, *size)
+    return Levels(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
+
+
+def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule) -> Levels:
+    """RAD's: t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1."""
+    told = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
+    return Levels(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), told)
+
+
 def losses(
-    net: nn.Module, x0: Tensor, noise: Tensor, beta_bar: Tensor, previous: Tensor, t: Tensor, prediction: str = "eps"
-) -> tuple[Tensor, Tensor]:
+    net: nn.Module, x0: Tensor, noise: Tensor, levels: Levels, prediction: str = "eps", given: tuple = ()
+) -> tuple[Tensor, Tensor | None]:
     """Noise a batch, run the network, and return both losses per pixel: squared error, and the bound in bits.
 
     The squared error is the noise's, as in the paper. For networks that predict v (Salimans and Ho 2022) it is v's, which is
@@ -58,55 +98,53 @@ def losses(
     decided, are not drowned by the clean ones.
 
     Args:
-        x0: (B, 3, H, W) in [-1, 1]. noise: the same shape, standard normal.
-        beta_bar, previous: (B, 1, H, W) float64 noise after the step and the one before.
-        t: what the network is told: (B,) or (B, 1, H, W).
+        net: called as net(x, t, *given); its output has as many channels as x0, or twice as many with a learned variance.
+        x0: (B, C, H, W), pictures in [-1, 1]. noise: the same shape, standard normal.
         prediction: "eps" or "v", see `UNetConfig`.
+        given: what else the network is told: class labels, a prompt.
 
     Returns:
-        two (B, 3, H, W); both are to be averaged over the pixels that carry noise (`mean_over`).
+        two (B, C, H, W); both are to be averaged over the pixels that carry noise (`mean_over`). No bound without a learned variance.
     """
-    beta_bar, previous = beta_bar.to(x0.device), previous.to(x0.device)
+    beta_bar, previous = levels.beta_bar.to(x0.device), levels.previous.to(x0.device)
     alpha, std = (1 - beta_bar).sqrt().to(x0.dtype), beta_bar.sqrt().to(x0.dtype)
     x = alpha * x0 + std * noise
-    out, code = net(x, t).to(x0.dtype).chunk(2, 1)
-    target = alpha * noise - std * x0 if prediction == "v" else noise
+    out = net(x, levels.told.to(x0.device), *given).to(x0.dtype)
+    out, code = out.chunk(2, 1) if out.shape[1] == 2 * x0.shape[1] else (out, None)
+    squared = (out - (alpha * noise - std * x0 if prediction == "v" else noise)).square()
+    if code is None:
+        return squared, None
     known = out.detach()  # the bound teaches the variance alone
     x0_hat = alpha * x - std * known if prediction == "v" else (x - std * known) / alpha
-    return (out - target).square(), variational_bound(x0, x0_hat, code, x, beta_bar, previous)
+    return squared, variational_bound(x0, x0_hat, code, x, beta_bar, previous)
 
 
-def mean_over(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) over the pixels of a (B, 1, H, W) boolean map; 0 if there are none."""
-    return (values * where).sum() / (where.sum() * values.shape[1]).clamp(min=1)
+def mean_over(values: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:
+    """Mean of (B, C, H, W) over the pixels of a (B, 1, H, W) boolean map; 0 if there are none.
+
+    `count` stands for the number of those pixels: where the batch is a part of a larger one, the parts' means then add up to its mean.
+    """
+    count = where.sum() if count is None else count.to(values)
+    return (values * where).sum() / (count * values.shape[1]).clamp(min=1)
 
 
-def base_loss(
-    net: nn.Module, x0: Tensor, noise: Tensor, t: Tensor, schedule: NoiseSchedule, vlb_weight: float = 1e-3, prediction: str = "eps"
-) -> Tensor:
-    """Objective of a plain ADM network (Improved DDPM): every pixel has the noise of step t (B,)."""
-    square = schedule.level_sigma.square().view(-1, 1, 1, 1)
-    beta_bar, previous = (square[k] / (1 + square[k]) for k in (t + 1, t))
-    squared, bound = losses(net, x0, noise, beta_bar, previous, t.to(x0.device).float(), prediction)
-    return squared.mean() + vlb_weight * bound.mean()
-
-
-def region_loss(
+def objective(
     net: nn.Module,
     x0: Tensor,
     noise: Tensor,
-    t: Tensor,
-    mask: Tensor,
-    schedule: RegionSchedule,
+    levels: Levels,
     vlb_weight: float = 1e-3,
     prediction: str = "eps",
+    counts: Tensor | None = None,
+    given: tuple = (),
 ) -> Tensor:
-    """RAD's objective: noise level per pixel, t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1.
+    """The squared error's mean over the pixels that carry noise, plus the bound's over those whose step adds some (RAD 4.2).
 
-    Pixels that carry no noise at t have no target and are left out of the mean of the noise error, those whose step adds
-    none out of the mean of the bound.
+    Args:
+        counts: `Levels.counts` of the whole batch that this is a part of. Other arguments as `losses`.
     """
-    beta_bar, previous = schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1)
-    level = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
-    squared, bound = losses(net, x0, noise, beta_bar, previous, level, prediction)
-    return mean_over(squared, beta_bar > 0) + vlb_weight * mean_over(bound, beta_bar > previous)
+    squared, bound = losses(net, x0, noise, levels, prediction, given)
+    noised, stepping = levels.noised.to(x0.device), levels.stepping.to(x0.device)
+    noised_count, stepping_count = (None, None) if counts is None else counts
+    loss = mean_over(squared, noised, noised_count)
+    return loss if bound is None else loss + vlb_weight * mean_over(bound, stepping, stepping_count)

@@ -3,16 +3,11 @@
 A step iterates as inpainting does, and every iteration is judged by itself: states are detached between them.
 """
 
-import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from ..masks import SHAPES
 from ..noise import generators, normal
@@ -21,17 +16,18 @@ from ..sdm.losses import uncertainty_loss
 from ..sdm.network import Discriminator, Generator
 from .augment import Augment
 from .data import Source
-from .loop import TRAINING_SEEDS, Average, Log, Stage, autocast, learning_rate, memory_format
+from .loop import Average, Part, Plan, autocast, memory_format
 from .perceptual import DilatedResNet50, feature_distance
-from .state import load_state, save_state
+from .processes import Processes
+
+TERMS = ("adversary", "features", "colours", "likelihood")
 
 
 @dataclass(frozen=True)
-class SDMPlan:
+class SDMPlan(Plan):
     """A training run. The flags that undo a part of the method are the paper's ablations (SDM Table 1, 4).
 
     Args:
-        stages: picture sizes, steps and batches.
         iterations: what a step's number of iterations is drawn from. Training with 2 alone makes 4 and more worse; mixed it helps.
         schedule, alpha, anchor: as `iterate`; alpha 0 is the ablation without continuous sampling.
         decoupled: the mean is what is judged, the variance is taught by the likelihood; False judges what is drawn from both.
@@ -44,7 +40,6 @@ class SDMPlan:
         half_life: of the averaged weights, in pictures.
     """
 
-    stages: list[Stage]
     learning_rate: float = 1e-3
     iterations: tuple[int, ...] = (1, 2, 2, 3, 4)
     schedule: str = "linear"
@@ -59,133 +54,129 @@ class SDMPlan:
     penalty: float = 10.0
     penalty_every: int = 16
     half_life: float = 10_000
-    seed: int = 0
-    save_every: int = 250
-    precision: str = "float32"
+
+    def weight(self, term: str) -> float:
+        return getattr(self, term)
+
+
+@dataclass
+class Share:
+    """A part of a step as both networks see it."""
+
+    part: Part
+    real: Tensor  # (b, 3, s, s) in [-1, 1]
+    hole: Tensor  # (b, 1, s, s)
+    streams: list[torch.Generator]
+    fills: list[Tensor]  # what each iteration made
 
     @property
-    def steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    def describe(self) -> str:
-        """As JSON, for a file's metadata."""
-        return json.dumps(asdict(self))
+    def weight(self) -> float:
+        """Of its means in those of the whole batch."""
+        return self.part.count / self.part.total
 
 
-def train_sdm(
-    net: Generator,
-    judge: Discriminator,
-    source: Source,
-    plan: SDMPlan,
-    save: Callable[[], None],
-    log: Log,
-    state: Path | None = None,
-    note: str = "",
-    perceptual: DilatedResNet50 | None = None,
-) -> None:
-    """Train both networks. `save` is called with the generator's averaged weights in place.
+class SDMTraining:
+    """Trains a generator and the judge of its fills. A `Method` of the loop.
+
+    With parts (several processes, or accumulation) each part's means weigh as its pictures do.
 
     Args:
         net, judge: on their device.
-        save: writes the generator; called every `plan.save_every` steps and at the end.
-        state: everything the run needs to go on is kept in this file; if it is there, the run goes on from it.
-        note: what else than the plan and the network's shape makes it this run: its data, for one.
         perceptual: the network of the perceptual loss.
-
-    Raises:
-        FloatingPointError: a loss became infinite or NaN. The last saved files are left as they were.
-        ValueError: `state` belongs to a run with other settings.
     """
-    net.train().requires_grad_(True)
-    makes = torch.optim.Adam(net.parameters(), plan.learning_rate, betas=(0.0, 0.99))
-    judges = torch.optim.Adam(judge.parameters(), plan.learning_rate, betas=(0.0, 0.99))
-    average = Average(list(net.parameters()), 0.0)
-    augment = Augment()
-    parts = {"net": net, "judge": judge, "makes": makes, "judges": judges, "average": average, "augment": augment, "log": log}
-    run = json.dumps([plan.describe(), asdict(net.config), note])
-    done = load_state(state, parts, run) if state and state.is_file() else 0
-    step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
-    progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5)
-    for stage in plan.stages:
-        average.decay = 0.5 ** (stage.batch / plan.half_life)
-        for _ in range(stage.steps):
-            step, seed = step + 1, seed + stage.batch
-            if step <= done:
-                continue
-            for group in (*makes.param_groups, *judges.param_groups):
-                group["lr"] = learning_rate(plan.learning_rate, step, plan.steps)
-            losses = _step(net, judge, makes, judges, augment, source(stage.batch, stage.size, seed), plan, step, seed, perceptual)
-            if not all(map(math.isfinite, losses.values())):
-                raise FloatingPointError(
-                    f"A loss became {losses} at step {step}; the last saved weights are kept. Try a lower learning rate."
-                )
-            average.update()
-            progress.update()
-            log.add(step, stage, losses)
-            if step % plan.save_every == 0 or step == plan.steps:
-                progress.set_postfix(log.write())
-                average.swap()
-                save()
-                average.swap()
-                if state:
-                    save_state(state, step, parts, run)
-    average.swap()
-    if done == plan.steps:
-        save()
-    net.eval().requires_grad_(False)
+
+    def __init__(self, net: Generator, judge: Discriminator, source: Source, plan: SDMPlan, perceptual: DilatedResNet50 | None = None):
+        self.net, self.judge, self.source, self.plan, self.perceptual = net.train().requires_grad_(True), judge, source, plan, perceptual
+        self.makes = torch.optim.Adam(net.parameters(), plan.learning_rate, betas=(0.0, 0.99))
+        self.judges = torch.optim.Adam(judge.parameters(), plan.learning_rate, betas=(0.0, 0.99))
+        self.augment, self.average = Augment(), Average(list(net.parameters()), 0.0)
+        self.device = next(net.parameters()).device
+        self.parts = {"net": net, "judge": judge, "makes": self.makes, "judges": self.judges, "augment": self.augment}
+
+    def draw(self, part: Part) -> Tensor:
+        return self.source(part.count, part.size, part.seed + part.first)
+
+    def step(self, step: int, drawn: list[tuple[Part, Tensor]], rate: float, processes: Processes) -> dict[str, float]:
+        for group in (*self.makes.param_groups, *self.judges.param_groups):
+            group["lr"] = rate
+        shares = [self._share(part, pictures) for part, pictures in drawn]
+        terms = self._teach_net(shares, processes)
+        score = self._teach_judge(shares, step, processes)
+        self.average.decay = 0.5 ** (drawn[0][0].total / self.plan.half_life)
+        return terms | {"real score": score, "augment": self.augment.chance}
+
+    def _share(self, part: Part, pictures: Tensor) -> Share:
+        layout = memory_format(self.device, self.plan.precision)
+        hole = SHAPES[self.plan.masks](part.count, part.size, part.size, part.seed + part.first).gt(0.5).float()
+        streams = generators(part.seeds, part.count, "sdm training")
+        return Share(part, (pictures * 2 - 1).to(self.device, memory_format=layout), hole.to(self.device), streams, [])
+
+    def _teach_net(self, shares: list[Share], processes: Processes) -> dict[str, float]:
+        plan, sums = self.plan, torch.zeros(len(TERMS), device=self.device)
+        self.judge.requires_grad_(False)
+        _zero(self.net)
+        for share in shares:
+            (first,) = generators(share.part.seed, 1, "sdm iterations")
+            count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=first))]
+            for terms in self._iterations(share, count):
+                sum(plan.weight(name) * share.weight * term for name, term in terms.items()).backward()
+                sums += torch.stack([terms.get(name, sums[0] * 0).detach().float() for name in TERMS]) * share.weight / count
+        processes.sum_up(self.net.parameters(), sums)
+        self.makes.step()
+        return dict(zip(TERMS, sums.tolist(), strict=True))
+
+    def _iterations(self, share: Share, count: int):
+        """The losses of every iteration, with gradients; the fills are kept for the judge."""
+        plan, real, hole = self.plan, share.real, share.hole
+        seeds = torch.randint(2**31, (share.part.count,), generator=share.streams[0]).tolist()
+        change = self.augment.draw(share.part.count, share.part.size, share.streams)
+        with autocast(self.device, plan.precision):
+            with torch.no_grad():
+                truth = self.perceptual(real) if self.perceptual else self.judge(*change(real, 1 - hole))[1]
+            for now in iterate(self.net, real, hole, count, plan.schedule, plan.alpha, seeds, self.net.config.latent, plan.anchor):
+                fill = torch.where(hole > 0, _judged(now, plan, share.streams), real)
+                scores, seen = self.judge(*change(fill, 1 - hole))
+                terms = {
+                    "adversary": F.softplus(-scores.float()).mean(),
+                    "features": feature_distance(self.perceptual(fill), truth) if self.perceptual else _matching(seen, truth),
+                    "colours": (fill - real).abs().sum() / (3 * hole.sum()).clamp(min=1),
+                }
+                if plan.decoupled:
+                    terms["likelihood"] = uncertainty_loss(real, now.mean, now.log_variance, hole)
+                share.fills.append(fill.detach())
+                yield terms
+
+    def _teach_judge(self, shares: list[Share], step: int, processes: Processes) -> float:
+        """Teach it to tell fills from pictures; gives its mean score of pictures."""
+        plan, device = self.plan, self.device
+        self.judge.requires_grad_(True)
+        _zero(self.judge)
+        sums = torch.zeros(2, device=device)  # score of real pictures, and its sign
+        for share in shares:
+            real, known = share.real, 1 - share.hole
+            with autocast(device, plan.precision):
+                for fill in share.fills:
+                    loss = F.softplus(self.judge(*self.augment(fill, known, share.streams))[0].float()).mean()
+                    (loss * share.weight / len(share.fills)).backward()
+                scores = self.judge(*self.augment(real, known, share.streams))[0].float()
+                (F.softplus(-scores).mean() * share.weight).backward()
+            sums += torch.stack([scores.detach().mean(), scores.detach().sign().mean()]) * share.weight
+            if step % plan.penalty_every == 0:  # R1 (Mescheder et al. 2018), now and then for all (Karras et al. 2020)
+                picture, mask = self.augment(real, known, share.streams)
+                picture = picture.detach().requires_grad_(True)
+                (slope,) = torch.autograd.grad(self.judge(picture, mask)[0].sum(), picture, create_graph=True)
+                gamma = plan.penalty * (share.part.size / 512) ** 2 * share.weight
+                (gamma / 2 * plan.penalty_every * slope.square().sum((1, 2, 3)).mean()).backward()
+        processes.sum_up(self.judge.parameters(), sums)
+        score, sign = sums.tolist()
+        self.judges.step()
+        self.augment.adapt(sign, shares[0].part.total)
+        return score
 
 
-def _step(
-    net, judge, makes, judges, augment: Augment, pictures: Tensor, plan: SDMPlan, step: int, seed: int, perceptual=None
-) -> dict[str, float]:
-    n, size, device = len(pictures), pictures.shape[-1], next(net.parameters()).device
-    streams = generators(seed, n, "sdm training")
-    real = (pictures * 2 - 1).to(device, memory_format=memory_format(device, plan.precision))
-    hole = SHAPES[plan.masks](n, size, size, seed).gt(0.5).float().to(device)
-    count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=streams[0]))]
-    seeds = torch.randint(2**31, (n,), generator=streams[0]).tolist()
-    fills, sums = [], {"adversary": 0.0, "features": 0.0, "colours": 0.0, "likelihood": 0.0}
-
-    judge.requires_grad_(False)
-    makes.zero_grad(set_to_none=True)
-    change = augment.draw(n, size, streams)
-    with autocast(device, plan.precision):
-        with torch.no_grad():
-            truth = perceptual(real) if perceptual else judge(*change(real, 1 - hole))[1]
-        runs = iterate(net, real, hole, count, plan.schedule, plan.alpha, seeds, net.config.latent, plan.anchor)
-        for now in runs:
-            fill = torch.where(hole > 0, _judged(now, plan, streams), real)
-            scores, seen = judge(*change(fill, 1 - hole))
-            distance = feature_distance(perceptual(fill), truth) if perceptual else _matching(seen, truth)
-            terms = {
-                "adversary": F.softplus(-scores.float()).mean(),
-                "features": distance,
-                "colours": (fill - real).abs().sum() / (3 * hole.sum()).clamp(min=1),
-            }
-            if plan.decoupled:
-                terms["likelihood"] = uncertainty_loss(real, now.mean, now.log_variance, hole)
-            weights = {"adversary": plan.adversary, "features": plan.features, "colours": plan.colours, "likelihood": plan.likelihood}
-            sum(weights[name] * term for name, term in terms.items()).backward()
-            fills.append(fill.detach())
-            sums = {name: sums[name] + float(term.detach()) / count for name, term in terms.items()}
-    makes.step()
-
-    judge.requires_grad_(True)
-    judges.zero_grad(set_to_none=True)
-    with autocast(device, plan.precision):
-        for fill in fills:
-            F.softplus(judge(*augment(fill, 1 - hole, streams))[0].float()).mean().div(count).backward()
-        scores = judge(*augment(real, 1 - hole, streams))[0].float()
-        F.softplus(-scores).mean().backward()
-    augment.adapt(scores.detach())
-    if step % plan.penalty_every == 0:  # R1 (Mescheder et al. 2018), now and then for all (Karras et al. 2020)
-        picture, mask = augment(real, 1 - hole, streams)
-        picture = picture.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(judge(picture, mask)[0].sum(), picture, create_graph=True)
-        gamma = plan.penalty * (size / 512) ** 2
-        (gamma / 2 * plan.penalty_every * slope.square().sum((1, 2, 3)).mean()).backward()
-    judges.step()
-    return sums | {"real score": float(scores.detach().mean()), "augment": augment.chance}
+def _zero(net: torch.nn.Module) -> None:
+    for p in net.parameters():  # zeros, not None: processes must agree on what there is to add up
+        p.grad = torch.zeros_like(p)
 
 
 def _matching(seen: list[Tensor], truth: list[Tensor]) -> Tensor:

@@ -14,7 +14,11 @@ class Stateful(Protocol):
 
 
 def save_state(path: Path, step: int, parts: dict[str, Stateful], note: str) -> None:
-    """Write networks, optimisers and averages by name. `note` tells which run they belong to."""
+    """Write networks, optimisers and averages by name. `note` tells which run they belong to.
+
+    Raises:
+        ValueError: it cannot be written; what was there before is still there.
+    """
     state = {"step": step, "note": note} | {name: part.state_dict() for name, part in parts.items()}
     write_whole(path, lambda temporary: torch.save(state, temporary))
 

@@ -1,0 +1,285 @@
+"""The training loop: what a batch is cut into does not matter, a killed run goes on, a bad end leaves the last good checkpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from rad_core import RegionSchedule, UNet, UNetConfig, landscapes, load_model, read_adapter, save_model
+from rad_core.__main__ import main
+from rad_core.adapters import add_adapter
+from rad_core.training.data import Crops, Folder, mask_source, own_masks
+from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
+from rad_core.training.log import loss_curve
+from rad_core.training.loop import TRAINING_SEEDS, Part, Stage
+from rad_core.training.processes import Processes
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--threads", "1", "--device", "cpu", "--rank", "4", "--base", "net.safetensors"]
+
+
+def start(arguments, place):
+    """This Python in a process of its own, in a folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *arguments], cwd=place, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture()
+def place(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16))
+    save_model(net, tmp_path / "net.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def method(accumulate=1, precision="float32", checkpointing=False):
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16))
+    net.checkpointing = checkpointing
+    model = add_adapter(net, 4)
+    for p in model.parameters():  # at the start a LoRA's B is 0, and A has no gradient
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)
+    plan = TrainingPlan([Stage(16, 1, 7)], accumulate=accumulate, precision=precision)
+    return DiffusionTraining(
+        model, pictures_of(lambda n, size, seed: landscapes(n, size, seed)), plan, RegionSchedule(), mask_source("perlin")
+    )
+
+
+def gradients(trained, bounds, processes=None):
+    """Of a batch of 7, cut at `bounds`."""
+    parts = [Part(16, TRAINING_SEEDS, a, b - a, 7) for a, b in pairwise(bounds)]
+    loss = trained.gradients([(part, trained.draw(part)) for part in parts], processes or Processes())
+    return loss, torch.cat([p.grad.flatten() for p in trained.parameters])
+
+
+def test_accumulation_drops_nothing():
+    """Parts of 7 = 3 + 3 + 1 pictures, whose masks have holes of all sizes, have the gradient of the whole."""
+    loss, whole = gradients(method(), [0, 7])
+    for bounds in ([0, 3, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]):
+        other, parts = gradients(method(), bounds)
+        assert abs(other - loss) < 1e-5 * loss
+        assert (parts - whole).norm() < 1e-5 * whole.norm()
+
+
+WORKER = """
+import sys; sys.path.insert(0, {tests!r})
+import torch; torch.set_num_threads(1)
+from test_training import gradients, method
+from rad_core.training.processes import Processes
+here = Processes.launched(cpu=True)
+bounds = [0, 3] if here.rank == 0 else [3, 5, 7]
+loss, found = gradients(method(), bounds, here)
+torch.save((here.count, loss, found), f"gradient{{here.rank}}.pt")
+"""
+
+
+def test_two_processes_have_the_gradient_of_one(place):
+    """As `torchrun` starts them (and, with GPUs, `accelerate launch`), over gloo; one of them takes its share in two parts."""
+    (place / "worker.py").write_text(WORKER.format(tests=str(ROOT / "tests")))
+    loss, whole = gradients(method(), [0, 7])
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "worker.py"]
+    done = start(launch, place)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for rank in range(2):
+        count, other, found = torch.load(place / f"gradient{rank}.pt")
+        assert count == 2 and abs(other - loss) < 1e-5 * loss
+        assert (found - whole).norm() < 1e-5 * whole.norm()
+
+
+def test_checkpointing_gives_the_same_gradient():
+    (loss, kept), (other, again) = gradients(method(), [0, 7]), gradients(method(checkpointing=True), [0, 7])
+    assert loss == other
+    torch.testing.assert_close(again, kept)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_the_same(precision):
+    """Weights and losses stay float32; the gradient has the direction of the exact one."""
+    trained = method(precision=precision)
+    loss, exact = gradients(method(), [0, 7])
+    other, found = gradients(trained, [0, 7])
+    assert abs(other - loss) < 0.02 * loss and torch.cosine_similarity(found, exact, dim=0) > 0.99
+    assert all(p.dtype == torch.float32 for p in trained.parameters)
+    part = Part(16, TRAINING_SEEDS, 0, 7, 7)
+    before = [p.detach().clone() for p in trained.parameters]
+    trained.step(1, [(part, trained.draw(part))], 1e-3, Processes())
+    moves = [float((p - b).detach().abs().max()) for p, b in zip(trained.parameters, before, strict=True)]
+    assert 0 < max(moves) < 0.01, "the step is the learning rate's, not the scaler's"
+
+
+def test_a_killed_run_goes_on_bit_equal(place):
+    """kill -9 while it works, then the same command again."""
+    run = ["train", "rad", *SMALL, "--stages", "16:12:4", "--save-every", "2"]
+    assert main([*run, "-o", "whole.safetensors"]) == 0
+    command = [sys.executable, "-m", "rad_core", *run, "-o", "killed.safetensors"]
+    process = subprocess.Popen(command, cwd=place, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    end = time.time() + 120
+    while not (place / "killed.state").exists() and time.time() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it must not have been finished"
+    assert main([*run, "-o", "killed.safetensors"]) == 0
+    whole, killed = load_file("whole.safetensors"), load_file("killed.safetensors")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    steps = [line.split(",")[0] for line in (place / "killed.csv").read_text().splitlines()[1:]]
+    assert steps == ["2", "4", "6", "8", "10", "12"], "the log goes on too"
+
+
+def test_cancelling_keeps_the_step_it_was_at(place):
+    from rad_core.training.log import Log
+    from rad_core.training.loop import train
+
+    def cancel(step, steps, losses):
+        if step == 3:
+            raise InterruptedError
+
+    saved, plan = [], TrainingPlan([Stage(16, 5, 2)])
+    fresh = lambda: DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
+    first = fresh()
+    with pytest.raises(InterruptedError):
+        train(first, plan, Log(), lambda: saved.append(1), place / "a.state", report=cancel)
+    assert saved == [1] and (place / "a.state").is_file()
+    seen, again, whole = [], fresh(), fresh()
+    train(again, plan, Log(), lambda: None, place / "a.state", report=lambda step, steps, losses: seen.append(step))
+    assert seen == [4, 5]
+    train(whole, plan, Log(), lambda: None)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters, whole.parameters, strict=True))
+
+
+def test_the_file_tells_how_it_was_made(place, capsys):
+    assert main(["train", "rad", *SMALL, "--stages", "16:2:2", "--licence", "CC0", "-o", "a.safetensors"]) == 0
+    adapter = read_adapter("a.safetensors")
+    assert (adapter.rank, adapter.facts.steps, adapter.facts.schedule, adapter.facts.licence) == (4, 2, "linear", "CC0")
+    assert adapter.facts.data == "drawn landscapes" and len(adapter.facts.base) > 5
+    with safe_open("a.safetensors", "pt") as file:
+        assert '"vlb_weight"' in file.metadata()["note"]
+    for beside in ("a.csv", "a.curve.png", "a.samples.png", "a.state"):
+        assert (place / beside).stat().st_size > 0
+    torch.manual_seed(5)
+    save_model(UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16)), "other.safetensors")
+    capsys.readouterr()
+    import rad_core
+
+    rad_core.load_adapter(load_model("net.safetensors", dtype=torch.bfloat16), "a.safetensors")  # its own base, rounded: no warning
+    with pytest.warns(UserWarning, match="trained on another network"):
+        rad_core.load_adapter(load_model("other.safetensors"), "a.safetensors")
+
+
+def test_rank_alpha_targets_and_own_masks(place):
+    (place / "masks").mkdir()
+    Image.fromarray(np.repeat(np.uint8([[0, 255]]), 8, 0)).save(place / "masks" / "half.png")
+    more = ["--alpha", "8", "--targets", "to_q,conv1", "--masks", "masks", "--accumulate", "2", "--checkpointing"]
+    assert main(["train", "rad", *SMALL, *more, "--stages", "16:2:3", "-o", "a.safetensors"]) == 0
+    adapter = read_adapter("a.safetensors")
+    assert adapter.config["lora_alpha"] == 8 and {name.split(".")[-2] for name in adapter.lora} == {"to_q", "conv1"}
+    masks = mask_source("masks")(20, 4, 6, 0)
+    assert masks.shape == (20, 1, 4, 6) and {tuple(mask[0, 0].tolist()) for mask in masks} == {(0, 0, 0, 1, 1, 1), (1, 1, 1, 0, 0, 0)}
+    assert torch.equal(own_masks([torch.ones(1, 2, 2)])(1, 3, 3, 0), torch.ones(1, 1, 3, 3))
+
+
+def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
+    folder = place / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("a.png", (40, 30)), ("small.png", (5, 9))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "a.txt").write_text(" a field \n")
+    with pytest.warns(UserWarning, match=r"1 of 3 pictures cannot be read and are left out: broken.png"):
+        pictures = Folder(folder)
+    assert len(pictures) == 2 and pictures.caption(0) == "a field" and pictures.caption(1) == ""
+    drawn = Crops(pictures)(6, 16, 3)
+    assert drawn.shape == (6, 3, 16, 16) and drawn.min() >= 0 and drawn.max() <= 1
+    assert torch.equal(Crops(pictures)(2, 16, 5), drawn[2:4]), "picture k is drawn from seed + k"
+    middle = Crops(pictures, ())(1, 30, TRAINING_SEEDS)
+    assert any(torch.equal(middle[0], picture[:, 5:35].float() / 255) for picture in [pictures[0]]) or middle.shape[2] == 30
+    with pytest.raises(ValueError, match="Unknown change 'spin'"):
+        Crops(pictures, ["spin"])
+    assert main(["train", "rad", *SMALL, "--data", "pictures", "--stages", "16:2:2", "-o", "a.safetensors"]) == 0
+
+
+def test_bad_ends_are_clear_and_leave_the_last_good_file(place, capsys, monkeypatch):
+    run = ["train", "rad", *SMALL, "--stages", "16:4:2", "--save-every", "2", "-o", "a.safetensors"]
+    (place / "empty").mkdir()
+    for data, sentence in (("empty", "it has no pictures"), ("nowhere", "cannot be read")):
+        assert main([*run, "--data", data]) == 1 and sentence in capsys.readouterr().err
+    assert main([*run[:-4], "--save-every", "2", "--masks", "nothing", "-o", "a.safetensors"]) == 1
+    assert "no training masks 'nothing'" in capsys.readouterr().err
+    for option, sentence in (("--rank=0", "rank"), ("--targets=to_x", "Unknown target"), ("--label=3", "does not draw by class")):
+        assert main([*run, option]) == 1 and sentence in capsys.readouterr().err
+    assert main(run) == 0
+    before = (place / "a.safetensors").read_bytes()
+    (place / "a.state").unlink()
+    assert main([*run, "--learning-rate", "1e30"]) == 1
+    assert "loss became" in capsys.readouterr().err and (place / "a.safetensors").read_bytes() == before
+    import rad_core.training.state as state
+
+    def full(*args):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")  # what torch says of a full disk
+
+    (place / "a.state").unlink(missing_ok=True)
+    monkeypatch.setattr(state.torch, "save", full)
+    assert main(run) == 1 and "Cannot write a.state" in capsys.readouterr().err
+    assert read_adapter("a.safetensors").facts.steps == 2, "the weights were written before, and are whole"
+
+
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+from rad_core.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(place):
+    """A real one, as far as a process can be given one: no file may grow beyond what the last checkpoint needed."""
+    run = ["train", "rad", *SMALL, "--stages", "16:4:2", "--save-every", "2", "-o", "a.safetensors"]
+    assert main([*run[:-2], "-o", "b.safetensors"]) == 0
+    (place / "a.safetensors").write_bytes((place / "b.safetensors").read_bytes())
+    done = start(["-c", FULL, *run], place)
+    assert done.returncode == 1 and "Cannot write a.safetensors" in done.stderr, done.stderr[-1500:]
+    assert (place / "a.safetensors").read_bytes() == (place / "b.safetensors").read_bytes()
+    assert sorted(p.name for p in place.iterdir() if p.name.startswith("tmp")) == []
+
+
+def test_networks_that_draw_by_class(place):
+    torch.manual_seed(0)
+    save_model(UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3)), "classes.safetensors")
+    run = ["train", "rad", *SMALL[:-1], "classes.safetensors", "--stages", "16:1:2", "-o", "a.safetensors"]
+    assert main([*run, "--label", "2"]) == 0 and main(run) == 1
+
+
+def test_the_loss_curve_goes_down_where_the_loss_does():
+    rows = [{"step": k, "size": 16, "loss": 10.0 ** (-k / 10), "pictures_per_second": 1.0} for k in range(1, 30)]
+    picture = torch.from_numpy(np.array(loss_curve(rows))).int()
+    line = ((picture - torch.tensor([31, 119, 180])).abs().sum(2) < 10)[40:, :]
+    heights = [line[:, x].nonzero().float().mean().item() for x in (100, 300, 500, 620)]
+    assert heights == sorted(heights) and heights[-1] - heights[0] > 200
+    assert loss_curve([]).size == loss_curve(rows).size
+
+
+def test_tensorboard_is_written_or_asked_for(place, capsys):
+    run = ["train", "rad", *SMALL, "--stages", "16:2:2", "--tensorboard", "board", "-o", "a.safetensors"]
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        assert main(run) == 1 and "pip install tensorboard" in capsys.readouterr().err
+        return
+    assert main(run) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(place / "board")).Reload()
+    assert "loss" in events.Tags()["scalars"] and "filled" in events.Tags()["images"]
