@@ -9,6 +9,7 @@ from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
 from .rad import RADInpaint, RADSampler, RADSamplerSelect, RADSpatialNoiseEmbedding
 from .sdm import LoadSDMModel, RefineWithRAD, SDMInpaint
+from .training import TrainRADAdapter
 
 
 class RegionAwareInpainting(ComfyExtension):
@@ -35,4 +36,5 @@ class RegionAwareInpainting(ComfyExtension):
             LoadSDMModel,
             SDMInpaint,
             RefineWithRAD,
+            TrainRADAdapter,
         ]

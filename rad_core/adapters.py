@@ -57,6 +57,11 @@ class Adapter:
     facts: Facts = Facts()
 
     @property
+    def for_latents(self) -> bool:
+        """A LoRA file for a latent model of a host, which is not this library's to load."""
+        return any(name.startswith("diffusion_model.") for name in self.lora)
+
+    @property
     def rank(self) -> int:
         return next(iter(self.lora.values()))[0].shape[0]
 
@@ -195,15 +200,7 @@ def read_adapter(path: str | Path) -> Adapter:
         FileNotFoundError: there is nothing of that name.
         CheckpointError: damaged, or not an adapter.
     """
-    given = Path(path)
-    candidates = [given / name for name in FOLDER_FILES] if given.is_dir() else [given]
-    if given.name == str(path):
-        candidates.append(WEIGHTS / f"{path}.adapter.safetensors")
-    file = next((c for c in candidates if c.is_file()), None)
-    if file is None:
-        raise FileNotFoundError(
-            f"There is no adapter {path}, and no bundled one of that name (there are: {', '.join(bundled_adapters()) or 'none'})."
-        )
+    file = resolve_adapter(path)
     tensors, metadata = read_tensors(file)
     config_file = file.parent / "adapter_config.json"
     text = metadata.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if config_file.is_file() else "{}")
@@ -223,13 +220,35 @@ def read_adapter(path: str | Path) -> Adapter:
         raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if unknown := [key for key in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern") if config.get(key)]:
         raise CheckpointError(f"Adapter {file.name} uses {unknown[0]}, which is not supported; train it as plain LoRA.")
-    name = given.name if file != candidates[-1] else str(path)
-    return Adapter(name, lora, time, config, metadata.get("note", ""), _facts(metadata.get(FACTS_KEY, "{}"), file.name))
+    return Adapter(Path(path).name, lora, time, config, metadata.get("note", ""), facts_in(metadata, file.name))
 
 
-def _facts(text: str, name: str) -> Facts:
+def resolve_adapter(path: str | Path) -> Path:
+    """The file of an adapter: a file itself, one in a PEFT folder, or a bundled one by its name.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+    """
+    given = Path(path)
+    candidates = [given / name for name in FOLDER_FILES] if given.is_dir() else [given]
+    if given.name == str(path):
+        candidates.append(WEIGHTS / f"{path}.adapter.safetensors")
+    file = next((c for c in candidates if c.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(
+            f"There is no adapter {path}, and no bundled one of that name (there are: {', '.join(bundled_adapters()) or 'none'})."
+        )
+    return file
+
+
+def facts_in(metadata: dict, name: str) -> Facts:
+    """What a file's metadata says of the adapter's making.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     known = {field.name: type(field.default) for field in fields(Facts)}
-    values = json_object(text, f"what {name} says of its making")
+    values = json_object(metadata.get(FACTS_KEY, "{}"), f"what {name} says of its making")
     try:
         return Facts(**{key: kind(values[key]) for key, kind in known.items() if key in values})
     except (TypeError, ValueError):

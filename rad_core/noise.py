@@ -7,7 +7,8 @@ depend on the device either. What is drawn for different purposes from one seed 
 Source of the noise: Ken Perlin, "An image synthesizer" (1985), with the quintic fade of "Improving noise" (2002).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -28,6 +29,14 @@ def generators(seed: int | Sequence[int], count: int, purpose: str) -> list[torc
         raise ValueError(f"{count} pictures need {count} seeds (or one to count up from), got {len(seeds)}.")
     hashed = (np.random.SeedSequence([s % 2**64, *purpose.encode()]).generate_state(1)[0] for s in seeds)
     return [torch.Generator().manual_seed(int(h)) for h in hashed]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What torch's layers draw for their first weights is drawn from a seed here; torch's own stream is left as it was."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        yield
 
 
 def normal(streams: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:

@@ -19,11 +19,15 @@ def mark_hole(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | None = None, gap: int = 4) -> None:
-    """Write a sheet with one labelled column per batch.
+    """Write a sheet as a .png or .jpg file. Arguments as `draw_sheet`."""
+    write_whole(path, draw_sheet(columns, cell, gap).save)
+
+
+def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, gap: int = 4) -> Image.Image:
+    """A sheet with one labelled column per batch.
 
     Args:
         columns: (label, pictures (B, 3, H, W) in [0, 1]); all batches of the same length.
-        path: a .png or .jpg file.
         cell: height of a picture on the sheet in pixels (as it is where None); enlarged where both sides are under 128.
     """
     first = columns[0][1]
@@ -42,4 +46,4 @@ def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | N
         for r, picture in enumerate(F.interpolate(pictures.float().cpu(), (height, width), **mode).clamp(0, 1)):
             pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
             canvas.paste(Image.fromarray(pixels), (left, head + r * (height + gap)))
-    write_whole(path, canvas.save)
+    return canvas

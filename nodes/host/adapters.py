@@ -1,12 +1,26 @@
-"""RAD adapters as patches of a host MODEL: nothing is reloaded, and the host merges and unmerges the weights."""
+"""RAD adapters as patches of a host MODEL: nothing is reloaded, and the host merges and unmerges the weights.
 
+On an ADM network the adapter is a PEFT file (`rad_core.adapters`). On a latent model it is a LoRA file of the host's own kind, with the
+time layers as differences, so that the host's LoRA loader reads it too (and misses nothing but the noise level per pixel).
+"""
+
+import json
 import logging
+from dataclasses import asdict
 
+import comfy.lora
+import comfy.sd
 import comfy.weight_adapter
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
-from ...rad_core import read_adapter
-from ...rad_core.adapters import check_fit
-from .adm import REGION_AWARE, need_adm
+from ...rad_core import CheckpointError, read_adapter
+from ...rad_core.adapters import FACTS_KEY, Adapter, Facts, check_fit, facts_in, resolve_adapter, warn_of_other_base
+from ...rad_core.checkpoints import read_tensors
+from ...rad_core.images import write_whole
+from .adm import REGION_AWARE, ADMModel
+from .spatial_embedding import need_unet, with_spatial_embedding
 
 PREFIX = "diffusion_model."
 
@@ -16,22 +30,98 @@ def with_adapter(model, path: str, strength: float):
 
     Raises:
         FileNotFoundError, CheckpointError: as `rad_core.read_adapter`, or it does not fit the network.
-        ValueError: not an ADM MODEL.
+        ValueError: a MODEL that no adapter is for.
     """
-    net = need_adm(model, "Load RAD Adapter").diffusion_model
+    return (_on_adm if isinstance(model.model, ADMModel) else _on_unet)(model, path, strength)
+
+
+def _on_adm(model, path: str, strength: float):
     adapter = read_adapter(path)
-    check_fit(adapter, dict(net.named_parameters()))
+    if adapter.for_latents:
+        raise CheckpointError(f"Adapter {adapter.name} was trained on a latent model (SD1.5, SDXL); this MODEL is a pixel-space network.")
+    parameters = dict(model.model.diffusion_model.named_parameters())
+    check_fit(adapter, parameters)
     if not adapter.time:
         logging.warning(f"RAD adapter {adapter.name} lacks the time layers; its fills will not be as good as trained.")
-    patches, base = {}, model.get_key_patches(PREFIX)  # of each weight, the value before any patch comes first
+    patches, base = {}, _loaded(model)
+    _warn(adapter, base)
     for name, (a, b) in adapter.lora.items():
         alpha = adapter.config.get("lora_alpha", a.shape[0])
         patches[PREFIX + name] = comfy.weight_adapter.LoRAAdapter(set(), (b, a, alpha, None, None, None))
     for name, tensor in adapter.time.items():
-        original = base[PREFIX + name][0][0].float().cpu()
+        original = base[name].float().cpu()
         patches[PREFIX + name] = ("diff", (tensor.float().view(original.shape) - original,))
     patched = model.clone()
     patched.add_patches(patches, strength)
     if strength != 0 and adapter.time:
         patched.add_object_patch(REGION_AWARE, True)
     return patched
+
+
+def _on_unet(model, path: str, strength: float):
+    """With the noise level per pixel that it was trained for."""
+    need_unet(model, "Load RAD Adapter")
+    file = resolve_adapter(path)
+    tensors, metadata = read_tensors(file)
+    if not any(key.startswith(PREFIX) for key in tensors):
+        raise CheckpointError(
+            f"{file.name} is not a RAD adapter for a latent model. Those for pixel-space networks want one from 'Load ADM Model', "
+            "other LoRA the host's own loader."
+        )
+    layers = {key.rpartition(".lora_" if ".lora_" in key else ".")[0] for key in tensors}
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    shapes = {key: weight.shape for key, weight in model.model.state_dict().items() if key.startswith(PREFIX)}
+    wrong = sorted(layer for layer in layers if not _fits(layer, tensors, known, shapes))
+    if wrong:
+        raise CheckpointError(
+            f"Adapter {file.name} was made for another network: {wrong[0].removeprefix(PREFIX)} does not fit "
+            f"({len(layers) - len(wrong)} of {len(layers)} layers do). Load the network it was trained on."
+        )
+    _warn(Adapter(file.name, {}, {}, {}, facts=facts_in(metadata, file.name)), _loaded(model))
+    patched, _ = comfy.sd.load_lora_for_models(model, None, tensors, strength, 0.0)
+    return with_spatial_embedding(patched)
+
+
+def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes: dict[str, torch.Size]) -> bool:
+    if layer not in known:
+        return False
+    shape = shapes[known[layer]]
+    if f"{layer}.diff" in tensors:
+        return tensors[f"{layer}.diff"].shape == shape
+    a, b = (tensors.get(f"{layer}.lora_{letter}.weight") for letter in "AB")
+    return a is not None and b is not None and b.shape[0] * a[0].numel() == shape.numel()
+
+
+def _loaded(model) -> dict[str, Tensor]:
+    """Of each weight the value before any patch, which comes first."""
+    return {key.removeprefix(PREFIX): parts[0][0] for key, parts in model.get_key_patches(PREFIX).items()}
+
+
+def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
+    if warning := warn_of_other_base(adapter, base):
+        logging.warning(warning)
+
+
+def write_latent_adapter(trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, facts: Facts) -> None:
+    """Write what PEFT trained on a copy of a host U-Net as a LoRA file of the host's.
+
+    Args:
+        trained: `get_peft_model_state_dict`, of a `LatentNetwork`.
+        base: the network's weights by name.
+        alpha: of the LoRA.
+
+    Raises:
+        ValueError: the place cannot be written.
+    """
+    tensors = {}
+    for key, value in trained.items():
+        name, value = key.removeprefix("base_model.model.unet."), value.detach().float().cpu()
+        if ".lora_" in name:
+            tensors[PREFIX + name] = value
+            tensors[PREFIX + name.rpartition(".lora_")[0] + ".alpha"] = torch.tensor(float(alpha))
+        else:
+            layer, _, leaf = name.rpartition(".")
+            tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float()
+    metadata = {"format": "pt", "note": note, FACTS_KEY: json.dumps(asdict(facts))}
+    tensors = {key: value.contiguous() for key, value in tensors.items()}
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))

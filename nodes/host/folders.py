@@ -1,4 +1,7 @@
-"""Where an artist's files lie: models/adm, models/rad_adapters and models/sdm, and what extra_model_paths.yaml adds to them."""
+"""Where an artist's files lie: models/adm, models/rad_adapters and models/sdm, and what extra_model_paths.yaml adds to them.
+
+Adapters for latent models lie in models/rad_adapters/latent, which the host's LoRA loaders list too.
+"""
 
 import contextlib
 import os
@@ -11,6 +14,7 @@ from ...rad_core import bundled_adapters, bundled_networks, bundled_sdms
 ADM, ADAPTERS, SDM = "adm", "rad_adapters", "sdm"
 BUNDLED_OF = {ADM: bundled_networks, ADAPTERS: bundled_adapters, SDM: bundled_sdms}
 BUNDLED = " (bundled)"
+LATENT = "latent"
 EXTENSIONS = {".safetensors", ".pt", ".bin"}
 
 
@@ -22,6 +26,10 @@ def register_folders() -> None:
         folder_paths.add_model_folder_path(kind, folder)
         # A folder that extra_model_paths.yaml named first is registered without extensions, which would list every file.
         folder_paths.folder_names_and_paths[kind][1].update(EXTENSIONS)
+    latent = os.path.join(folder_paths.models_dir, ADAPTERS, LATENT)
+    with contextlib.suppress(OSError):
+        os.makedirs(latent, exist_ok=True)
+    folder_paths.add_model_folder_path("loras", latent)
 
 
 def choices(kind: str) -> list[str]:
@@ -42,3 +50,21 @@ def fingerprint(kind: str, choice: str) -> str:
         return choice
     path = folder_paths.get_full_path(kind, choice)
     return f"{choice}:{Path(path).stat().st_mtime_ns}" if path else choice
+
+
+def adapter_file(name: str, latent: bool) -> Path:
+    """Where a new adapter is written.
+
+    Raises:
+        ValueError: a name that is empty or a path.
+    """
+    name = name.strip().removesuffix(".safetensors")
+    if not name or any(sign in name for sign in '/\\:*?"<>|') or name.startswith("."):
+        raise ValueError(f"'{name}' cannot be a file's name: use letters, numbers, blanks and dashes.")
+    folder = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
+    return (folder / LATENT if latent else folder) / f"{name}.safetensors"
+
+
+def picture_folder(text: str) -> str:
+    """A folder by its full path, or inside the host's input folder."""
+    return os.path.join(folder_paths.get_input_directory(), os.path.expanduser(text.strip()))

@@ -39,7 +39,7 @@ class HostSampler(comfy.samplers.Sampler):
         """
         check_model(model_wrap.model_patcher)
         table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
-        schedule = RegionSchedule(NoiseSchedule(_betas(table)))
+        schedule = RegionSchedule(NoiseSchedule(betas(table)))
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else denoise_mask[:, :1]
         order = None if self.order is None else check_order(self.order, mask)
         shares = schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist()
@@ -74,7 +74,7 @@ class _HostDenoiser:
         return self.with_variance(x, sigma)[0]
 
 
-def _betas(sigmas: Tensor) -> Tensor:
+def betas(sigmas: Tensor) -> Tensor:
     """A table of sigmas (T,) -> betas: alpha_bar = 1 / (1 + sigma^2), beta_t = 1 - alpha_bar_t / alpha_bar_(t-1)."""
     alpha_bar = torch.cat([torch.ones(1, dtype=sigmas.dtype), 1 / (1 + sigmas.square())])
     return 1 - alpha_bar[1:] / alpha_bar[:-1]

@@ -58,18 +58,11 @@ def with_spatial_embedding(model):
     Raises:
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
     """
-    net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
-    plain = type(net) is UNetModel and not net.use_temporal_resblocks
-    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
-        kind = type(model.model).__name__
-        raise ValueError(
-            f"'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
-            "(Networks from 'Load ADM Model' know a noise level per pixel by themselves.)"
-        )
+    net = need_unet(model, "RAD Spatial Noise Embedding")
     if has_spatial_embedding(model):
         return model
     patched, differences = model.clone(), Differences()
-    for name, block, depth in _blocks(net):
+    for name, block, depth in blocks_of(net):
         patched.add_object_patch(f"diffusion_model.{name}.emb_layers", SpatialEmbedding(block.emb_layers, depth, differences))
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, _PerPixel(differences))
@@ -77,7 +70,24 @@ def with_spatial_embedding(model):
     return patched
 
 
-def _blocks(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
+def need_unet(model, node: str) -> UNetModel:
+    """The U-Net behind a MODEL.
+
+    Raises:
+        ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
+    """
+    net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
+    plain = type(net) is UNetModel and not net.use_temporal_resblocks
+    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
+        kind = type(model.model).__name__
+        raise ValueError(
+            f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
+            "(Networks from 'Load ADM Model' know a noise level per pixel by themselves.)"
+        )
+    return net
+
+
+def blocks_of(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
     """Every residual block with its name, and how often the picture was halved before it."""
     blocks, depth = [], 0
     for part in ("input_blocks", "middle_block", "output_blocks"):
@@ -140,5 +150,10 @@ def _embed(inner, sigma: Tensor) -> Tensor:
     """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
     net, sampling = inner.diffusion_model, inner.model_sampling
     steps = sampling.timestep(sigma.clamp(min=float(sampling.sigma_min))).float()
-    dtype = inner.manual_cast_dtype or inner.get_dtype()
-    return net.time_embed(timestep_embedding(steps, net.model_channels).to(dtype))
+    return embed_steps(net, steps, inner.manual_cast_dtype or inner.get_dtype())
+
+
+def embed_steps(net: UNetModel, steps: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Timesteps (...,) -> (..., E)."""
+    code = timestep_embedding(steps.flatten(), net.model_channels).to(dtype or net.time_embed[0].weight.dtype)
+    return net.time_embed(code).unflatten(0, steps.shape)

@@ -13,6 +13,7 @@ from ..adapters import TARGETS, Facts, add_adapter, fingerprint, read_adapter, s
 from ..checkpoints import load_model, save_model
 from ..images import write_whole
 from ..masks import SHAPES
+from ..noise import seeded
 from ..schedule import NoiseSchedule, RegionSchedule
 from ..sdm import SCHEDULES, Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..sheets import sheet
@@ -148,11 +149,11 @@ def run(options: argparse.Namespace) -> None:
     note = json.dumps({name: str(value) for name, value in vars(options).items() if name not in NOT_OF_THE_RUN})
     processes = Processes.launched(cpu=options.device == "cpu")
     options.device = torch.device(processes.device or options.device)
-    torch.manual_seed(options.seed)
     beside = lambda suffix: options.output.with_suffix(suffix)
     log = Log(beside(".csv"), options.tensorboard) if processes.first else Log()
     data = f"{len(pictures)} pictures" if pictures else "drawn landscapes"
-    recipe = (_sdm if options.kind == "sdm" else _diffusion)(options, stages, data, log)
+    with seeded(options.seed):
+        recipe = (_sdm if options.kind == "sdm" else _diffusion)(options, stages, data, log)
     source = Crops(pictures, options.changes.split(","), recipe.tiles) if pictures else landscape_source(options.hour)
     size = stages[-1].size
     examples = source(COUNT, size, 0), holes(recipe.masks, size)

@@ -113,9 +113,7 @@ class Crops:
             side = max(1, round(short * (1 - 0.2 * u[0]))) if "crop" in self.changes else short
         place = u[1:3] if "crop" in self.changes or self.tiles else (0.5, 0.5)
         top, left = (round(f * (length - side)) for f, length in zip(place, picture.shape[1:], strict=True))
-        piece = unit(picture[:, top : top + side, left : left + side])
-        if side != size:
-            piece = F.interpolate(piece[None], (size, size), mode="bicubic", antialias=True)[0]
+        piece = _resized(picture[:, top : top + side, left : left + side], size)
         if "flip" in self.changes and u[3] < 0.5:
             piece = piece.flip(2)
         if "turn" in self.changes and u[4] < 0.25:
@@ -125,9 +123,16 @@ class Crops:
         return piece.clamp(0, 1)
 
 
-def unit(picture: Tensor) -> Tensor:
-    """uint8 or [0, 1] -> [0, 1] float32."""
-    return picture.float() / 255 if picture.dtype == torch.uint8 else picture.float()
+def middle(picture: Tensor, size: int) -> Tensor:
+    """The square in the middle of a picture (3, H, W), uint8 or in [0, 1], resized: (3, size, size) in [0, 1]."""
+    side = min(picture.shape[1:])
+    top, left = ((length - side) // 2 for length in picture.shape[1:])
+    return _resized(picture[:, top : top + side, left : left + side], size).clamp(0, 1)
+
+
+def _resized(square: Tensor, size: int) -> Tensor:
+    square = square.float() / 255 if square.dtype == torch.uint8 else square.float()
+    return square if square.shape[1] == size else F.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0]
 
 
 def landscape_source(hour: float | None = None) -> Source:

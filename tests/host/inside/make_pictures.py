@@ -1,11 +1,12 @@
 """Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint or sdm, for that family alone]
+Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, sdm or training, for that family alone]
 """
 
 import json
 import shutil
 import sys
+import time
 
 import make_workflows
 import torch
@@ -151,6 +152,28 @@ class Pictures:
         (refined,) = call("RAI_RefineWithRAD", **given, sampler="dpmpp_2m", view="network's own", context=1.0)
         self.write("RAI_RefineWithRAD", hole, fill, doubt, ("refined", refined))
 
+    def training(self, steps: int = 400) -> None:
+        """An adapter trained by the node from a folder of 64 nights, and what it makes of holes that show little of a day."""
+        folder = self.host.base / "input" / "nights"
+        folder.mkdir()
+        nights = self.host.call("RAI_DrawLandscape", size=64, batch_size=64, seed=2**41, time_of_day="night")[0]
+        for k, night in enumerate(nights):
+            self.core.write_photo(folder / f"{k}.png", self.core.Photo(night[None].movedim(-1, 1)))
+        model, _ = self.model(adapter=False)
+        given = {"adapter_name": "nights", "steps": steps, "batch_size": 8, "rank": 16, "learning_rate": 1e-3, "size": 0, "masks": "perlin"}
+        given |= {"flip": True, "precision": "auto", "gradient_checkpointing": False, "save_every": 20, "seed": 0, "resume": True}
+        began = time.perf_counter()
+        trained, curve, samples = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
+        print(f"trained for {time.perf_counter() - began:.0f} s")
+        self.write("RAI_TrainRADAdapter", ("loss curve", curve))
+        pictures = self.host.call("RAI_DrawLandscape", size=64, batch_size=4, seed=100, time_of_day="noon")[0]
+        mask = self.shape("extreme", pictures, seed=1, share=75.0).expand(4, -1, -1)
+        fills = [self.rad(net, pictures, mask) for net in (self.model()[0], trained)]
+        columns = zip(
+            ("picture", "hole", "bundled adapter", "trained on nights"), (pictures, self.hole(pictures, mask), *fills), strict=True
+        )
+        self.sheets.sheet([(label, shown.movedim(-1, 1)) for label, shown in columns], PACK / "docs" / "nights.jpg", cell=128)
+
     def thumbnails(self, only: str = "") -> None:
         """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
         shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
@@ -194,10 +217,10 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # before the host takes them
     pictures = Pictures(Host())
-    families = {"all": pictures.all, "gradpaint": pictures.gradpaint, "sdm": pictures.sdm}
+    families = {"all": pictures.all, "gradpaint": pictures.gradpaint, "sdm": pictures.sdm, "training": pictures.training}
     for name, draw in families.items():
         if family in ("", name):
             draw()
-    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine")}
+    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": ("Train",)}
     for start in templates.get(family, ("",)):
         pictures.thumbnails(start)

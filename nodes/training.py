@@ -1,0 +1,116 @@
+"""From a folder of pictures to a file in the loader node."""
+
+import torch
+from comfy_api.latest import io
+
+from ..rad_core.training.data import MASKS, Folder
+from .host.adm import ADMModel
+from .host.folders import adapter_file, picture_folder
+from .host.train_adapter import Settings, train_adapter
+from .pictures import picture_of
+
+
+class TrainRADAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_TrainRADAdapter",
+            display_name="Train RAD Adapter",
+            category="region-aware inpainting/RAD",
+            description="Teaches a network to fill holes, in the look of your pictures: trains a RAD adapter (LoRA and time layers) and "
+            "writes it where 'Load RAD Adapter' finds it. Cancel at any time; the same settings go on from there.",
+            inputs=[
+                io.Model.Input("model", tooltip="From Load ADM Model, or any SD1.5, SD2 or SDXL model. It is not changed."),
+                io.String.Input("adapter_name", default="my adapter", tooltip="The file's name in models/rad_adapters."),
+                io.Int.Input("steps", default=1000, min=1, max=10000000, tooltip="A thousand shows, ten thousand is thorough."),
+                io.Int.Input("batch_size", default=8, min=1, max=1024, tooltip="Pictures in a step. More is steadier, and takes memory."),
+                io.Int.Input("rank", default=16, min=1, max=512, tooltip="Size of the LoRA. The paper's is 16."),
+                io.Float.Input(
+                    "learning_rate", default=5e-4, min=1e-7, max=1.0, step=1e-7, round=1e-7, tooltip="Lower it if the loss jumps."
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    step=8,
+                    tooltip="Side of the training pictures in pixels. 0: the network's own, 512 for latent models. "
+                    "Larger pictures are made smaller, and smaller ones larger.",
+                ),
+                io.Combo.Input("masks", options=list(MASKS), default="perlin", tooltip="Shapes of the holes. perlin is the paper's."),
+                io.Boolean.Input("flip", default=True, tooltip="Show the pictures mirrored too."),
+                io.Combo.Input(
+                    "precision",
+                    options=["auto", "float32", "bfloat16", "float16"],
+                    default="auto",
+                    tooltip="auto: bfloat16 on a GPU, float32 on a CPU. float16 is for GPUs that know no bfloat16.",
+                ),
+                io.Boolean.Input("gradient_checkpointing", default=False, tooltip="Half the memory for a third more time."),
+                io.Int.Input("save_every", default=250, min=1, max=100000, tooltip="Steps between checkpoints and new sample pictures."),
+                io.Int.Input("seed", default=0, min=0, max=2**20, tooltip="Another seed: other crops, masks and noise."),
+                io.Boolean.Input("resume", default=True, tooltip="Go on with a run of this name that was stopped. Off: begin anew."),
+                io.Image.Input("images", optional=True, tooltip="Training pictures, or give a folder."),
+                io.String.Input(
+                    "folder",
+                    default="",
+                    optional=True,
+                    tooltip="A folder of training pictures: its full path, or its name inside ComfyUI's input folder.",
+                ),
+                io.Vae.Input("vae", optional=True, tooltip="For latent models (SD1.5, SDXL): their VAE."),
+                io.Conditioning.Input(
+                    "positive",
+                    optional=True,
+                    tooltip="For latent models: what all the pictures show. For networks that draw by class: ADM Conditioning.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="For latent models: reads captions, a .txt file of the same name beside each picture of the folder.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(tooltip="The network with the new adapter on it."),
+                io.Image.Output(display_name="loss curve"),
+                io.Image.Output(display_name="samples"),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        adapter_name,
+        steps,
+        batch_size,
+        rank,
+        learning_rate,
+        size,
+        masks,
+        flip,
+        precision,
+        gradient_checkpointing,
+        save_every,
+        seed,
+        resume,
+        images=None,
+        folder="",
+        vae=None,
+        positive=None,
+        clip=None,
+    ) -> io.NodeOutput:
+        if (images is None) == (not folder.strip()):
+            raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
+        if images is None:
+            pictures = Folder(picture_folder(folder))
+            captions = [pictures.caption(k) for k in range(len(pictures))]
+        else:
+            with torch.inference_mode(False):
+                pictures = [picture.clone() for picture in picture_of(images)[0]]
+            captions = [""] * len(pictures)
+        said = [] if positive is None else [[entry] for entry in positive] if len(positive) == len(pictures) else [positive]
+        if not said and clip is not None:
+            said = [clip.encode_from_tokens_scheduled(clip.tokenize(caption)) for caption in captions]
+        settings = Settings(steps, batch_size, rank, learning_rate, size, masks, flip, precision, gradient_checkpointing, save_every, seed)
+        path = adapter_file(adapter_name, latent=not isinstance(model.model, ADMModel))
+        return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, said))
