@@ -163,7 +163,7 @@ class Pictures:
         given = {"adapter_name": "nights", "steps": steps, "batch_size": 8, "rank": 16, "learning_rate": 1e-3, "size": 0, "masks": "perlin"}
         given |= {"flip": True, "precision": "auto", "gradient_checkpointing": False, "save_every": 20, "seed": 0, "resume": True}
         began = time.perf_counter()
-        trained, curve, samples = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
+        trained, curve, _ = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
         print(f"trained for {time.perf_counter() - began:.0f} s")
         self.write("RAI_TrainRADAdapter", ("loss curve", curve))
         pictures = self.host.call("RAI_DrawLandscape", size=64, batch_size=4, seed=100, time_of_day="noon")[0]

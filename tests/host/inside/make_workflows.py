@@ -210,6 +210,23 @@ WORKFLOWS = {
         "after": ("PreviewImage", {"images": "larger"}, (5, 1)),
         "note": ("Note", "SDM fills the hole, and RAD re-imagines in ten steps what SDM is not sure of."),
     },
+    "Train an adapter": {
+        "pictures": ("RAI_DrawLandscape", {"seed": 1000, "size": 64, "batch_size": 64, "time_of_day": "night"}, (0, 0)),
+        "model": MODEL,
+        "train": (
+            "RAI_TrainRADAdapter",
+            {"model": "model", "images": "pictures", "adapter_name": "nights", "steps": 300, "learning_rate": 0.001, "save_every": 50},
+            (1, 0),
+        ),
+        "curve": ("PreviewImage", {"images": ("train", 1)}, (2, 0)),
+        "samples": ("PreviewImage", {"images": ("train", 2)}, (3, 0)),
+        "note": (
+            "Note",
+            "Teaches the bundled network to fill holes with nights. For pictures of yours write their folder's name into Train RAD "
+            "Adapter and disconnect Draw Landscape. The new file is then in the list of Load RAD Adapter (press R). Cancel whenever "
+            "you like: the same settings go on from there.",
+        ),
+    },
     "Photo repair": {
         "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
         "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),

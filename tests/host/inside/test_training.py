@@ -1,8 +1,5 @@
 """Train RAD Adapter in the host: on the bundled pixel network, and on latent models."""
 
-import json
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -290,20 +287,3 @@ def test_captions_are_read_by_the_hosts_clip(host, adapters, tmp_path):
     (tmp_path / "1.txt").write_text("a red boat")
     train(host, tiny_model(host, "SD15"), folder=str(tmp_path), vae=Blocks(), clip=Clip(), size=64, steps=1)
     assert read == ["", "a red boat"]
-
-
-@cache
-def toy(count=64, seed=0):
-    """Latents (count, 4, 16, 16) that a small network can learn: two colours, above and below a horizon, mirrored about it."""
-    stream = torch.Generator().manual_seed(seed)
-    colours = torch.rand(count, 2, 4, 1, 1, generator=stream) * 2 - 1
-    rows = torch.arange(16.0).view(1, 1, 16, 1)
-    horizon = torch.randint(4, 12, (count, 1, 1, 1), generator=stream)
-    return torch.where(rows < horizon, colours[:, 0], colours[:, 1]).expand(-1, -1, -1, 16).clone()
-
-
-def json_facts(path):
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["rad_adapter"])
