@@ -6,7 +6,8 @@
 >>> filled = rad_core.rad_inpaint(net, picture, mask, steps=100, seed=0)
 """
 
-from .adapters import bundled_adapters, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
+from .adapter_files import bundled_adapters, read_adapter
+from .adapters import load_adapter, merge_adapters, save_adapter, unload_adapters
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
 from .denoisers import ADMDenoiser, TiledDenoiser
 from .gradpaint import PRESETS, GradPaint, GradPaintSettings, gradpaint_inpaint

@@ -5,8 +5,21 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from rad_core import CheckpointError, UNet, UNetConfig, load_adapter, merge_adapters, read_adapter, save_adapter, unload_adapters
-from rad_core.adapters import add_adapter, is_adapter, write_adapter
+from rad_core import (
+    CheckpointError,
+    UNet,
+    UNetConfig,
+    load_adapter,
+    merge_adapters,
+    read_adapter,
+    save_adapter,
+    save_model,
+    unload_adapters,
+)
+from rad_core.__main__ import main
+from rad_core.adapter_files import is_adapter, write_adapter
+from rad_core.adapters import add_adapter
+from rad_core.attention_order import legacy_to_new
 
 
 def clone(net: UNet) -> UNet:
@@ -143,3 +156,31 @@ def test_training_goes_on_from_a_saved_adapter(tmp_path, trained, picture):
     other = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
     with pytest.raises(CheckpointError, match="made for another network"):
         add_adapter(other, start=read_adapter(tmp_path / "a.safetensors"))
+
+
+def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
+    """The authors' program took the legacy attention order for the new one. Converted, their adapter does on the right base what it did."""
+    torch.manual_seed(0)
+    scrambled = UNet(UNetConfig(32, (32, 64), 1, (1,), 32, image_size=16))  # a legacy file, read in the wrong order
+    model = add_adapter(clone(scrambled), rank=4, alpha=8)
+    for p in model.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)
+    save_adapter(model, tmp_path / "theirs.safetensors")
+    expected = clone(scrambled)
+    load_adapter(expected, tmp_path / "theirs.safetensors")
+    legacy_to_new(expected)  # what a network with its adapter merged is set right by
+    base = clone(scrambled)
+    legacy_to_new(base)
+    save_model(base, tmp_path / "base.safetensors")
+    arguments = ["convert", str(tmp_path / "theirs.safetensors"), "--base", str(tmp_path / "base.safetensors")]
+    assert main([*arguments, "-o", str(tmp_path / "ours.safetensors")]) == 0
+    theirs, ours = clone(base), clone(base)
+    load_adapter(theirs, tmp_path / "theirs.safetensors")
+    load_adapter(ours, tmp_path / "ours.safetensors")
+    torch.testing.assert_close(ours(*picture), expected(*picture), rtol=1e-4, atol=1e-4)
+    assert (theirs(*picture) - expected(*picture)).abs().max() > 1e-2, "unconverted it does something else"
+    write_adapter(read_adapter(tmp_path / "ours.safetensors"), tmp_path / "folder")
+    torch.testing.assert_close(
+        PeftModel.from_pretrained(clone(base), tmp_path / "folder")(*picture), expected(*picture), rtol=1e-4, atol=1e-4
+    )

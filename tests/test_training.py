@@ -213,6 +213,9 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
 def test_bad_ends_are_clear_and_leave_the_last_good_file(place, capsys, monkeypatch):
     run = ["train", "rad", *SMALL, "--stages", "16:4:2", "--save-every", "2", "-o", "a.safetensors"]
     (place / "empty").mkdir()
+    (place / "one").mkdir()
+    Image.new("RGB", (3, 5)).save(place / "one" / "tiny.png")
+    assert main([*run, "--data", "one", "-o", "one.safetensors"]) == 0, "one picture, smaller than the network, is enough to begin with"
     for data, sentence in (("empty", "it has no pictures"), ("nowhere", "cannot be read")):
         assert main([*run, "--data", data]) == 1 and sentence in capsys.readouterr().err
     assert main([*run[:-4], "--save-every", "2", "--masks", "nothing", "-o", "a.safetensors"]) == 1

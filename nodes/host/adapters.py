@@ -1,7 +1,7 @@
 """RAD adapters as patches of a host MODEL: nothing is reloaded, and the host merges and unmerges the weights.
 
-On an ADM network the adapter is a PEFT file (`rad_core.adapters`). On a latent model it is a LoRA file of the host's own kind, with the
-time layers as differences, so that the host's LoRA loader reads it too (and misses nothing but the noise level per pixel).
+On an ADM network the adapter is a PEFT file (`rad_core.adapter_files`). On a latent model it is a LoRA file of the host's own kind, with
+the time layers as differences, so that the host's LoRA loader reads it too (and misses nothing but the noise level per pixel).
 """
 
 import json
@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...rad_core import CheckpointError, read_adapter
-from ...rad_core.adapters import FACTS_KEY, Adapter, Facts, check_fit, facts_in, resolve_adapter, warn_of_other_base
+from ...rad_core.adapter_files import FACTS_KEY, Adapter, Facts, facts_in, resolve_adapter, warn_of_other_base
+from ...rad_core.adapters import check_fit
 from ...rad_core.checkpoints import read_tensors
 from ...rad_core.images import write_whole
 from .adm import REGION_AWARE, ADMModel

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...rad_core.adapters import Facts, add_adapter, fingerprint, save_adapter
+from ...rad_core.adapter_files import Facts, fingerprint
+from ...rad_core.adapters import add_adapter, save_adapter
 from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
 from ...rad_core.training.data import Crops, mask_source, middle

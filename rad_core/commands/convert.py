@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ..adapters import is_adapter, load_adapter, read_adapter, write_adapter
+from ..adapter_files import is_adapter, read_adapter, write_adapter
+from ..adapters import adapter_to_new, load_adapter
 from ..checkpoints import inspect, load_model, save_model
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file; adapters merged if wanted) or an adapter to safetensors"
@@ -16,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--adapter", action="append", default=[], help="RAD adapter to merge; repeat to stack")
     parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the input file (default: auto)")
+    parser.add_argument("--base", help="of an adapter that was trained on it with its legacy attention order ignored: set that right")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the output (default: float32)")
 
 
@@ -24,9 +26,16 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
     dtype = getattr(torch, options.dtype)
     if is_adapter(options.model):
-        write_adapter(read_adapter(options.model), options.output, dtype)
+        adapter = read_adapter(options.model)
+        if adapter.for_latents:
+            raise ValueError(f"{adapter.name} is an adapter for a latent model: ComfyUI loads it as it is.")
+        if options.base:
+            adapter = adapter_to_new(adapter, load_model(options.base))
+        write_adapter(adapter, options.output, dtype)
         print(f"Wrote {options.output}.")
         return
+    if options.base:
+        raise ValueError("--base goes with an adapter; a network's own order is --attention-order.")
     net = load_model(options.model, attention_order=options.attention_order)
     for adapter in options.adapter:
         load_adapter(net, adapter)

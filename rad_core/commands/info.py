@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 
-from ..adapters import CONFIG_KEY, bundled_adapters, read_adapter
+from ..adapter_files import CONFIG_KEY, bundled_adapters, read_adapter
 from ..checkpoints import CheckpointError, bundled_networks, inspect
 from ..sdm import bundled_sdms, inspect_sdm
 
@@ -44,12 +45,14 @@ def describe(file: str, kinds: list[Callable[[str], dict]]) -> dict:
 
 def describe_adapter(file: str) -> dict:
     adapter = read_adapter(file)
-    rank = next(iter(adapter.lora.values()))[0].shape[0]
+    made = {name: value for name, value in asdict(adapter.facts).items() if value and name != "base"}
     return {
         "adapter": adapter.name,
-        "rank": rank,
-        "alpha": adapter.config.get("lora_alpha", rank),
+        "for": "a latent model of ComfyUI" if adapter.for_latents else "a pixel-space network",
+        "rank": adapter.rank,
+        "alpha": adapter.config.get("lora_alpha", adapter.rank),
         "LoRA layers": len(adapter.lora),
         "time layers": f"{len(adapter.time)} tensors" if adapter.time else "none: not enough for RAD alone",
+        **made,
         "PEFT configuration": "yes" if adapter.config else f"none (no adapter_config.json and no {CONFIG_KEY})",
     }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..adapters import bundled_adapters, load_adapter, merge_adapters
+from ..adapter_files import bundled_adapters
+from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo

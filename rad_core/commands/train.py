@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..adapters import TARGETS, Facts, add_adapter, fingerprint, read_adapter, save_adapter
+from ..adapter_files import TARGETS, Facts, fingerprint, read_adapter
+from ..adapters import add_adapter, save_adapter
 from ..checkpoints import load_model, save_model
 from ..images import write_whole
 from ..masks import SHAPES

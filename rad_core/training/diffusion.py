@@ -114,5 +114,5 @@ class DiffusionTraining:
         streams = generators(part.seeds, part.count, "training noise")
         if not plan.region:
             return streams, base_levels(t, schedule.phase1, tuple(size))
-        mask = self.masks(part.count, *size, part.seed + part.first).to(self.device)
+        mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)
         return streams, region_levels(mask, t, schedule)

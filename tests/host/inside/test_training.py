@@ -75,7 +75,7 @@ def test_a_trained_adapter_is_found_by_the_loader_and_does_what_the_nodes_model_
     core = host.module("rad_core")
     facts = core.read_adapter(adapters / "test.safetensors").facts
     assert facts.steps == 3 and facts.data == "4 pictures"
-    assert facts.base == core.adapters.fingerprint(dict(core.load_model("landscapes").named_parameters()))
+    assert facts.base == core.adapter_files.fingerprint(dict(core.load_model("landscapes").named_parameters()))
     import comfy.model_management
 
     comfy.model_management.unload_all_models()  # takes the adapter off again
