@@ -135,6 +135,9 @@ def test_a_killed_run_goes_on_bit_equal(place):
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
     steps = [line.split(",")[0] for line in (place / "killed.csv").read_text().splitlines()[1:]]
     assert steps == ["2", "4", "6", "8", "10", "12"], "the log goes on too"
+    (place / "killed.safetensors").unlink()
+    assert main([*run, "-o", "killed.safetensors"]) == 0
+    assert read_adapter("killed.safetensors").facts.steps == 12, "a finished run writes its file again"
 
 
 def test_cancelling_keeps_the_step_it_was_at(place):

@@ -25,7 +25,7 @@ class Log:
     """
 
     def __init__(self, path: Path | None = None, board: Path | None = None):
-        self.path, self.rows, self.writer = path, [], _tensorboard(board)
+        self.path, self.rows, self.step, self.writer = path, [], 0, _tensorboard(board)
         self._forget()
 
     def state_dict(self) -> dict:
@@ -33,6 +33,7 @@ class Log:
 
     def load_state_dict(self, state: dict) -> None:
         self.rows = state["rows"]
+        self.step = self.rows[-1]["step"] if self.rows else 0
 
     def _forget(self) -> None:
         self.sums, self.steps, self.pictures, self.began = {}, 0, 0, time.perf_counter()
