@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..rad_core import rad_inpaint, sdm_inpaint
 from ..rad_core.rad import STRENGTH
-from ..rad_core.sdm import SCHEDULES
+from ..rad_core.sdm import MEMORY, SCHEDULES
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.run import in_batches, loaded, progress
 from .host.sdm import load_sdm_model, loaded_sdm
@@ -88,6 +88,21 @@ class SDMInpaint(io.ComfyNode):
                 ),
                 *view_inputs([*VIEWS[1:], OWN_SIZE], VIEWS[1]),
                 io.Int.Input("fills", default=1, min=1, max=64, tooltip="How many fills of each picture; they come one after the other."),
+                io.Float.Input(
+                    "memory",
+                    default=MEMORY,
+                    min=0.0,
+                    max=0.9,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much of its earlier predictions a pass holds to: calmer and closer to the truth. 0 is the paper's.",
+                ),
+                io.Boolean.Input(
+                    "refresh",
+                    default=False,
+                    optional=True,
+                    tooltip="Paint in every pass what was decided earlier anew, as the paper does. Off: what is decided stays.",
+                ),
             ],
             outputs=[
                 io.Image.Output(),
@@ -102,7 +117,9 @@ class SDMInpaint(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, sdm, image, mask, seed, iterations, schedule, alpha, anchor, view, context, fills) -> io.NodeOutput:
+    def execute(
+        cls, sdm, image, mask, seed, iterations, schedule, alpha, anchor, view, context, fills, memory=MEMORY, refresh=False
+    ) -> io.NodeOutput:
         picture, alpha_channel = picture_of(image)
         picture, hole = (maps.repeat_interleave(fills, 0) for maps in together(picture, mask_of(mask)))
         size = sdm.model.generator.size
@@ -118,6 +135,8 @@ class SDMInpaint(io.ComfyNode):
                 schedule,
                 alpha,
                 anchor,
+                memory,
+                refresh,
                 view_width(view, context),
                 callback=progress(iterations),
                 return_history=True,

@@ -158,7 +158,21 @@ def test_the_iteration_tells_the_network_what_it_should():
     assert not torch.equal(second[:, 4:5], first[:, 4:5])
 
 
-@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}, {"anchor": -0.1}])
+@pytest.mark.parametrize(("memory", "refresh"), [(0.0, True), (0.0, False), (0.25, True), (0.25, False)])
+def test_what_passes_hold_to(memory, refresh):
+    """A network that says k / 8 in pass k: the average of what was said is known, and so is when each pixel was decided."""
+    count = iter(range(1, 5))
+    picture, hole = torch.zeros(1, 3, 4, 8), torch.ones(1, 1, 4, 8)
+    predict = lambda given, u, z: (torch.full((1, 3, 4, 8), next(count) / 8), torch.linspace(-6, 0, 8).expand(1, 3, 4, 8))
+    said, expected = 0.0, torch.zeros(8)
+    for t, now in enumerate(iterate(predict, picture, hole, 4, alpha=0.0, anchor=0.0, memory=memory, refresh=refresh), 1):
+        said = t / 8 if t == 1 else (1 - memory) * t / 8 + memory * said
+        new = torch.arange(8) < 2 * t  # two of the eight columns in each pass
+        expected = torch.where(new & (refresh | (torch.arange(8) >= 2 * t - 2)), said, expected)
+        torch.testing.assert_close(now.picture[0, 0, 0], expected)
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}, {"anchor": -0.1}, {"memory": 1.0}])
 def test_wrong_arguments_are_told(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         next(iterate(stub(), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), **wrong))

@@ -17,7 +17,7 @@ from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS
-from ..sdm import SCHEDULES, Generator, load_sdm, sdm_inpaint
+from ..sdm import MEMORY, SCHEDULES, Generator, load_sdm, sdm_inpaint
 from ..sheets import mark_hole, sheet
 from ..unet import UNet
 
@@ -80,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anchor", type=float, default=1.0, help="of sdm: how far the fill is made to meet its rim, 0 (the paper's) to 1 (default: 1)"
     )
+    parser.add_argument(
+        "--memory", type=float, default=MEMORY, help=f"of sdm: how far passes hold to earlier ones, 0: the paper's (default: {MEMORY})"
+    )
+    parser.add_argument("--refresh", action="store_true", help="of sdm: paint what was decided earlier anew, the paper's way")
     parser.add_argument("--uncertainty", type=Path, help="of sdm: also write how uncertain each pixel is (for a folder: a folder)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another fill (default: 0)")
     parser.add_argument(
@@ -115,7 +119,7 @@ TAKEN_BY = {  # options that some methods do not have
     **dict.fromkeys(("order", "overlap", "align"), ("rad",)),
     "preset": ("gradpaint",),
     **dict.fromkeys(("adapter", "steps", "sampler", "eta", "label", "attention_order"), DIFFUSION),
-    **dict.fromkeys(("iterations", "schedule", "alpha", "anchor", "uncertainty"), ("sdm",)),
+    **dict.fromkeys(("iterations", "schedule", "alpha", "anchor", "memory", "refresh", "uncertainty"), ("sdm",)),
 }
 
 
@@ -214,7 +218,7 @@ def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback
     common = {"seed": options.seed, "callback": callback}
     if options.method == "sdm":
         context = 1.0 if options.context is None else options.context
-        common |= {name: getattr(options, name) for name in ("iterations", "schedule", "alpha", "anchor")}
+        common |= {name: getattr(options, name) for name in ("iterations", "schedule", "alpha", "anchor", "memory", "refresh")}
         return sdm_inpaint(net, image, mask, context=context, **common)
     common |= {name: getattr(options, name) for name in ("steps", "sampler", "eta", "context")}
     common["labels"] = None if options.label is None else torch.full((len(image),), options.label)

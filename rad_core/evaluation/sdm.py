@@ -13,7 +13,7 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..masks import brush_masks
 from ..rad import STRENGTH, rad_inpaint
-from ..sdm import Generator, iterate, load_sdm, sdm_inpaint
+from ..sdm import MEMORY, Generator, iterate, load_sdm, sdm_inpaint
 from ..sheets import mark_hole, sheet
 from ..training.landscapes import landscapes
 from .landscapes import MASKS, UNSEEN
@@ -36,12 +36,13 @@ def holes(count: int) -> Tensor:
 def random_order(sdm: Generator, iterations: int, picture: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, None]:
     """The ablation: pixels are decided in a random order."""
     noise = torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed))
-    *_, last = iterate(sdm, picture * 2 - 1, mask, iterations, seed=seed, latent=sdm.latent, rank=lambda deviation: noise)
+    as_ours = {"memory": MEMORY, "refresh": False, "rank": lambda deviation: noise}
+    *_, last = iterate(sdm, picture * 2 - 1, mask, iterations, seed=seed, latent=sdm.latent, **as_ours)
     return torch.where(mask > 0, ((last.picture + 1) / 2).clamp(0, 1), picture), None
 
 
-def in_order(sdm: Generator, iterations: int, picture: Tensor, mask: Tensor, seed: int, anchor: float = 1.0) -> tuple[Tensor, Tensor]:
-    return sdm_inpaint(sdm, picture, mask, iterations, seed, anchor=anchor, context="own")
+def in_order(sdm: Generator, iterations: int, picture: Tensor, mask: Tensor, seed: int, **options) -> tuple[Tensor, Tensor]:
+    return sdm_inpaint(sdm, picture, mask, iterations, seed, context="own", **options)
 
 
 def rad_alone(rad, steps: int, sampler: str, picture: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, None]:
@@ -90,6 +91,8 @@ def main() -> None:
     sdm, rad = load_sdm(options.model), merge_adapters(load_adapter(load_model("landscapes"), "landscapes"))
     mask, reader = holes(options.count), load_reader()
     methods: dict[str, tuple[Fill, int]] = {f"SDM, {t} passes": (partial(in_order, sdm, t), options.count) for t in (1, 2, 4, 8)}
+    for t in (4, 8):
+        methods[f"SDM, {t} passes, refreshed, no memory"] = partial(in_order, sdm, t, memory=0.0, refresh=True), options.count
     methods["SDM, 4 passes, random order"] = partial(random_order, sdm, 4), options.count
     few = options.refined
     methods |= {

@@ -45,7 +45,7 @@ def train(flags: list[str], path: Path, steps: int) -> Generator:
 def evaluate(net: Generator, count: int, iterations: int, schedule: str, alpha: float, anchor: float = 0.0) -> dict[str, float]:
     truth, mask = landscapes(count, SIZE, seed=UNSEEN), brush_masks(count, SIZE, SIZE, seed=UNSEEN).gt(0.5).float()
     mask[mask.sum((1, 2, 3)) == 0, :, 8:24, 8:24] = 1  # some brushes draw nothing
-    out, doubt = sdm_inpaint(net, truth, mask, iterations, UNSEEN, schedule, alpha, anchor, context="own")
+    out, doubt = sdm_inpaint(net, truth, mask, iterations, UNSEEN, schedule, alpha, anchor, 0.0, refresh=True, context="own")
     reader = load_reader()
     return {
         "Fréchet": frechet_distance(reader.features(out), reader.features(truth)),

@@ -2,10 +2,11 @@
 
 from .files import bundled_sdms, inspect_sdm, load_sdm, save_sdm
 from .inpaint import OneShot, sdm_inpaint
-from .iterate import SCHEDULES, Iteration, iterate
+from .iterate import MEMORY, SCHEDULES, Iteration, iterate
 from .network import Discriminator, Generator, SDMConfig
 
 __all__ = [
+    "MEMORY",
     "SCHEDULES",
     "Discriminator",
     "Generator",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..images import check_image_and_mask
 from ..jobs import Cutting, View, cut_out, to_unit, together
-from .iterate import iterate
+from .iterate import MEMORY, iterate
 from .network import Generator
 
 Report = Callable[[int, int, Tensor], None]
@@ -59,6 +59,8 @@ def sdm_inpaint(
     schedule: str = "linear",
     alpha: float = 0.01,
     anchor: float = 1.0,
+    memory: float = MEMORY,
+    refresh: bool = False,
     context: float | str = 1.0,
     fills: int = 1,
     callback: Report | None = None,
@@ -76,6 +78,7 @@ def sdm_inpaint(
             "square root".
         alpha: how much of its deviation a pixel that is decided, but not for good, is given as noise, 0 to 1.
         anchor: how far predictions are made to meet the known pixels, 0 (the paper's) to 1; see `iterate`.
+        memory, refresh: whether passes hold to what earlier ones said; see `iterate`. 0 and True are the paper's.
         context: what is shown around the hole, as a share of its size on each side, resized to the network's size; float("inf") for
             the whole picture, resized; "own" for the whole picture at its own size.
         fills: how many fills of each picture; they come one after the other: B * fills results.
@@ -105,7 +108,8 @@ def sdm_inpaint(
     for group in cut_out(image, mask, view):
         picture, soft, _ = together(group.values())
         own = [seeds[k] for k in group]
-        for t, now in enumerate(iterate(sdm, picture, (soft > 0).to(picture), iterations, schedule, alpha, own, sdm.latent, anchor), 1):
+        passes = iterate(sdm, picture, (soft > 0).to(picture), iterations, schedule, alpha, own, sdm.latent, anchor, memory, refresh)
+        for t, now in enumerate(passes, 1):
             if not torch.isfinite(now.picture).all():
                 raise ValueError("The network gave values that are not numbers. Use float32.")
             shown = to_unit(now.picture)

@@ -18,6 +18,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cubic": lambda r: r**3,
     "square root": math.sqrt,
 }
+MEMORY = 0.3  # with `refresh` off the best of 0, 0.15, 0.3 and 0.5 where error and Fréchet distance are weighed against each other
 Predict = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (seven channels, uncertainty, z) -> mean, log-variance
 
 
@@ -47,6 +48,8 @@ def iterate(
     seed: int | Sequence[int] = 0,
     latent: int = 512,
     anchor: float = 1.0,
+    memory: float = 0.0,
+    refresh: bool = True,
     rank: Callable[[Tensor], Tensor] = lambda deviation: deviation,
 ) -> Iterator[Iteration]:
     """Fill holes, giving each iteration as it is done; the last one's picture is the result.
@@ -61,6 +64,8 @@ def iterate(
         latent: numbers of z, which is drawn once and serves all iterations.
         anchor: 0 takes predictions as they come (the paper's). A network paints the known pixels too, and how far it is off there tells how
             far it is off beside them: that error, extended over the hole by a membrane, is taken away `anchor` times (ours).
+        memory: how much of its earlier predictions a pass holds to, 0 (the paper's) to below 1: they are averaged with that weight (ours).
+        refresh: pixels that were decided earlier are predicted anew in every pass (the paper's); without, they stay (ours).
         rank: (B, 1, H, W) predicted deviation -> what pixels are picked by, the lowest first. For ablations: the paper picks by the
             deviation itself.
 
@@ -75,21 +80,27 @@ def iterate(
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}.")
     if not 0 <= anchor <= 1:
         raise ValueError(f"anchor must lie between 0 and 1, got {anchor}.")
+    if not 0 <= memory < 1:
+        raise ValueError(f"memory must lie between 0 and 1, and below it, got {memory}.")
     streams = generators(seed, picture.shape[0], "sdm")
     z = normal(streams, (latent,), picture.device)
     known = 1 - hole
     start = torch.where(hole > 0, 0, picture)
-    x, decided, uncertainty = start, known, hole
+    x, decided, uncertainty, said = start, known, hole, start
     for t in range(1, iterations + 1):
         mean, log_variance = predict(pack(x, known, decided, uncertainty, t, iterations), uncertainty, z)
         if anchor:
             mean = mean + anchor * hole * membrane(start - mean, known)
+        if memory and t > 1:
+            mean = torch.lerp(mean, said, memory)
+        said, before = mean.detach(), decided
         deviation = log_variance.exp().mean(1, keepdim=True).sqrt().clamp(0, 1)
         decided = _pick(rank(deviation), hole, decided, SCHEDULES[schedule](t / iterations))
         drawn = mean
         if alpha and t < iterations:
             drawn = mean + alpha * (log_variance / 2).exp() * normal(streams, picture.shape[1:], picture.device)
-        x = (start + (decided - known) * drawn).detach()  # what was decided before is refreshed
+        drawn = drawn if refresh else torch.where(before > 0, x, drawn)
+        x = (start + (decided - known) * drawn).detach()
         uncertainty = torch.where(decided > 0, deviation * hole, 1.0).detach()
         yield Iteration(x, 1 - decided, uncertainty, mean, log_variance)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
 CELL, SEED = 160, 7
+TRAINING = "Train an adapter"
 
 
 class Pictures:
@@ -163,22 +164,28 @@ class Pictures:
         given = {"adapter_name": "nights", "steps": steps, "batch_size": 8, "rank": 16, "learning_rate": 1e-3, "size": 0, "masks": "perlin"}
         given |= {"flip": True, "precision": "auto", "gradient_checkpointing": False, "save_every": 20, "seed": 0, "resume": True}
         began = time.perf_counter()
-        trained, curve, _ = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
+        trained, *_ = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
         print(f"trained for {time.perf_counter() - began:.0f} s")
-        self.write("RAI_TrainRADAdapter", ("loss curve", curve))
+        self.nights(trained)
+
+    def nights(self, trained) -> None:
         pictures = self.host.call("RAI_DrawLandscape", size=64, batch_size=4, seed=100, time_of_day="noon")[0]
         mask = self.shape("extreme", pictures, seed=1, share=75.0).expand(4, -1, -1)
         fills = [self.rad(net, pictures, mask) for net in (self.model()[0], trained)]
-        columns = zip(
-            ("picture", "hole", "bundled adapter", "trained on nights"), (pictures, self.hole(pictures, mask), *fills), strict=True
-        )
-        self.sheets.sheet([(label, shown.movedim(-1, 1)) for label, shown in columns], PACK / "docs" / "nights.jpg", cell=128)
+        labels, shown = ("picture", "hole", "bundled adapter", "trained on nights"), (pictures, self.hole(pictures, mask), *fills)
+        columns = [(label, batch.movedim(-1, 1)) for label, batch in zip(labels, shown, strict=True)]
+        self.sheets.sheet(columns, PACK / "docs" / "nights.jpg", cell=128)
+        self.write("RAI_TrainRADAdapter", *zip(labels, shown, strict=True))
+        pixels = (torch.cat([shown[1][0], shown[3][0]], 1) * 255).round().byte().numpy()
+        Image.fromarray(pixels).resize((800, 400), Image.NEAREST).save(WORKFLOWS / f"{TRAINING}.jpg", quality=88)
 
     def thumbnails(self, only: str = "") -> None:
         """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
         shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
         infos = make_workflows.infos_of(self.host)
         for path in sorted(WORKFLOWS.glob(f"{only}*.json")):
+            if path.stem == TRAINING:  # its picture is made where the training is
+                continue
             if make_workflows.needs_a_download(json.loads(path.read_text())):
                 self.inputs_alone(path)
                 continue
@@ -221,6 +228,6 @@ if __name__ == "__main__":
     for name, draw in families.items():
         if family in ("", name):
             draw()
-    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": ("Train",)}
+    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": ()}
     for start in templates.get(family, ("",)):
         pictures.thumbnails(start)
