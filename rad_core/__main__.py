@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 
-from .commands import convert, info, inpaint, masks, train
+from .commands import bench, convert, info, inpaint, masks, train
 
 EPILOG = """examples:
   rad-inpaint inpaint photo.png --mask mask.png -o mended.png --compare sheet.png
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (inpaint, masks, info, convert, train):
+    for module in (inpaint, masks, info, convert, train, bench):
         command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
