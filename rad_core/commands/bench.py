@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
     todo = list(missing(pieces, options.output))[state.process_index :: state.num_processes]
     for name in sorted({name for piece in todo for name in METHODS[piece.method].needs}):
         getattr(nets, name)  # loaded now, so that no method's time has it
+    state.wait_for_everyone()  # all have seen what is missing before any of it is made
     with tqdm(todo, desc="bench", unit="piece") as bar:
         for piece in bar:
             bar.set_postfix_str(f"{METHODS[piece.method].label} {piece.mask}")
