@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="scene",
         help="whose features are compared: scene, which reads drawn landscapes, or published: Inception and LPIPS (default: scene)",
     )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=200,
+        help="how often the pictures are drawn anew for an interval; take fewer with published (default: 200)",
+    )
     parser.add_argument("--batch", type=int, default=8, help="pictures filled at once, and kept together (default: 8)")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cpu ... (default: the GPU if there is one)"
@@ -44,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"There are no {name} named {', '.join(unknown)}: choose from {', '.join(known)}.")
         if not getattr(options, name):
             raise ValueError(f"--{name} is empty: choose from {', '.join(known)}.")
-    for name, least in (("count", 1), ("few", 0), ("batch", 1)):
+    for name, least in (("count", 1), ("few", 0), ("batch", 1), ("draws", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
     judge = JUDGES[options.judge]()  # what is not there is told before any work is done

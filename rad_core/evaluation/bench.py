@@ -15,7 +15,7 @@ from .scene import frechet_distance, scene_error
 from .sets import bootstrap, inception_scores, kernel_distance
 
 ENOUGH = 8  # fills that a distance between sets is given for
-DRAWS = 200
+DRAWS = 200  # of the pictures, for an interval
 MEASURES = {"hole RMSE": hole_rmse, "PSNR": psnr, "SSIM": ssim, "ring RMSE": ring_rmse, "seam": seam, "TV": variation}
 Interval = tuple[float, float, float]  # value, low, high
 
@@ -91,14 +91,14 @@ def together(parts: Sequence[Measured]) -> Measured:
     )
 
 
-def row(method: str, found: Measured) -> dict[str, float | int | Interval | None]:
+def row(method: str, found: Measured, draws: int = DRAWS) -> dict[str, float | int | Interval | None]:
     """A method's numbers. Means over pictures and masks, but medians of ratios; intervals by drawing the pictures anew."""
     known, whole = METHODS[method], found.features.shape[0] * found.pictures >= ENOUGH
     numbers: dict = {"calls": known.calls, "pictures": found.pictures, "seconds": found.seconds, "peak MiB": found.peak}
-    numbers["Fréchet"] = interval(lambda chosen: found.distance(frechet_distance, chosen), found.pictures) if whole else None
+    numbers["Fréchet"] = interval(lambda chosen: found.distance(frechet_distance, chosen), found.pictures, draws) if whole else None
     for name in ("perceptual", "scene error", "hole RMSE"):
         if name in found.values:
-            numbers[name] = interval(lambda chosen, name=name: found.mean(name, chosen), found.pictures)
+            numbers[name] = interval(lambda chosen, name=name: found.mean(name, chosen), found.pictures, draws)
     numbers |= {name: found.mean(name) for name in ("PSNR", "SSIM", "ring RMSE")}
     numbers |= {name: float(found.values[name].median()) for name in ("seam", "TV")}
     numbers["diversity"] = None if found.spread is None else float(found.spread.mean())
@@ -108,15 +108,15 @@ def row(method: str, found: Measured) -> dict[str, float | int | Interval | None
     return numbers
 
 
-def interval(statistic: Callable[[Tensor], float], count: int) -> Interval:
+def interval(statistic: Callable[[Tensor], float], count: int, draws: int) -> Interval:
     """A statistic of all pictures with its interval."""
-    return (statistic(torch.arange(count)), *bootstrap(statistic, count, DRAWS))
+    return (statistic(torch.arange(count)), *bootstrap(statistic, count, draws))
 
 
 COMPARED = ("Fréchet", "perceptual", "scene error")
 
 
-def ratios(of: Measured, to: Measured) -> dict[str, Interval | None]:
+def ratios(of: Measured, to: Measured, draws: int = DRAWS) -> dict[str, Interval | None]:
     """A method's errors as multiples of another's, on the pictures both filled; the same pictures are drawn for both."""
     count, found = min(of.pictures, to.pictures), {}
     of, to = of.first(count), to.first(count)
@@ -128,7 +128,7 @@ def ratios(of: Measured, to: Measured) -> dict[str, Interval | None]:
             enough = name in of.values
             take = lambda one, chosen, name=name: one.mean(name, chosen)
         statistic = lambda chosen, take=take: take(of, chosen) / max(take(to, chosen), 1e-12)
-        found[name] = interval(statistic, count) if enough else None
+        found[name] = interval(statistic, count, draws) if enough else None
     return found
 
 

@@ -34,6 +34,7 @@ SECONDS = {
     "ddnm": 6.566,
     "rad-ddpm-100": 8.442,
 }  # RAD's Table 2, 256x256, TITAN RTX
+SDM_FID = {"sdm-4": 2.23, "sdm-8": 2.07, "sdm-10": 2.05}  # SDM's Table 2, model A, by passes
 RAD, RAD_SHORT = "rad-ddpm-100", "rad-ddpm-50"
 
 
@@ -44,9 +45,12 @@ def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, opti
         parts = {mask: measure(method, mask, pieces, pictures, judge, folder) for mask in options.masks if has(pieces, method, mask)}
         if parts:
             every[method] = parts | {"all": together(list(parts.values()))}
-    rows = {mask: {m: row(m, parts[mask]) for m, parts in every.items()} for mask in tqdm(["all", *options.masks], desc="intervals")}
+    rows = {
+        mask: {m: row(m, parts[mask], options.draws) for m, parts in every.items()}
+        for mask in tqdm(["all", *options.masks], desc="intervals")
+    }
     about = describe(pictures, judge, options)
-    claims = follow(every, [*options.masks, "all"])
+    claims = follow(every, [*options.masks, "all"], options.draws)
     found = {"about": about, "rows": rows, "claims": claims}
     write_whole(folder / "bench.json", lambda path: Path(path).write_text(json.dumps(found, indent=1) + "\n"))
     text = "\n\n".join(paragraphs(about, rows, claims))
@@ -69,7 +73,7 @@ def describe(pictures: Pictures, judge: Judge, options: argparse.Namespace) -> d
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
         "networks": f"{options.model} with adapter {options.adapter}; SDM {options.sdm}",
         "data": "drawn landscapes" if options.data is None else options.data.name,
-        "pictures": len(pictures.truth),
+        "pictures under each kind of mask": f"{options.count}, {options.few} of them twice and by the methods of very many calls",
         "size": pictures.truth.shape[2],
         "judge": options.judge,
         "seeds": "pictures, masks and fills of 10000 and up",
@@ -84,9 +88,9 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
-def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str]) -> dict:
+def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str], draws: int) -> dict:
     """The papers' claims as ratios of errors with their intervals, by method, mask and measure."""
-    compare = lambda of, to: {mask: ratios(every[of][mask], every[to][mask]) for mask in masks if mask in every[to]}
+    compare = lambda of, to: {mask: ratios(every[of][mask], every[to][mask], draws) for mask in masks}
     claims: dict = {}
     if RAD in every:
         claims["RAD against RePaint"] = {m: compare(RAD, m) for m in ("repaint-2410", "repaint-146") if m in every}
@@ -119,6 +123,8 @@ def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
         label = METHODS[claims["fewest"]].label
         yield f"The fewest calls that keep all three measures within 5 % of RAD's 100, over all masks: **{label}**."
     yield f"## Beside the paper's numbers\n\n{PAPER_NOTE}\n\n" + beside_paper(rows)
+    if any(method in rows["all"] for method in SDM_FID):
+        yield "SDM's Table 2, FID on Places at 256x256 by passes:\n\n" + beside_sdm(rows["all"])
 
 
 LEGEND = """In brackets 95 % intervals, by drawing the pictures anew. *Seconds* are for a picture, *peak* the memory in use beyond what was
@@ -175,6 +181,11 @@ def beside_paper(rows: dict) -> str:
                 values += [theirs[mask][0], frechet and frechet[0], theirs[mask][1], perceptual and perceptual[0]]
             lines.append((f"{name}: {METHODS[method].label}", [*values, SECONDS.get(method), rows["all"][method]["seconds"]]))
     return table([*heads, "seconds (paper)", "seconds"], lines)
+
+
+def beside_sdm(rows: dict) -> str:
+    found = {method: rows[method].get("Fréchet") for method in SDM_FID if method in rows}
+    return table(["FID (paper)", "Fréchet"], ((METHODS[m].label, [SDM_FID[m], frechet]) for m, frechet in found.items()))
 
 
 def plot(rows: dict, path: Path) -> None:
