@@ -103,14 +103,15 @@ def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str], draws: i
 
 def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
     yield "# Every method side by side"
-    yield "Made by `python -m rad_core bench`. " + "; ".join(f"{name}: {value}" for name, value in about.items()) + "."
+    yield "Made by `python -m rad_core bench`:\n\n" + "\n".join(f"- {name}: {text(value)}" for name, value in about.items())
     yield LEGEND
     yield overview(rows["all"])
     yield "![quality against network calls](quality.png)\n\n![fills](bench.jpg)"
     for mask in rows:
         if mask != "all":
             yield f"## Under {mask} masks\n\n" + by_mask(rows[mask])
-    yield "## What the papers claim"
+    if any(claims.values()):
+        yield "## What the papers claim"
     verdict = "Ratios of errors with their intervals; below 1, the first is better."
     for name, found in (
         ("RAD, 100 calls, against RePaint", claims.get("RAD against RePaint")),
@@ -179,7 +180,7 @@ def beside_paper(rows: dict) -> str:
                 ours = rows[mask].get(method, {})
                 frechet, perceptual = ours.get("Fréchet"), ours.get("perceptual")
                 values += [theirs[mask][0], frechet and frechet[0], theirs[mask][1], perceptual and perceptual[0]]
-            lines.append((f"{name}: {METHODS[method].label}", [*values, SECONDS.get(method), rows["all"][method]["seconds"]]))
+            lines.append((f"{name} ({METHODS[method].label})", [*values, SECONDS.get(method), rows["all"][method]["seconds"]]))
     return table([*heads, "seconds (paper)", "seconds"], lines)
 
 
