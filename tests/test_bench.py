@@ -12,6 +12,7 @@ from rad_core.__main__ import main
 from rad_core.commands import bench
 from rad_core.evaluation.bench import Measured, fewest, ratios
 from rad_core.evaluation.methods import METHODS, Networks
+from rad_core.evaluation.report import exceptions
 from rad_core.evaluation.runs import Piece, fill, plan
 
 
@@ -139,3 +140,17 @@ def test_ratios_take_the_pictures_both_filled():
     near, far = {"perceptual": (1.04, 1, 1.1), "Fréchet": None}, {"perceptual": (1.06, 1, 1.1), "Fréchet": None}
     assert fewest({"rad-ddim-10": far, "rad-ddim-20": near, "rad-ddim-50": near}) == "rad-ddim-20"
     assert fewest({"rad-ddim-10": far}) is None
+
+
+def test_the_report_says_where_a_claim_does_not_hold():
+    same = lambda value: dict.fromkeys(("Fréchet", "perceptual", "scene error"), value)
+    claims = {
+        "RAD against RePaint": {"repaint-146": {"box": same((0.8, 0.7, 0.9)), "wide": same((0.8, 0.7, 1.1))}},
+        "fewer steps": {"rad-ddim-20": {"box": same((1.1, 1.0, 1.2))}, "rad-ddim-10": {"box": same((9, 8, 10))}},
+        "ablation": {"plain-base": {"box": same((3, 2, 4))}, "one-level": {"box": same((2, 1.5, 3))}},
+    }
+    lines = exceptions(claims)
+    assert len(lines) == 6 and all("not surely better than RePaint, 146" in line for line in lines[:3])
+    assert all("DDIM 20 is more than 5 % off" in line for line in lines[3:])
+    claims["ablation"]["one-level"]["box"]["scene error"] = (0.9, 0.8, 1.0)
+    assert "not in the paper's order" in exceptions(claims)[-1] and len(exceptions(claims)) == 7
