@@ -59,7 +59,7 @@ def test_a_run_that_was_stopped_goes_on(place, monkeypatch):
 
 
 def test_the_report_says_what_was_measured(place):
-    assert run("--few", "2") == 0
+    assert run("--again", "2") == 0
     found = json.loads((place / "out" / "bench.json").read_text())
     row = found["rows"]["all"]["ddrm"]
     assert row["calls"] == 20 and row["pictures"] == 3 and row["diversity"] > 0
@@ -84,21 +84,21 @@ def test_a_folder_of_pictures(place):
 def test_what_does_not_fit_is_told(place, capsys):
     assert run(methods="ddrm,magic") == 1 and "no methods named magic" in capsys.readouterr().err
     assert run("-n", "0") == 1 and "--count must be at least 1" in capsys.readouterr().err
-    assert run("--few", "0") == 0
+    assert run("--again", "0") == 0
     Image.new("RGB", (20, 20)).save(place / "photo.png")
-    assert run("--few", "0", "--data", ".", "-n", "1") == 1
+    assert run("--again", "0", "--data", ".", "-n", "1") == 1
     assert "holds fills of another data" in capsys.readouterr().err
 
 
 def test_dear_methods_come_last_and_for_few():
-    pieces = plan(["repaint-2410", "ddrm"], ["box"], 5, 2, 3)
+    pieces = plan(["repaint-2410", "ddrm"], ["box"], 5, 2, 2, 3)
     assert pieces == [
         Piece("ddrm", "box", 0, 3),
         Piece("ddrm", "box", 3, 2),
         Piece("ddrm", "box", 0, 2, 1),
         Piece("repaint-2410", "box", 0, 2),
     ]
-    assert len(plan(["repaint-2410", "ddrm"], ["box"], 5, 0, 3)) == 2
+    assert len(plan(["repaint-2410", "ddrm"], ["box"], 5, 0, 0, 3)) == 2
 
 
 class Still(torch.nn.Module):

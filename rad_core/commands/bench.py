@@ -19,9 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", type=names, default=list(METHODS), help=f"separated by commas (default: all): {', '.join(METHODS)}")
     parser.add_argument("--masks", type=names, default=list(MASKS), help=f"separated by commas (default: {','.join(MASKS)})")
     parser.add_argument("-n", "--count", type=int, default=8, help="pictures under each kind of mask (default: 8)")
-    parser.add_argument(
-        "--few", type=int, default=1, help="so many of them by the methods of very many calls, and twice by the others (default: 1)"
-    )
+    parser.add_argument("--few", type=int, default=1, help="so many of them by the methods of thousands of calls (default: 1)")
+    parser.add_argument("--again", type=int, default=1, help="so many of them twice, for the diversity (default: 1)")
     parser.add_argument("--data", type=Path, help="a folder of pictures, their middle squares resized to the network (default: landscapes)")
     parser.add_argument("--model", default="landscapes", help="a network file or folder, or a bundled one (default: landscapes)")
     parser.add_argument("--adapter", default="landscapes", help="its RAD adapter (default: landscapes)")
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"There are no {name} named {', '.join(unknown)}: choose from {', '.join(known)}.")
         if not getattr(options, name):
             raise ValueError(f"--{name} is empty: choose from {', '.join(known)}.")
-    for name, least in (("count", 1), ("few", 0), ("batch", 1), ("draws", 1)):
+    for name, least in (("count", 1), ("few", 0), ("again", 0), ("batch", 1), ("draws", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
     judge = JUDGES[options.judge]()  # what is not there is told before any work is done
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in ("model", "adapter", "sdm")} | {"size": size, "data": str(options.data)}
     with state.main_process_first():
         check_settings(settings, options.output)
-    pieces = plan(options.methods, options.masks, options.count, options.few, options.batch)
+    pieces = plan(options.methods, options.masks, options.count, options.few, options.again, options.batch)
     todo = list(missing(pieces, options.output))[state.process_index :: state.num_processes]
     for name in sorted({name for piece in todo for name in METHODS[piece.method].needs}):
         getattr(nets, name)  # loaded now, so that no method's time has it

@@ -1,5 +1,6 @@
 """The benchmark's numbers: what the kept fills are worth, with intervals, and what follows for the papers' claims."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,8 @@ def row(method: str, found: Measured, draws: int = DRAWS) -> dict[str, float | i
     numbers |= {name: found.mean(name) for name in ("PSNR", "SSIM", "ring RMSE")}
     numbers |= {name: float(found.values[name].median()) for name in ("seam", "TV")}
     numbers["diversity"] = None if found.spread is None else float(found.spread.mean())
-    numbers["KID"] = found.distance(kernel_distance) if whole else None
-    many = len(found.features) * found.pictures > found.true.shape[1]  # fewer can always be told apart
+    many = len(found.features) * found.pictures > found.true.shape[1]  # fewer can always be told apart, and the kernel distance is noise
+    numbers["KID"] = found.distance(kernel_distance) if many else None
     numbers["U-IDS"], numbers["P-IDS"] = found.distance(inception_scores) if many else (None, None)
     return numbers
 
@@ -127,8 +128,8 @@ def ratios(of: Measured, to: Measured, draws: int = DRAWS) -> dict[str, Interval
         else:
             enough = name in of.values
             take = lambda one, chosen, name=name: one.mean(name, chosen)
-        statistic = lambda chosen, take=take: take(of, chosen) / max(take(to, chosen), 1e-12)
-        found[name] = interval(statistic, count, draws) if enough else None
+        statistic = lambda chosen, take=take: math.log(max(take(of, chosen), 1e-12) / max(take(to, chosen), 1e-12))
+        found[name] = tuple(math.exp(value) for value in interval(statistic, count, draws)) if enough else None
     return found
 
 

@@ -40,14 +40,13 @@ class Piece:
         return folder / "fills" / self.method / self.mask / f"{self.start}+{self.count}{'-again' * self.turn}.safetensors"
 
 
-def plan(methods: list[str], masks: list[str], count: int, few: int, batch: int) -> list[Piece]:
-    """All pieces, in an order in which all methods come early. Dear methods and second fills are for the first `few` pictures."""
-    few = min(few, count)
+def plan(methods: list[str], masks: list[str], count: int, few: int, again: int, batch: int) -> list[Piece]:
+    """All pieces: the first `again` pictures are filled twice, but by dear methods only the first `few`, once. What takes long is last."""
     cheap, dear = ([method for method in methods if METHODS[method].dear == which] for which in (False, True))
     of = lambda some, total, turn: [
         Piece(method, mask, start, min(batch, total - start), turn) for start in range(0, total, batch) for method in some for mask in masks
     ]
-    return [*of(cheap, count, 0), *of(cheap, few, 1), *of(dear, few, 0)]
+    return [*of(cheap, count, 0), *of(cheap, min(again, count), 1), *of(dear, min(few, count), 0)]
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,15 @@ def fill(piece: Piece, nets: Networks, pictures: Pictures, folder: Path) -> None
     truth = pictures.truth[part].to(nets.device)
     mask = holes(piece.mask, part.stop, truth.shape[2])[part].to(nets.device)
     seeds = [UNSEEN + k + AGAIN * piece.turn for k in range(part.start, part.stop)]
-    peak = PeakMemory(nets.device)
+    on_gpu = torch.device(nets.device).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(nets.device)
+        before = torch.cuda.memory_allocated(nets.device)
     began = time.perf_counter()
     out = METHODS[piece.method].fill(nets, truth, mask, seeds).cpu()
-    told = {"seconds": time.perf_counter() - began, "peak": peak.read()}
+    told = {"seconds": time.perf_counter() - began, "peak": None}
+    if on_gpu:  # on a CPU the memory that a process once had tells nothing of what it needs: see `gradpaint_cost`
+        told["peak"] = (torch.cuda.max_memory_allocated(nets.device) - before) / 2**20
     data = {"fills": (out * 255).round().to(torch.uint8)}
     write_whole(piece.path(folder), lambda path: save_file(data, path, {"told": json.dumps(told)}))
 
@@ -124,27 +128,3 @@ def check_settings(settings: dict, folder: Path) -> None:
         if other := [name for name in settings if before.get(name) != settings[name]]:
             raise ValueError(f"{folder} holds fills of another {' and '.join(other)}: give another --output.")
     write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(settings, indent=1) + "\n"))
-
-
-class PeakMemory:
-    """The most memory in use since it was made beyond what was in use then, in MiB; None where the system does not tell (not Linux)."""
-
-    def __init__(self, device: torch.device | str):
-        self.device = torch.device(device)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.before = torch.cuda.memory_allocated(self.device) / 2**20
-        elif (reset := Path("/proc/self/clear_refs")).exists():
-            reset.write_text("5")  # proc(5): sets the peak to what is in use
-            self.before = self._resident()
-
-    def read(self) -> float | None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
-        return self._resident() - self.before if hasattr(self, "before") else None
-
-    @staticmethod
-    def _resident() -> float:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
