@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ..evaluation.judges import JUDGES
 from ..evaluation.methods import METHODS, Networks
-from ..evaluation.runs import MASKS, Pictures, check_settings, fill, missing, plan
+from ..evaluation.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
 
 HELP = "compare RAD, GradPaint, SDM and other methods on the same networks, pictures and holes"
 
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often the pictures are drawn anew for an interval; take fewer with published (default: 200)",
     )
     parser.add_argument("--batch", type=int, default=8, help="pictures filled at once, and kept together (default: 8)")
+    parser.add_argument("--report", action="store_true", help="fill nothing: write the report of what is there so far")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cpu ... (default: the GPU if there is one)"
     )
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     with state.main_process_first():
         check_settings(settings, options.output)
     pieces = plan(options.methods, options.masks, options.count, options.few, options.again, options.batch)
-    todo = list(missing(pieces, options.output))[state.process_index :: state.num_processes]
+    todo = [] if options.report else list(missing(pieces, options.output))[state.process_index :: state.num_processes]
     for name in sorted({name for piece in todo for name in METHODS[piece.method].needs}):
         getattr(nets, name)  # loaded now, so that no method's time has it
     state.wait_for_everyone()  # all have seen what is missing before any of it is made
@@ -77,4 +78,4 @@ def run(options: argparse.Namespace) -> None:
     if state.is_main_process:
         from ..evaluation.report import write_report
 
-        write_report(pieces, pictures, judge, options)
+        write_report(present(pieces, options.output), pictures, judge, options)

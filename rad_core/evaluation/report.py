@@ -43,8 +43,12 @@ def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, opti
     folder, every = options.output, {}
     for method in tqdm(options.methods, desc="judge", unit="method"):
         parts = {mask: measure(method, mask, pieces, pictures, judge, folder) for mask in options.masks if has(pieces, method, mask)}
-        if parts:
-            every[method] = parts | {"all": together(list(parts.values()))}
+        every[method] = parts
+        if len(parts) == len(options.masks):
+            least = min(part.pictures for part in parts.values())
+            every[method] = parts | {"all": together([part.first(least) for part in parts.values()])}
+    if not any("all" in parts for parts in every.values()):
+        raise ValueError(f"There is no method in {folder} yet that has filled pictures under every kind of mask.")
     rows = {
         mask: {m: row(m, parts[mask], options.draws) for m, parts in every.items()}
         for mask in tqdm(["all", *options.masks], desc="intervals")
@@ -90,12 +94,14 @@ def _lines(path: str) -> list[str]:
 
 def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str], draws: int) -> dict:
     """The papers' claims as ratios of errors with their intervals, by method, mask and measure."""
-    compare = lambda of, to: {mask: ratios(every[of][mask], every[to][mask], draws) for mask in masks}
+    compare = lambda of, to: {
+        mask: ratios(every[of][mask], every[to][mask], draws) for mask in masks if mask in every[of] and mask in every[to]
+    }
     claims: dict = {}
     if RAD in every:
         claims["RAD against RePaint"] = {m: compare(RAD, m) for m in ("repaint-2410", "repaint-146") if m in every}
         few = {m: compare(m, RAD) for m in every if m.startswith("rad-") and m != RAD}
-        claims["fewer steps"], claims["fewest"] = few, fewest({m: found["all"] for m, found in few.items()})
+        claims["fewer steps"], claims["fewest"] = few, fewest({m: found["all"] for m, found in few.items() if "all" in found})
     if RAD_SHORT in every:
         claims["ablation"] = {m: compare(m, RAD_SHORT) for m in ("plain-base", "one-level") if m in every}
     return claims
@@ -147,8 +153,8 @@ def exceptions(claims: dict) -> list[str]:
     if len(claims.get("ablation", {})) == 2:
         for mask, found in claims["ablation"]["plain-base"].items():
             for name, plain in found.items():
-                told = claims["ablation"]["one-level"][mask][name]
-                if plain and not plain[0] > told[0] > 1:
+                told = claims["ablation"]["one-level"].get(mask, {}).get(name)
+                if plain and told and not plain[0] > told[0] > 1:
                     lines.append(
                         f"{mask}, {name}: plain base {text(plain)} and one level {text(told)} times RAD's, not in the paper's order"
                     )
@@ -201,13 +207,13 @@ def beside_paper(rows: dict) -> str:
     heads = [f"{mask}, {what}" for mask in masks for what in ("FID (paper)", "Fréchet", "LPIPS (paper)", "perceptual")]
     lines = []
     for method, (name, *paper) in PAPER.items():
-        if method in rows["all"]:
+        if have := [found[method] for found in rows.values() if method in found]:
             theirs, values = dict(zip(("box", "extreme", "wide"), paper, strict=True)), []
             for mask in masks:
                 ours = rows[mask].get(method, {})
                 frechet, perceptual = ours.get("Fréchet"), ours.get("perceptual")
                 values += [theirs[mask][0], frechet and frechet[0], theirs[mask][1], perceptual and perceptual[0]]
-            lines.append((f"{name} ({METHODS[method].label})", [*values, SECONDS.get(method), rows["all"][method]["seconds"]]))
+            lines.append((f"{name} ({METHODS[method].label})", [*values, SECONDS.get(method), have[0]["seconds"]]))
     return table([*heads, "seconds (paper)", "seconds"], lines)
 
 

@@ -116,6 +116,17 @@ def missing(pieces: list[Piece], folder: Path) -> Iterator[Piece]:
     return (piece for piece in pieces if not piece.path(folder).is_file())
 
 
+def present(pieces: list[Piece], folder: Path) -> list[Piece]:
+    """Those pieces that are there, of each method and mask as far as they follow on from the first picture."""
+    found, reached = [], {}
+    for piece in sorted(pieces, key=lambda piece: piece.start):
+        place = piece.method, piece.mask, piece.turn
+        if reached.get(place, 0) == piece.start and piece.path(folder).is_file():
+            reached[place] = piece.start + piece.count
+            found.append(piece)
+    return found
+
+
 def check_settings(settings: dict, folder: Path) -> None:
     """Keep what a run was started with, or compare it.
 
