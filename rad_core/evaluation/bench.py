@@ -123,10 +123,10 @@ def ratios(of: Measured, to: Measured, draws: int = DRAWS) -> dict[str, Interval
     of, to = of.first(count), to.first(count)
     for name in COMPARED:
         if name == "Fréchet":
-            enough = count * len(of.features) >= ENOUGH
+            enough = count > 1 and count * len(of.features) >= ENOUGH
             take = lambda one, chosen: one.distance(frechet_distance, chosen)
         else:
-            enough = name in of.values
+            enough = count > 1 and name in of.values  # one picture has no interval
             take = lambda one, chosen, name=name: one.mean(name, chosen)
         statistic = lambda chosen, take=take: math.log(max(take(of, chosen), 1e-12) / max(take(to, chosen), 1e-12))
         found[name] = tuple(math.exp(value) for value in interval(statistic, count, draws)) if enough else None

@@ -49,10 +49,9 @@ def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, opti
             every[method] = parts | {"all": together([part.first(least) for part in parts.values()])}
     if not any("all" in parts for parts in every.values()):
         raise ValueError(f"There is no method in {folder} yet that has filled pictures under every kind of mask.")
-    rows = {
-        mask: {m: row(m, parts[mask], options.draws) for m, parts in every.items()}
-        for mask in tqdm(["all", *options.masks], desc="intervals")
-    }
+    rows = {}
+    for mask in tqdm(["all", *options.masks], desc="intervals", unit="table"):
+        rows[mask] = {m: row(m, parts[mask], options.draws) for m, parts in every.items() if mask in parts}
     about = describe(pictures, judge, options)
     claims = follow(every, [*options.masks, "all"], options.draws)
     found = {"about": about, "rows": rows, "claims": claims}
@@ -98,6 +97,7 @@ def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str], draws: i
         mask: ratios(every[of][mask], every[to][mask], draws) for mask in masks if mask in every[of] and mask in every[to]
     }
     claims: dict = {}
+    every = {method: parts for method, parts in every.items() if parts}
     if RAD in every:
         claims["RAD against RePaint"] = {m: compare(RAD, m) for m in ("repaint-2410", "repaint-146") if m in every}
         few = {m: compare(m, RAD) for m in every if m.startswith("rad-") and m != RAD}
@@ -173,7 +173,7 @@ def text(value: float | int | Interval | None) -> str:
     if value is None:
         return ""
     if isinstance(value, (tuple, list)):
-        return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]"
+        return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]" if value[1] < value[2] else f"{value[0]:.3g}"  # of one picture
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
