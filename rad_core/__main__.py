@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 
-from .commands import convert, info, inpaint, masks, train
+from .commands import bench, convert, info, inpaint, masks, train
 
 EPILOG = """examples:
   rad-inpaint inpaint photo.png --mask mask.png -o mended.png --compare sheet.png
@@ -13,6 +13,7 @@ EPILOG = """examples:
   rad-inpaint inpaint view.png --mask hole.png -o filled.png --method gradpaint --model 256x256_diffusion_uncond.pt
   rad-inpaint inpaint view.png --mask hole.png -o filled.png --method sdm --uncertainty doubt.png
   rad-inpaint masks -o masks/ --kind perlin --size 512 -n 8 --area 40
+  rad-inpaint bench -o bench/ -n 8
   rad-inpaint info 256x256_diffusion_uncond.pt
 """
 
@@ -25,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (inpaint, masks, info, convert, train):
+    for module in (inpaint, masks, info, convert, train, bench):
         command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(run=module.run)

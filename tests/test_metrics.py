@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
-from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, texture
+from rad_core.evaluation.judges import published_judge
+from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
 from rad_core.evaluation.scene import SceneReader, frechet_distance, perceptual_distance
+from rad_core.evaluation.sets import bootstrap, inception_scores, kernel_distance
 
 MASK = torch.zeros(1, 1, 12, 12)
 MASK[..., 4:8, 4:8] = 1
@@ -46,8 +48,94 @@ def test_frechet_distance_of_gaussians_is_the_closed_form():
     assert frechet_distance(white * s @ turn, (white * t + shift) @ turn) == pytest.approx(expected, rel=1e-6)
 
 
+def test_frechet_distance_of_few_is_that_of_many():
+    """Fewer pictures than features are reckoned another way. Two columns of zeros more make 7 pictures with 6 features into that case."""
+    a, b = (torch.randn(7, 6, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    wide = lambda x: torch.cat([x, torch.zeros(7, 2)], 1)
+    assert frechet_distance(wide(a), wide(b)) == pytest.approx(frechet_distance(a, b), rel=1e-5)
+
+
 def test_perceptual_distance_is_0_for_the_same_and_grows():
     reader = SceneReader().requires_grad_(False)
     picture, noise = torch.rand(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
     near, far = (perceptual_distance(reader, picture, picture + scale * noise) for scale in (0.02, 0.2))
     assert not perceptual_distance(reader, picture, picture).any() and (near < far).all() and near.shape == (2,)
+
+
+def test_ssim_is_scikit_images():
+    metrics = pytest.importorskip("skimage.metrics", reason="SKIPPED: scikit-image is not here (pip install .[evaluation])")
+    stream = torch.Generator().manual_seed(1)
+    truth = torch.rand(2, 3, 20, 17, generator=stream)
+    out = (truth + 0.2 * torch.randn(truth.shape, generator=stream)).clamp(0, 1)
+    mask = (torch.rand(2, 1, 20, 17, generator=stream) < 0.3).float()
+    mask[:, :, 0, 0] = 1  # an edge too
+    for k in range(2):
+        a, b = (t[k].permute(1, 2, 0).numpy() for t in (out, truth))
+        whole = metrics.structural_similarity(a, b, channel_axis=-1, data_range=1.0, full=True)[1].mean(-1)
+        assert ssim(out, truth, mask)[k].item() == pytest.approx(whole[mask[k, 0].numpy() > 0].mean(), abs=1e-4)
+        expected = metrics.peak_signal_noise_ratio(b, a, data_range=1.0)
+        assert psnr(out, truth, torch.ones_like(mask))[k].item() == pytest.approx(expected, abs=1e-3)
+    assert ssim(truth, truth, mask).tolist() == pytest.approx([1, 1])
+
+
+def test_variation_by_hand():
+    truth, hole = torch.zeros(1, 3, 1, 4), torch.tensor([[[[0.0, 0, 1, 1]]]])
+    truth[..., 2], out = 1.0, torch.zeros(1, 3, 1, 4)
+    out[..., 2], out[..., 3] = 0.5, 0.5  # the pairs 1-2 and 2-3 touch the hole: jumps 1, 1 and .5, 0
+    assert variation(out, truth, hole).item() == pytest.approx(0.25)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Features of two sets of 40, which differ, and a network that hands pictures of 1x1 pixels on as features."""
+    stream = torch.Generator().manual_seed(2)
+    a = torch.randn(40, 3, generator=stream)
+    return a, a * 1.5 + 0.3 + 0.1 * torch.randn(40, 3, generator=stream)
+
+
+class Features(torch.nn.Module):
+    """For torchmetrics: pictures (B, 3, 1, 1) are their own features."""
+
+    num_features = 3
+
+    def forward(self, pictures):
+        return pictures.flatten(1)
+
+
+def test_frechet_and_kernel_distance_are_torchmetrics(sets):
+    reason = "SKIPPED: torchmetrics is not here (pip install .[evaluation])"
+    fid, kid = (pytest.importorskip(f"torchmetrics.image.{name}", reason=reason) for name in ("fid", "kid"))
+    a, b = sets
+    as_pictures = lambda x: x[:, :, None, None].double()
+    fid = fid.FrechetInceptionDistance(Features(), input_img_size=(3, 1, 1)).set_dtype(torch.float64)
+    kid = kid.KernelInceptionDistance(Features(), subsets=1, subset_size=40)
+    for metric in (fid, kid):
+        metric.update(as_pictures(a), real=True)
+        metric.update(as_pictures(b), real=False)
+    assert frechet_distance(a, b) == pytest.approx(float(fid.compute()), rel=1e-4)
+    assert kernel_distance(a, b) == pytest.approx(float(kid.compute()[0]), rel=1e-4)
+
+
+def test_inception_scores_know_the_same_and_the_different(sets):
+    pytest.importorskip("sklearn", reason="SKIPPED: scikit-learn is not here (pip install .[evaluation])")
+    a, _ = sets
+    assert inception_scores(a + 10, a) == (0, 0)  # told apart
+    stream = torch.Generator().manual_seed(4)
+    unpaired, paired = inception_scores(torch.randn(400, 3, generator=stream), torch.randn(400, 3, generator=stream))
+    assert unpaired == pytest.approx(0.5, abs=0.08) and paired == pytest.approx(0.5, abs=0.1)
+
+
+def test_bootstrap_is_that_of_a_mean():
+    """Of a mean the interval is known: 1.96 standard errors on each side; and a seed gives the same one."""
+    values = torch.randn(200, generator=torch.Generator().manual_seed(5)).double()
+    low, high = bootstrap(lambda chosen: float(values[chosen].mean()), 200, 4000)
+    error = float(values.std(correction=0)) / 200**0.5
+    assert low == pytest.approx(float(values.mean()) - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(float(values.mean()) + 1.96 * error, abs=0.15 * error)
+    assert bootstrap(lambda chosen: float(values[chosen].mean()), 200, 4000) == (low, high)
+
+
+def test_published_features_that_are_not_there_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(ValueError, match=r"The published features need|needs its published weights"):
+        published_judge()

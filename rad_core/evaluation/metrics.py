@@ -1,6 +1,7 @@
 """How good a fill is. Pictures (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric gives (B,)."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -36,6 +37,26 @@ def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return _detail(out, mask) / _detail(truth, mask).clamp(min=1e-9)
 
 
+def variation(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Total variation, the mean jump between neighbours of which the hole has at least one, as a multiple of the true picture's."""
+    return _jump(out, mask, torch.maximum) / _jump(truth, mask, torch.maximum).clamp(min=1e-6)
+
+
+def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
+    """Structural similarity (Wang et al. 2004, Eq. 13) in uniform windows, over the hole's pixels and the channels.
+
+    As scikit-image has it: unbiased (co)variances, pictures mirrored beyond their edges. Sides must be at least half a window.
+    """
+    count, c1, c2 = window**2, 0.01**2, 0.03**2
+    x, y = (_mirror(picture.double(), window // 2) for picture in (out, truth))
+    mean = lambda maps: F.avg_pool2d(maps, window, 1)
+    mx, my = mean(x), mean(y)
+    covariance = lambda a, b, ma, mb: count / (count - 1) * (mean(a * b) - ma * mb)
+    vx, vy, vxy = covariance(x, x, mx, mx), covariance(y, y, my, my), covariance(x, y, mx, my)
+    similarity = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx.square() + my.square() + c1) * (vx + vy + c2))
+    return _mean(similarity, mask > 0).to(out)
+
+
 def rank_correlation(a: Tensor, b: Tensor) -> float:
     """Spearman's: the correlation of the ranks of two sets of values, of any equal shape. Ties are ranked as they come."""
     ranks = torch.stack([values.flatten().argsort(stable=True).argsort().double() for values in (a, b)])
@@ -49,12 +70,25 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 def rim_jump(image: Tensor, mask: Tensor) -> Tensor:
     """Mean difference between neighbours on the two sides of the hole's rim."""
+    return _jump(image, mask, torch.ne)
+
+
+def _jump(image: Tensor, mask: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Mean difference between those neighbours that `pick` says of whether either is of the hole."""
     hole, total, count = mask > 0, 0, 0
     for axis in (2, 3):
-        rim = hole.narrow(axis, 1, hole.shape[axis] - 1) != hole.narrow(axis, 0, hole.shape[axis] - 1)
-        total = total + (image.diff(dim=axis).abs().mean(1, keepdim=True) * rim).flatten(1).sum(1)
-        count = count + rim.flatten(1).sum(1)
+        picked = pick(hole.narrow(axis, 1, hole.shape[axis] - 1), hole.narrow(axis, 0, hole.shape[axis] - 1))
+        total = total + (image.diff(dim=axis).abs().mean(1, keepdim=True) * picked).flatten(1).sum(1)
+        count = count + picked.flatten(1).sum(1)
     return total / count.clamp(min=1)
+
+
+def _mirror(image: Tensor, margin: int) -> Tensor:
+    """Continue a picture beyond its edges by its mirror image, the edge's pixels twice."""
+    for axis in (2, 3):
+        first, last = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
+        image = torch.cat([first.flip(axis), image, last.flip(axis)], axis)
+    return image
 
 
 def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:

@@ -16,7 +16,7 @@ from ..images import read_photo
 from ..masks import scratch_masks
 from ..rad import rad_inpaint
 from ..sheets import mark_hole, sheet
-from .metrics import psnr, save_table, seam, texture
+from .metrics import psnr, save_table, seam, ssim, texture
 
 TRAINED_ON = (
     "astronaut.png",
@@ -85,14 +85,6 @@ def classical(photo: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "Navier-Stokes": to_tensor(cv2.inpaint(picture, hole, 3, cv2.INPAINT_NS) / 255),
         "biharmonic": to_tensor(inpaint_biharmonic(picture / 255, hole.astype(bool), channel_axis=-1)),
     }
-
-
-def ssim(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    from skimage.metrics import structural_similarity
-
-    a, b = (t[0].permute(1, 2, 0).numpy() for t in (out, truth))
-    similarity = structural_similarity(a, b, channel_axis=-1, data_range=1.0, full=True)[1].mean(-1)
-    return torch.tensor([similarity[mask[0, 0].numpy() > 0].mean()])
 
 
 METRICS = {"PSNR": psnr, "SSIM": ssim, "seam": seam, "texture": texture}

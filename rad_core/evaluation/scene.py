@@ -87,12 +87,15 @@ def perceptual_distance(reader: SceneReader, a: Tensor, b: Tensor) -> Tensor:
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Between Gaussians fitted to two sets of features (N, D): |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Heusel et al. 2017)."""
     a, b = a.double(), b.double()
-    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
-    # the eigenvalues of C C' are those of the symmetric C^1/2 C' C^1/2
-    values, vectors = torch.linalg.eigh(cov_a)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
+    shift, (a, b) = (a.mean(0) - b.mean(0)).square().sum(), ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))  # C = a^T a
+    if max(len(a), len(b)) < a.shape[1]:
+        cross = torch.linalg.svdvals(a @ b.T).sum()  # C C' has the eigenvalues of (a b^T)(a b^T)^T
+    else:
+        # and those of the symmetric C^1/2 C' C^1/2
+        values, vectors = torch.linalg.eigh(a.T @ a)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        cross = torch.linalg.eigvalsh(root @ (b.T @ b) @ root).clamp(min=0).sqrt().sum()
+    return float(shift + a.square().sum() + b.square().sum() - 2 * cross)
 
 
 def load_reader() -> SceneReader:

@@ -1,0 +1,81 @@
+"""`bench`: every method side by side, on the same networks, pictures and holes."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..evaluation.judges import JUDGES
+from ..evaluation.methods import METHODS, Networks
+from ..evaluation.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
+
+HELP = "compare RAD, GradPaint, SDM and other methods on the same networks, pictures and holes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    names = lambda text: [name for name in text.split(",") if name]
+    parser.add_argument("-o", "--output", type=Path, default=Path("bench"), help="folder of the fills and the report (default: bench)")
+    parser.add_argument("--methods", type=names, default=list(METHODS), help=f"separated by commas (default: all): {', '.join(METHODS)}")
+    parser.add_argument("--masks", type=names, default=list(MASKS), help=f"separated by commas (default: {','.join(MASKS)})")
+    parser.add_argument("-n", "--count", type=int, default=8, help="pictures under each kind of mask (default: 8)")
+    parser.add_argument("--few", type=int, default=1, help="so many of them by the methods of thousands of calls (default: 1)")
+    parser.add_argument("--again", type=int, default=1, help="so many of them twice, for the diversity (default: 1)")
+    parser.add_argument("--data", type=Path, help="a folder of pictures, their middle squares resized to the network (default: landscapes)")
+    parser.add_argument("--model", default="landscapes", help="a network file or folder, or a bundled one (default: landscapes)")
+    parser.add_argument("--adapter", default="landscapes", help="its RAD adapter (default: landscapes)")
+    parser.add_argument("--sdm", default="landscapes", help="an SDM network (default: landscapes)")
+    parser.add_argument(
+        "--judge",
+        choices=list(JUDGES),
+        default="scene",
+        help="whose features are compared: scene, which reads drawn landscapes, or published: Inception and LPIPS (default: scene)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=200,
+        help="how often the pictures are drawn anew for an interval; take fewer with published (default: 200)",
+    )
+    parser.add_argument("--batch", type=int, default=8, help="pictures filled at once, and kept together (default: 8)")
+    parser.add_argument("--report", action="store_true", help="fill nothing: write the report of what is there so far")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cpu ... (default: the GPU if there is one)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    for name, known in (("methods", METHODS), ("masks", MASKS)):
+        if unknown := [word for word in getattr(options, name) if word not in known]:
+            raise ValueError(f"There are no {name} named {', '.join(unknown)}: choose from {', '.join(known)}.")
+        if not getattr(options, name):
+            raise ValueError(f"--{name} is empty: choose from {', '.join(known)}.")
+    for name, least in (("count", 1), ("few", 0), ("again", 0), ("batch", 1), ("draws", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
+    judge = JUDGES[options.judge]()  # what is not there is told before any work is done
+    from accelerate import PartialState  # slow to import; shares the pieces among the processes of `accelerate launch`
+
+    state = PartialState(cpu=options.device == "cpu")
+    if state.num_processes > 1:
+        options.device = state.device
+    nets = Networks(options.model, options.adapter, options.sdm, options.device)
+    size = nets.plain.config.image_size
+    pictures = Pictures.load(options.data, options.count, size)
+    settings = {name: getattr(options, name) for name in ("model", "adapter", "sdm")} | {"size": size, "data": str(options.data)}
+    with state.main_process_first():
+        check_settings(settings, options.output)
+    pieces = plan(options.methods, options.masks, options.count, options.few, options.again, options.batch)
+    todo = [] if options.report else list(missing(pieces, options.output))[state.process_index :: state.num_processes]
+    for name in sorted({name for piece in todo for name in METHODS[piece.method].needs}):
+        getattr(nets, name)  # loaded now, so that no method's time has it
+    state.wait_for_everyone()  # all have seen what is missing before any of it is made
+    with tqdm(todo, desc="bench", unit="piece") as bar:
+        for piece in bar:
+            bar.set_postfix_str(f"{METHODS[piece.method].label} {piece.mask}")
+            fill(piece, nets, pictures, options.output)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        from ..evaluation.report import write_report
+
+        write_report(present(pieces, options.output), pictures, judge, options)

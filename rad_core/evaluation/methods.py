@@ -1,0 +1,130 @@
+"""What the benchmark compares: every method by its name, on the same networks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from ..adapters import load_adapter, merge_adapters
+from ..checkpoints import load_model
+from ..gradpaint import PRESETS, gradpaint_inpaint
+from ..rad import rad_inpaint
+from ..sdm import Generator, load_sdm, sdm_inpaint
+from ..unet import UNet
+from .rivals import RIVALS, rival_inpaint
+from .rivals.travel import visits
+
+
+class OneLevel(nn.Module):
+    """A RAD network that is told one noise level for all pixels, the hole's, instead of every pixel's own."""
+
+    def __init__(self, net: UNet):
+        super().__init__()
+        self.net, self.config, self.region_aware = net, net.config, net.region_aware
+
+    device = property(lambda self: self.net.device)
+    dtype = property(lambda self: self.net.dtype)
+
+    def forward(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        return self.net(x, t.flatten(1).amax(1) if t.ndim > 1 else t, *labels)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a benchmark by their names or files; each is loaded when it is first asked for."""
+
+    model: str = "landscapes"
+    adapter: str = "landscapes"
+    sdm_model: str = "landscapes"
+    device: torch.device | str = "cpu"
+
+    @cached_property
+    def plain(self) -> UNet:
+        return load_model(self.model).requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+
+    @cached_property
+    def rad(self) -> UNet:
+        net = merge_adapters(load_adapter(load_model(self.model), self.adapter))
+        return net.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+
+    @cached_property
+    def one_level(self) -> OneLevel:
+        return OneLevel(self.rad)
+
+    @cached_property
+    def sdm(self) -> Generator:
+        return load_sdm(self.sdm_model, device=self.device)
+
+
+Fill = Callable[[Networks, Tensor, Tensor, Sequence[int]], Tensor]  # of pictures, masks and seeds
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as the benchmark knows it.
+
+    Args:
+        label: its name in tables.
+        calls: network calls for a picture; one that is differentiated counts as one.
+        needs: the networks it uses, by their names in `Networks`.
+        dear: so many calls that it fills few pictures.
+        shown: has a column on the sheet.
+    """
+
+    label: str
+    calls: int
+    fill: Fill
+    needs: tuple[str, ...]
+    dear: bool = False
+    shown: bool = False
+
+
+def _rad(label: str, sampler: str, steps: int, net: str = "rad", shown: bool = False) -> Method:
+    return Method(label, steps, lambda nets, x, m, seed: rad_inpaint(getattr(nets, net), x, m, steps, sampler, seed), (net,), shown=shown)
+
+
+def _gradpaint(label: str, steps: int, preset: str) -> Method:
+    calls = steps + len(PRESETS[preset].guided(steps)) * PRESETS[preset].inner_steps
+    fill = lambda nets, x, m, seed: gradpaint_inpaint(nets.plain, x, m, steps, seed=seed, settings=preset)
+    return Method(label, calls, fill, ("plain",), shown=True)
+
+
+def _rival(label: str, name: str, steps: int, calls: int | None = None, dear: bool = False, **options) -> Method:
+    fill = lambda nets, x, m, seed: rival_inpaint(nets.plain, x, m, RIVALS[name].sample, steps, seed, **options)
+    return Method(label, calls or RIVALS[name].calls(steps), fill, ("plain",), dear, shown=True)
+
+
+def _sdm(iterations: int, shown: bool = False) -> Method:
+    fill = lambda nets, x, m, seed: sdm_inpaint(nets.sdm, x, m, iterations, seed, context="own")[0]
+    return Method(f"SDM, {iterations}", iterations, fill, ("sdm",), shown=shown)
+
+
+def _refined(nets: Networks, x: Tensor, m: Tensor, seed: Sequence[int], steps: int) -> Tensor:
+    filled, doubt = sdm_inpaint(nets.sdm, x, m, 4, seed, context="own")
+    return rad_inpaint(nets.rad, filled, m, steps, "dpmpp_2m", seed, doubt=doubt)
+
+
+METHODS: dict[str, Method] = {
+    "rad-ddpm-100": _rad("RAD, DDPM 100", "ddpm", 100, shown=True),
+    "rad-ddpm-50": _rad("RAD, DDPM 50", "ddpm", 50),
+    "rad-ddpm-20": _rad("RAD, DDPM 20", "ddpm", 20),
+    **{f"rad-ddim-{n}": _rad(f"RAD, DDIM {n}", "ddim", n) for n in (50, 20, 10)},
+    **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, shown=n == 20) for n in (50, 20, 10)},
+    "plain-base": _rad("RAD steps, plain base", "ddpm", 50, "plain", shown=True),
+    "one-level": _rad("RAD, told one level", "ddpm", 50, "one_level", shown=True),
+    "combine": _gradpaint("combine-image", 50, "combine"),
+    "gradpaint-paper": _gradpaint("GradPaint, paper", 50, "paper"),
+    "gradpaint-plus": _gradpaint("GradPaint, plus", 50, "plus"),
+    "repaint-2410": _rival("RePaint, 2410", "repaint", 250, dear=True),
+    "repaint-146": _rival("RePaint, 146", "repaint", 30, visits(30, 1, 5), jump=1, resamplings=5),
+    "mcg": _rival("MCG", "mcg", 50, scale=1.0),  # the better of 1 and 4 in RMSE on 6 landscapes of seeds 5000 and up,
+    "dps": _rival("DPS", "dps", 50, scale=4.0),  # and so this: the papers' 1000 steps can do with less in each
+    "ddrm": _rival("DDRM", "ddrm", 20),
+    "ddnm": _rival("DDNM", "ddnm", 50),
+    "lanpaint": _rival("LanPaint", "lanpaint", 20),
+    "ding": _rival("DInG", "ding", 25),
+    **{f"sdm-{n}": _sdm(n, shown=n == 4) for n in (1, 2, 4, 8, 10)},
+    "sdm-rad": Method("SDM 4 + RAD 10", 14, partial(_refined, steps=10), ("sdm", "rad"), shown=True),
+}

@@ -1,0 +1,56 @@
+"""How two sets of pictures differ, by their features (N, D); and how sure a number is.
+
+The Fréchet distance is in `scene`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..noise import generators
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """KID (Binkowski et al. 2018): the unbiased squared MMD with kernel (a.b / D + 1)^3. About 0 for sets of one kind, at times below."""
+    a, b = a.double(), b.double()
+    kernel = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
+    within = lambda x: (kernel(x, x).sum() - kernel(x, x).diagonal().sum()) / (len(x) * (len(x) - 1))
+    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+
+
+def inception_scores(out: Tensor, truth: Tensor) -> tuple[float, float]:
+    """U-IDS and P-IDS (Zhao et al. 2021, Eq. 8 and 9): how often a linear SVM takes fills for pictures; .5 is the best.
+
+    Args:
+        out, truth: (N, D), fill k being of picture k. With N below D they can always be told apart, and both are 0.
+
+    Returns:
+        U-IDS: the share of all that is taken for the other kind. P-IDS: how often a fill looks truer than its own picture.
+    """
+    from sklearn.svm import LinearSVC  # in the `evaluation` extra
+
+    features = torch.cat([truth, out]).double()
+    features = (features - features.mean(0)) / features.std(0).clamp(min=1e-12)
+    kind = torch.cat([torch.ones(len(truth)), torch.zeros(len(out))])
+    machine = LinearSVC(dual=False).fit(features.cpu().numpy(), kind.numpy())
+    real, made = torch.from_numpy(machine.decision_function(features.cpu().numpy())).split([len(truth), len(out)])
+    return float((real < 0).double().mean() + (made > 0).double().mean()) / 2, float((made > real).double().mean())
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], float], count: int, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Confidence interval of a statistic of `count` pictures, by drawing them anew with replacement (Efron 1979, percentiles).
+
+    Args:
+        statistic: of the numbers of the pictures that are in, (count,), some of them several times.
+
+    Returns:
+        The percentiles, moved by what the draws' mean is off: a Fréchet distance grows when fewer different pictures are in.
+    """
+    (stream,) = generators(seed, 1, "bootstrap")
+    values = torch.tensor([statistic(torch.randint(count, (count,), generator=stream)) for _ in range(draws)], dtype=torch.float64)
+    values = values - values.mean() + statistic(torch.arange(count))
+    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
