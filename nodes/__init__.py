@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .compare import InpaintCompare
 from .gradpaint import GradPaintGuiderNode, GradPaintInpaint, GradPaintSampler, GradPaintSettingsNode
 from .host.folders import register_folders
 from .landscapes import DrawLandscape
@@ -37,4 +38,5 @@ class RegionAwareInpainting(ComfyExtension):
             SDMInpaint,
             RefineWithRAD,
             TrainRADAdapter,
+            InpaintCompare,
         ]

@@ -94,10 +94,17 @@ def _mirror(image: Tensor, margin: int) -> Tensor:
 def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:
     """Write a table as JSON, and print it as Markdown."""
     write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n"))
+    print(markdown(rows))
+
+
+def markdown(rows: dict[str, dict[str, float]]) -> str:
+    """A table of named rows with the same columns."""
     heads = list(next(iter(rows.values())))
-    print(f"|  | {' | '.join(heads)} |\n|---" + "|---" * len(heads) + "|")
+    lines = [f"|  | {' | '.join(heads)} |", "|---" + "|---" * len(heads) + "|"]
     for name, row in rows.items():
-        print(f"| {name} | " + " | ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()) + " |")
+        values = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
+        lines.append(f"| {name} | {' | '.join(values)} |")
+    return "\n".join(lines)
 
 
 def _detail(image: Tensor, mask: Tensor) -> Tensor:

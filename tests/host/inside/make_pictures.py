@@ -1,6 +1,6 @@
 """Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, sdm or training, for that family alone]
+Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, sdm, training or compare, for that family alone]
 """
 
 import json
@@ -153,6 +153,16 @@ class Pictures:
         (refined,) = call("RAI_RefineWithRAD", **given, sampler="dpmpp_2m", view="network's own", context=1.0)
         self.write("RAI_RefineWithRAD", hole, fill, doubt, ("refined", refined))
 
+    def compare(self) -> None:
+        picture = self.landscape()
+        mask = self.shape("box", picture)
+        fills = [self.rad(self.model(adapter)[0], picture, mask, steps=50) for adapter in (False, True)]
+        given = {"original": picture, "mask": mask, "result_1": fills[0], "result_2": fills[1], "labels": "without adapter, with adapter"}
+        image, table = self.host.call("RAI_InpaintCompare", **given)
+        print(table)
+        pixels = (image[0] * 255).round().byte().numpy()
+        Image.fromarray(pixels).save(HELP / "RAI_InpaintCompare.jpg", quality=88)
+
     def training(self, steps: int = 400) -> None:
         """An adapter trained by the node from a folder of 64 nights, and what it makes of holes that show little of a day."""
         folder = self.host.base / "input" / "nights"
@@ -224,10 +234,16 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # before the host takes them
     pictures = Pictures(Host())
-    families = {"all": pictures.all, "gradpaint": pictures.gradpaint, "sdm": pictures.sdm, "training": pictures.training}
+    families = {
+        "all": pictures.all,
+        "gradpaint": pictures.gradpaint,
+        "sdm": pictures.sdm,
+        "training": pictures.training,
+        "compare": pictures.compare,
+    }
     for name, draw in families.items():
         if family in ("", name):
             draw()
-    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": ()}
+    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": (), "compare": ()}
     for start in templates.get(family, ("",)):
         pictures.thumbnails(start)

@@ -200,6 +200,22 @@ def test_odd_pictures_have_a_defined_answer(host, rad, scene):
         assert inpaint(host, rad, image, half, steps=1).shape == (2, 64, 64, 3)
 
 
+def test_fills_are_compared(host, rad, scene):
+    image, mask = scene
+    fill = inpaint(host, rad, image, mask, steps=2)
+    sheet, table = host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=fill, result_3=image[:1], labels="rad")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert [row[0] for row in rows] == ["", "---", "rad", "result 2"] and rows[2][-1] == "0"
+    assert sheet.shape[0] == 1 and sheet.shape[3] == 3
+    for wrong, sentence in (
+        ({"labels": "a, b, c"}, "3 labels for 1 results"),
+        ({"result_2": image[:, :32]}, "'result 2' is 64x32, but the original is 64x64"),
+        ({"result_2": image.repeat(2, 1, 1, 1)[:3]}, "do not fit"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=fill, **wrong)
+
+
 def test_bad_input_is_told_in_a_sentence(host, adm, rad, scene, tmp_path):
     image, mask = scene
     for change, sentence in (

@@ -1,0 +1,60 @@
+"""Fills beside each other, for those who choose a method."""
+
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+
+from ..rad_core.evaluation.compare import comparison
+from .pictures import mask_of, picture_of, together
+
+COUNT = 6
+
+
+class InpaintCompare(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_InpaintCompare",
+            display_name="Inpaint Compare",
+            category="region-aware inpainting",
+            description="Puts several fills of the same hole side by side, with a table of how far each is from the original, how even its "
+            "rim is, and whether anything outside the mask was changed.",
+            inputs=[
+                io.Image.Input("original", tooltip="The picture without a hole."),
+                io.Mask.Input("mask", tooltip="The hole that was filled."),
+                io.Image.Input("result_1", tooltip="A filled picture."),
+                *(io.Image.Input(f"result_{k}", optional=True, tooltip="Another filled picture.") for k in range(2, COUNT + 1)),
+                io.String.Input("labels", default="", optional=True, tooltip="Names of the results, separated by commas."),
+            ],
+            outputs=[
+                io.Image.Output(tooltip="Labelled columns, with the table below."),
+                io.String.Output(display_name="table", tooltip="The table as Markdown."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, original, mask, result_1, labels="", **more) -> io.NodeOutput:
+        given = [result_1, *(more[f"result_{k}"] for k in range(2, COUNT + 1) if more.get(f"result_{k}") is not None)]
+        names = [name.strip() for name in labels.split(",")] if labels.strip() else []
+        if len(names) > len(given):
+            raise ValueError(f"There are {len(names)} labels for {len(given)} results: give one for each, separated by commas.")
+        truth, hole = together(picture_of(original)[0], mask_of(mask))
+        fills = {}
+        for k, image in enumerate(given):
+            name, fill = names[k] if k < len(names) and names[k] else f"result {k + 1}", picture_of(image)[0]
+            if fill.shape[2:] != truth.shape[2:]:
+                have, want = (f"{maps.shape[3]}x{maps.shape[2]}" for maps in (fill, truth))
+                raise ValueError(f"'{name}' is {have}, but the original is {want}: resize one of them.")
+            fills[name if name not in fills else f"{name} ({k + 1})"] = fill
+        count = max(len(truth), *(len(fill) for fill in fills.values()))
+        if any(len(maps) not in (1, count) for maps in (truth, *fills.values())):
+            raise ValueError(
+                f"Batches of {', '.join(str(len(m)) for m in (truth, *fills.values()))} pictures do not fit: connect as many each."
+            )
+        alike = lambda maps: maps.expand(count, -1, -1, -1)
+        if hole.shape[2:] != truth.shape[2:]:
+            hole = torch.nn.functional.interpolate(hole, truth.shape[2:], mode="nearest-exact")
+        sheet, table = comparison(alike(truth), alike(hole), {name: alike(fill) for name, fill in fills.items()})
+        image = torch.from_numpy(np.array(sheet))[None].float() / 255
+        return io.NodeOutput(image, table, ui=ui.PreviewImage(image, cls=cls))
