@@ -234,13 +234,7 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # before the host takes them
     pictures = Pictures(Host())
-    families = {
-        "all": pictures.all,
-        "gradpaint": pictures.gradpaint,
-        "sdm": pictures.sdm,
-        "training": pictures.training,
-        "compare": pictures.compare,
-    }
+    families = {name: getattr(pictures, name) for name in ("all", "gradpaint", "sdm", "training", "compare")}
     for name, draw in families.items():
         if family in ("", name):
             draw()

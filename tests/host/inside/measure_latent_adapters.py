@@ -58,7 +58,7 @@ def measure(host, kind: str, plain_steps: int, adapter_steps: int) -> dict[str, 
     with_adapter, *_ = train(host, base, **given, rank=16, learning_rate=1e-3, adapter_name=f"toy {kind}")
     latents, side = vae.encode(toys(COUNT, 3)), SIZE // 8
     core = host.module("rad_core.masks")
-    mask = torch.cat([core.box_masks(COUNT // 2, side, side, seed=4), core.perlin_masks(COUNT // 2, side, side, seed=4, area=50.0)])
+    mask = torch.cat([core.box_masks(COUNT // 2, side, side, seed=4), core.perlin_masks(COUNT // 2, side, side, seed=4, area=0.5)])
     (embedded,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)
     models = {"KSampler alone": base, "with the noise level per pixel": embedded, "with the trained adapter": with_adapter}
     found = {}
