@@ -93,6 +93,11 @@ def test_what_does_not_fit_is_told(place, capsys):
     assert "holds fills of another data" in capsys.readouterr().err
 
 
+def test_what_the_report_needs_is_told_before_the_work(place, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda name: None if name == "sklearn" else object())
+    assert run() == 1 and "pip install scikit-learn" in capsys.readouterr().err and not (place / "out").exists()
+
+
 def test_dear_methods_come_last_and_for_few():
     pieces = plan(["repaint-2410", "ddrm"], ["box"], 5, 2, 2, 3)
     assert pieces == [

@@ -1,6 +1,7 @@
 """`bench`: every method side by side, on the same networks, pictures and holes."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from ..evaluation.judges import JUDGES
 from ..evaluation.methods import METHODS, Networks
 from ..evaluation.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
 
+REPORT_NEEDS = {"matplotlib": "matplotlib", "scikit-learn": "sklearn"}
 HELP = "compare RAD, GradPaint, SDM and other methods on the same networks, pictures and holes"
 
 
@@ -54,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
     judge = JUDGES[options.judge]()  # what is not there is told before any work is done
+    if absent := [package for package, module in REPORT_NEEDS.items() if find_spec(module) is None]:
+        raise ValueError(f"The report needs {' and '.join(absent)}: pip install {' '.join(absent)}.")
     from accelerate import PartialState  # slow to import; shares the pieces among the processes of `accelerate launch`
 
     state = PartialState(cpu=options.device == "cpu")
