@@ -152,6 +152,6 @@ def need_adm(model, node: str) -> ADMModel:
         kind = type(model.model).__name__
         raise ValueError(
             f"'{node}' needs a pixel-space network from 'Load ADM Model', but this MODEL is of type {kind}, which works on latents. "
-            "With SD1.5 or SDXL use 'RAD Spatial Noise Embedding' and a KSampler instead."
+            "With SD1.5 or SDXL use 'RAD Spatial Noise Embedding', or 'Load RAD Adapter', and a KSampler instead."
         )
     return model.model

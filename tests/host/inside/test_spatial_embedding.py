@@ -166,5 +166,5 @@ def test_other_models_are_refused_in_one_sentence(host):
             latent_image=latent,
             eta=0.0,
         )
-    with pytest.raises(ValueError, match="works on latents"):
+    with pytest.raises(ValueError, match="not a RAD adapter for a latent model"):
         host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="landscapes (bundled)", strength=1.0)
