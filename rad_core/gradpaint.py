@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .jobs import Batch, fill_holes
-from .losses import Colours, alignment, masked_mse, natural_jump, near, rms, rows
+from .losses import Colours, alignment, masked_mse, natural_jump, near, rim_jump, rms, rows
 from .samplers import RESPONSE, SPACING, Callback, Denoiser, choose_sampler, predict
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
@@ -36,7 +36,7 @@ class GradPaintSettings:
         every: guide every k-th of them.
         lambda_align: weight of the alignment loss beside the masked error. align_until: share of the steps that have it.
         step: "line_search" (ours) goes `eta` times as far as the lowest loss along the gradient, which is known exactly because the
-            loss is a square; "natural" only as far as the rim's loss is what it is between known pixels beside the rim.
+            loss is a square; "natural" only until the rim's mean jump is that between the known pixels beside it.
             "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
         eta: see `step`. More than 1 pays in a line search, because a sampler takes but a share of each estimate.
         inner_steps: moves in a step; each costs a network call.
@@ -129,7 +129,9 @@ class GradPaint:
         self.levels = torch.tensor([float(torch.as_tensor(sigma).max()) for sigma in sigmas], dtype=torch.float64)
         self.guided = settings.guided(len(self.levels) - 1)
         self.align_end = round(settings.align_until * (len(self.levels) - 1))
-        self.natural = 0.0 if settings.step != "natural" else natural_jump(self.colours.see(self.picture)[0], self.known)
+        if settings.step == "natural":
+            seen = self.colours.see(self.picture)[0]
+            self.natural = natural_jump(seen, self._known_at(seen))
         self.lowest = torch.full((picture.shape[0],), torch.inf, device=picture.device)
         self.waited = torch.zeros_like(self.lowest)
         self.losses: list[Tensor] = []  # (B,) at every guided step
@@ -149,7 +151,7 @@ class GradPaint:
         loss, gradient = masked_mse(x0 - self.picture, self.near)
         if align:
             colours, back = self.colours.see(self._composite(x0))
-            rim, to_colours = self._alignment(colours)
+            rim, to_colours = alignment(colours, self._known_at(colours))
             loss, gradient = loss + align * rim, gradient + align * (1 - self.known) * back(to_colours)
         return loss, gradient
 
@@ -158,13 +160,20 @@ class GradPaint:
         square = masked_mse(move, self.near)[0]
         if not align:
             return square
-        return square + align * self._alignment(self.colours.change(self._composite(x0), (1 - self.known) * move))[0]
+        moved = self.colours.change(self._composite(x0), (1 - self.known) * move)
+        return square + align * alignment(moved, self._known_at(moved))[0]
+
+    def _natural_rim(self, x0: Tensor) -> Tensor:
+        """What L_al of an estimate would be if the jumps across the rim had their form but the mean size of those beside it: (B,)."""
+        colours = self.colours.see(self._composite(x0))[0]
+        known = self._known_at(colours)
+        return alignment(colours, known)[0] * (self.natural / rim_jump(colours, known).clamp(min=1e-8)).square()
 
     def _composite(self, x0: Tensor) -> Tensor:
         return torch.lerp(x0, self.picture, self.known)
 
-    def _alignment(self, colours: Tensor) -> tuple[Tensor, Tensor]:
-        return alignment(colours, F.interpolate(self.known, colours.shape[2:], mode="nearest"))
+    def _known_at(self, colours: Tensor) -> Tensor:
+        return F.interpolate(self.known, colours.shape[2:], mode="nearest")
 
     def _estimate(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         step = self._step(float(sigma.max()))
@@ -188,8 +197,8 @@ class GradPaint:
             fall, curve = (v * g).flatten(1).sum(1), self._curvature(x0, g, align).clamp(min=tiny)  # L - a fall + a^2 curve
             if settings.step == "line_search":
                 return settings.eta * fall / (2 * curve)
-            above = (loss - align * self.natural).clamp(min=0)
-            return settings.eta * (fall - (fall.square() - 4 * curve * above).clamp(min=0).sqrt()) / (2 * curve)
+            excess = (loss - align * self._natural_rim(x0)).clamp(min=0)
+            return settings.eta * (fall - (fall.square() - 4 * curve * excess).clamp(min=0).sqrt()) / (2 * curve)
         t, s = self.levels[step].item(), self.levels[step + 1].item()
         alpha = max(1 - t, 0.05) if self.flow else 1.0
         x_t = settings.eta / (len(self.guided) * settings.inner_steps) * (alpha**2 + t**2) ** 0.5

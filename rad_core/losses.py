@@ -30,19 +30,25 @@ def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return loss / count, gradient / rows(count)
 
 
-def natural_jump(picture: Tensor, known: Tensor) -> Tensor:
-    """What L_al would be across a rim that cannot be seen: (B,), from the jumps between known pixels within 2 of the hole.
+def rim_jump(picture: Tensor, known: Tensor) -> Tensor:
+    """Mean size of the jumps between neighbours across the rim, weighted |m_p - m_q| as in L_al: (B,). Either side may be 1."""
+    return mean_jump(picture, known, lambda p, q: (p - q).abs())
 
-    pi / 2 times the square of their mean size, which is their mean square if they are normal, and heeds edges less if not.
-    """
-    beside = known * near(1 - known, 2)
+
+def natural_jump(picture: Tensor, known: Tensor) -> Tensor:
+    """What `rim_jump` would be across a rim that cannot be seen: (B,), the mean over known pixels within 2 of the hole."""
+    return mean_jump(picture, known * near(1 - known, 2), torch.mul)
+
+
+def mean_jump(picture: Tensor, mask: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Mean absolute difference (B,) between neighbours of (B, C, h, w), by weights: `pick` of the mask's (B, 1, h, w) values there."""
     total, count = 0, 0
     for axis in (2, 3):
         length = picture.shape[axis] - 1
-        both = beside.narrow(axis, 0, length) * beside.narrow(axis, 1, length)
-        total = total + (both * picture.diff(dim=axis).abs()).flatten(1).sum(1)
-        count = count + both.flatten(1).sum(1) * picture.shape[1]
-    return torch.pi / 2 * (total / count.clamp(min=1e-8)).square()
+        weight = pick(mask.narrow(axis, 1, length), mask.narrow(axis, 0, length))
+        total = total + (picture.diff(dim=axis).abs() * weight).flatten(1).sum(1)
+        count = count + weight.flatten(1).sum(1) * picture.shape[1]
+    return total / count.clamp(min=1e-8)
 
 
 class Colours:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..images import write_whole
+from ..losses import mean_jump, rim_jump
 
 
 def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ def psnr(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 def seam(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Mean jump between neighbours across the hole's rim, as a multiple of the true picture's: 1 is natural."""
-    return rim_jump(out, mask) / rim_jump(truth, mask).clamp(min=1e-6)
+    return _over(rim_jump, out, truth, mask)
 
 
 def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 def variation(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Total variation, the mean jump between neighbours of which the hole has at least one, as a multiple of the true picture's."""
-    return _jump(out, mask, torch.maximum) / _jump(truth, mask, torch.maximum).clamp(min=1e-6)
+    return _over(lambda image, hole: mean_jump(image, hole, torch.maximum), out, truth, mask)
 
 
 def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
@@ -63,24 +64,15 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
+def _over(measure: Callable[[Tensor, Tensor], Tensor], out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """A measure of (picture, hole) as a multiple of the true picture's."""
+    hole = (mask > 0).to(out)
+    return measure(out, hole) / measure(truth, hole).clamp(min=1e-6)
+
+
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     where = where.expand_as(values)
     return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
-
-
-def rim_jump(image: Tensor, mask: Tensor) -> Tensor:
-    """Mean difference between neighbours on the two sides of the hole's rim."""
-    return _jump(image, mask, torch.ne)
-
-
-def _jump(image: Tensor, mask: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Mean difference between those neighbours that `pick` says of whether either is of the hole."""
-    hole, total, count = mask > 0, 0, 0
-    for axis in (2, 3):
-        picked = pick(hole.narrow(axis, 1, hole.shape[axis] - 1), hole.narrow(axis, 0, hole.shape[axis] - 1))
-        total = total + (image.diff(dim=axis).abs().mean(1, keepdim=True) * picked).flatten(1).sum(1)
-        count = count + picked.flatten(1).sum(1)
-    return total / count.clamp(min=1)
 
 
 def _mirror(image: Tensor, margin: int) -> Tensor:
