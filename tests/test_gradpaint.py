@@ -1,12 +1,14 @@
 """GradPaint: on a Gaussian, whose denoiser and posterior are known, and what it promises for every picture."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rad_core import SAMPLERS, GradPaint, GradPaintSettings, gradpaint_inpaint, perlin_masks
-from rad_core.evaluation.rivals import repaint_inpaint
+from rad_core.evaluation.rivals import rival_inpaint
 from rad_core.gradpaint import PRESETS
 from rad_core.losses import Colours, alignment, masked_mse, natural_jump, rim_jump
 from rad_core.schedule import RegionSchedule
@@ -195,7 +197,7 @@ def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, sam
     assert torch.equal(out[known], image[known])
 
 
-@pytest.mark.parametrize("fill", [gradpaint_inpaint, repaint_inpaint])
+@pytest.mark.parametrize("fill", [gradpaint_inpaint, partial(rival_inpaint, rival="repaint")])
 def test_same_seed_same_picture_alone_or_in_a_batch(fill):
     image, mask = picture(4, 16, 16), perlin_masks(4, 16, 16, area=0.4)
     together = fill(NET, image, mask, steps=4, seed=5)

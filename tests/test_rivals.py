@@ -1,5 +1,7 @@
 """Rival methods on a Gaussian, whose denoiser and posterior are known, and what is promised for every picture."""
 
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,7 +10,7 @@ from test_samplers import PIXELS, Gaussian
 
 from rad_core import GradPaint, RegionSchedule, perlin_masks
 from rad_core.evaluation.rivals import RIVALS, rival_inpaint
-from rad_core.evaluation.rivals.langevin import _transition, sample_lanpaint
+from rad_core.evaluation.rivals.langevin import _transition
 from rad_core.evaluation.rivals.travel import visits, walk
 from rad_core.gradpaint import PRESETS
 from rad_core.samplers import sample_ddpm
@@ -40,18 +42,22 @@ def combine(denoise, x, sigmas, noise, callback=None, *, picture, mask):
     return sample_ddpm(GradPaint(denoise, picture, mask, sigmas, PRESETS["combine"], noised), x, sigmas, noise)
 
 
-def run(sample, steps, count=COUNT, **options):
+def run(sample, steps, count=COUNT):
     stream, denoise = torch.Generator().manual_seed(0), Counted()
     sigmas = [s.double() for s in RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps)]
     noise = lambda: torch.randn(count, 1, 3, 3, generator=stream, dtype=torch.float64)
-    out = sample(denoise, sigmas[0] * noise(), sigmas, noise, picture=KNOWN * (1 - MASK), mask=MASK, **options)
+    out = sample(denoise, sigmas[0] * noise(), sigmas, noise, picture=KNOWN * (1 - MASK), mask=MASK)
     return out, denoise.calls
 
 
-def errors(sample, steps, **options):
+def rival(name, jump=1, resamplings=1, **options):
+    return partial(replace(RIVALS[name], jump=jump, resamplings=resamplings).sample, **options)
+
+
+def errors(sample, steps):
     """Largest error of the hole's mean, and of its covariance, against the exact posterior's."""
     mean, cov = Gaussian().given(KNOWN.flatten(), torch.zeros(PIXELS), HIDDEN)
-    found = run(sample, steps, **options)[0].flatten(1)[:, HIDDEN]
+    found = run(sample, steps)[0].flatten(1)[:, HIDDEN]
     return float((found.mean(0) - mean).abs().max()), float((torch.cov(found.T) - cov).abs().max())
 
 
@@ -63,7 +69,7 @@ def combining():
 @pytest.mark.parametrize(
     ("name", "steps", "options", "mean", "cov"),
     [
-        ("repaint", 100, {"resamplings": 5}, 0.4, 0.06),
+        ("repaint", 100, {"jump": 10, "resamplings": 5}, 0.4, 0.06),
         ("ddrm", 100, {}, 0.75, 0.08),
         ("ddnm", 100, {"jump": 10, "resamplings": 5}, 0.6, 0.06),
         ("ding", 100, {}, 0.4, 0.03),
@@ -75,7 +81,7 @@ def combining():
 def test_nearer_to_the_exact_posterior_than_combining(name, steps, options, mean, cov, combining):
     """`mean` as a share of combine-image's error; combining ends .17 off where the prior's standard deviation is .55."""
     assert 0.12 < combining < 0.25
-    found = errors(RIVALS[name].sample, steps, **options)
+    found = errors(rival(name, **options), steps)
     assert found[0] < mean * combining and found[1] < cov
 
 
@@ -85,7 +91,7 @@ def test_ddnm_alone_is_combining():
 
 
 def test_lanpaint_converges_to_the_exact_posterior():
-    coarse, fine = (errors(sample_lanpaint, 20, inner=inner)[0] for inner in (1, 15))
+    coarse, fine = (errors(rival("lanpaint", inner=inner), 20)[0] for inner in (1, 15))
     assert fine < 0.03 and fine < coarse / 2
 
 
@@ -144,7 +150,7 @@ def test_known_pixels_and_seeds(name):
     """Known pixels are bit-exact, and a picture is the same alone or in a batch."""
     image = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     mask = perlin_masks(3, 16, 16, area=0.4)
-    fill = lambda k: rival_inpaint(NET, image[k], mask[k], RIVALS[name].sample, 3, seed=[5, 6, 7][k])
+    fill = lambda k: rival_inpaint(NET, image[k], mask[k], 3, name, seed=[5, 6, 7][k])
     together = fill(slice(None))
     known = (mask == 0).expand_as(image)
     assert torch.equal(together[known], image[known]) and torch.isfinite(together).all()

@@ -15,7 +15,7 @@ from ..sheets import mark_hole, sheet
 from ..training.landscapes import landscapes
 from .landscapes import UNSEEN, holes
 from .metrics import hole_rmse, rim_jump, ring_rmse, save_table, seam, texture
-from .rivals import repaint_inpaint
+from .rivals import RIVALS, rival_inpaint
 
 
 def methods(steps: int) -> dict[str, tuple[float, Callable]]:
@@ -25,7 +25,7 @@ def methods(steps: int) -> dict[str, tuple[float, Callable]]:
         calls = steps + len(PRESETS[name].guided(steps)) * PRESETS[name].inner_steps
         label = "combine-image" if name == "combine" else f"GradPaint {name}"
         found[label] = calls, partial(gradpaint_inpaint, steps=steps, settings=name)
-    found["RePaint, 5 resamplings"] = (steps - 1) * 5 + 1, partial(repaint_inpaint, steps=steps, resamplings=5)
+    found["RePaint, 5 resamplings"] = RIVALS["repaint-short"].calls(steps), partial(rival_inpaint, steps=steps, rival="repaint-short")
     return found
 
 

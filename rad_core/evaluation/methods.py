@@ -14,7 +14,6 @@ from ..rad import rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..unet import UNet
 from .rivals import RIVALS, rival_inpaint
-from .rivals.travel import visits
 
 
 class OneLevel(nn.Module):
@@ -91,9 +90,9 @@ def _gradpaint(label: str, steps: int, preset: str) -> Method:
     return Method(label, calls, fill, ("plain",), shown=True)
 
 
-def _rival(label: str, name: str, steps: int, calls: int | None = None, dear: bool = False, **options) -> Method:
-    fill = lambda nets, x, m, seed: rival_inpaint(nets.plain, x, m, RIVALS[name].sample, steps, seed, **options)
-    return Method(label, calls or RIVALS[name].calls(steps), fill, ("plain",), dear, shown=True)
+def _rival(label: str, name: str, steps: int, dear: bool = False, **options) -> Method:
+    fill = lambda nets, x, m, seed: rival_inpaint(nets.plain, x, m, steps, name, seed, **options)
+    return Method(label, RIVALS[name].calls(steps), fill, ("plain",), dear, shown=True)
 
 
 def _sdm(iterations: int, shown: bool = False) -> Method:
@@ -118,7 +117,7 @@ METHODS: dict[str, Method] = {
     "gradpaint-paper": _gradpaint("GradPaint, paper", 50, "paper"),
     "gradpaint-plus": _gradpaint("GradPaint, plus", 50, "plus"),
     "repaint-2410": _rival("RePaint, 2410", "repaint", 250, dear=True),
-    "repaint-146": _rival("RePaint, 146", "repaint", 30, visits(30, 1, 5), jump=1, resamplings=5),
+    "repaint-146": _rival("RePaint, 146", "repaint-short", 30),
     "mcg": _rival("MCG", "mcg", 50, scale=1.0),  # the better of 1 and 4 in RMSE on 6 landscapes of seeds 5000 and up,
     "dps": _rival("DPS", "dps", 50, scale=4.0),  # and so this: the papers' 1000 steps can do with less in each
     "ddrm": _rival("DDRM", "ddrm", 20),

@@ -1,27 +1,16 @@
 """LanPaint: Langevin dynamics at every noise level."""
 
-from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from ...samplers import Callback, Denoiser, Noise
+from .travel import Problem
 
 
-def sample_lanpaint(
-    denoise: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[Tensor],
-    noise: Noise,
-    callback: Callback | None = None,
-    *,
-    picture: Tensor,
-    mask: Tensor,
-    inner: int = 5,
-    guidance: float = 8.0,
-    step: float = 0.2,
-    friction: float = 15.0,
-) -> Tensor:
+def lanpaint(
+    problem: Problem, x: Tensor, t: Tensor, s: Tensor, inner: int = 5, guidance: float = 8.0, step: float = 0.2, friction: float = 15.0
+) -> tuple[Tensor, Tensor]:
     """LanPaint (Zheng et al. 2025): `inner` steps of fast Langevin dynamics (FLD) at every level, then Euler's step of the ODE.
 
     The joint score is (x0 - x) / t^2. The hole follows it; known pixels follow the bidirectional guided (BiG) score with lambda = guidance,
@@ -32,25 +21,22 @@ def sample_lanpaint(
     Args:
         step: dtau in units of 1 / A. friction: Gamma in units of A. Both, and lambda, lie in the ranges the authors recommend.
     """
-    steps, (turn, spread) = len(sigmas) - 1, _transition(step, friction)
+    picture, mask, noise = problem.picture, problem.mask, problem.noise
+    turn, spread = _transition(step, friction)
     stiffness = torch.lerp(torch.full_like(mask, 1 + guidance), torch.ones_like(mask), mask)  # A t^2
-    for i in range(steps):
-        t, s = sigmas[i], sigmas[i + 1]
-        width = t / stiffness.sqrt()  # A^-1/2
-        v = friction**0.5 * noise()
-        for _ in range(inner):
-            x0 = denoise(x, t)
-            rest = torch.lerp(picture - guidance / (1 + guidance) * (x0 - x), x0, mask)  # C / A
-            u, a, b = (x - rest) / width, noise(), noise()
-            u, v = turn[0][0] * u + turn[0][1] * v + spread[0][0] * a, turn[1][0] * u + turn[1][1] * v + spread[1][0] * a + spread[1][1] * b
-            x = rest + width * u
-        x0 = torch.lerp(picture, denoise(x, t), mask)
-        x = torch.lerp(x0, x, s / t)
-        if callback:
-            callback(i + 1, steps, x0)
-    return x
+    width = t / stiffness.sqrt()  # A^-1/2
+    v = friction**0.5 * noise()
+    for _ in range(inner):
+        x0 = problem.denoise(x, t)
+        rest = torch.lerp(picture - guidance / (1 + guidance) * (x0 - x), x0, mask)  # C / A
+        u, a, b = (x - rest) / width, noise(), noise()
+        u, v = turn[0][0] * u + turn[0][1] * v + spread[0][0] * a, turn[1][0] * u + turn[1][1] * v + spread[1][0] * a + spread[1][1] * b
+        x = rest + width * u
+    x0 = torch.lerp(picture, problem.denoise(x, t), mask)
+    return torch.lerp(x0, x, s / t), x0
 
 
+@cache
 def _transition(step: float, friction: float) -> tuple[list[list[float]], list[list[float]]]:
     """FLD's linear part over `step`, with u = A^1/2 (x - C / A) and v = A^-1/2 q: du = v dtau, dv = friction (-(u + v) dtau + sqrt(2) dW).
 

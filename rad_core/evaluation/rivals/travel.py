@@ -1,12 +1,22 @@
-"""Going back and forth between noise levels, and RePaint, which lives by it."""
+"""What a rival's step is given, and the run that takes the steps: straight down the noise levels, or back and forth between them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from ...samplers import Callback, Denoiser, Noise, ddpm_step
+from ...samplers import Callback, Denoiser, Noise
+
+
+@dataclass(frozen=True)
+class Problem:
+    """denoise, noise: see `samplers`. picture (B, C, h, w): what stands in its hole is not looked at. mask (B or 1, 1, h, w), 1 = hole."""
+
+    denoise: Denoiser
+    noise: Noise
+    picture: Tensor
+    mask: Tensor
 
 
 def walk(steps: int, jump: int, resamplings: int) -> list[int]:
@@ -28,7 +38,7 @@ def walk(steps: int, jump: int, resamplings: int) -> list[int]:
 
 
 def visits(steps: int, jump: int, resamplings: int) -> int:
-    """Network calls of such a run: 2410 for 250 steps, jumps of 10 and 10 resamplings."""
+    """Steps down of such a run: 2410 for 250 levels, jumps of 10 and 10 resamplings."""
     return steps + (resamplings - 1) * jump * len(range(steps - 1, jump - 1, -jump))
 
 
@@ -53,23 +63,3 @@ def travel(
         if callback:
             callback(done, visits(len(sigmas) - 1, jump, resamplings), x0)
     return x
-
-
-def sample_repaint(
-    denoise: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[Tensor],
-    noise: Noise,
-    callback: Callback | None = None,
-    *,
-    picture: Tensor,
-    mask: Tensor,
-    jump: int = 10,
-    resamplings: int = 10,
-) -> Tensor:
-    """RePaint (Lugmayr et al. 2022, Algorithm 1): known pixels are noised afresh at every level (Eq. 8), and the run goes back again."""
-
-    def step(x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        return ddpm_step(denoise, torch.lerp(picture + t * noise(), x, mask), t, s, noise)
-
-    return travel(step, x, sigmas, noise, callback, jump, resamplings)
