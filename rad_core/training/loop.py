@@ -7,8 +7,9 @@ run that was stopped goes on with the very numbers it would have seen, and any n
 import json
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,9 +121,11 @@ def train(
 
     Raises:
         FloatingPointError: a loss became infinite or NaN. The last saved files are left as they were.
-        ValueError: `state` belongs to a run with other settings.
+        ValueError: `state` belongs to a run with other settings, or a batch is smaller than the number of processes.
     """
     processes = processes or Processes()
+    if any(stage.batch < processes.count for stage in plan.stages):
+        raise ValueError(f"{processes.count} processes cannot share a batch of fewer pictures: take a larger batch.")
     parts = method.parts | {"average": method.average, "log": log}
     run = json.dumps([type(plan).__name__, asdict(plan) | {"save_every": None}, note])
     done = load_state(state, parts, run) if state and state.is_file() else 0
@@ -137,12 +140,8 @@ def train(
         if state:
             save_state(state, step, parts, run)
 
-    steps = [entry for entry in _steps(plan, processes) if entry[0] > done]
     with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(method.draw, part) for part in steps[0][2]] if steps else []
-        for k, (step, stage, shares) in enumerate(steps):
-            drawn = [(part, future.result()) for part, future in zip(shares, ahead, strict=True)]
-            ahead = [pool.submit(method.draw, part) for part in steps[k + 1][2]] if k + 1 < len(steps) else []
+        for step, stage, drawn in _drawn(islice(_steps(plan, processes), done, None), method.draw, pool):
             losses = method.step(step, drawn, learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup), processes)
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
@@ -180,6 +179,17 @@ def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[
             parts = [Part(stage.size, seed, bounds[k], bounds[k + 1] - bounds[k], stage.batch) for k in mine]
             yield step, stage, [part for part in parts if part.count]
             seed += stage.batch
+
+
+def _drawn(steps: Iterator[tuple[int, Stage, list[Part]]], draw: Callable[[Part], Any], pool: Executor) -> Iterator[tuple]:
+    """The steps with the pictures of their parts, which are drawn while the step before is taken."""
+    current = None
+    for entry in chain(steps, [None]):
+        following = entry and (*entry[:2], [(part, pool.submit(draw, part)) for part in entry[2]])
+        if current:
+            step, stage, parts = current
+            yield step, stage, [(part, future.result()) for part, future in parts]
+        current = following
 
 
 def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
