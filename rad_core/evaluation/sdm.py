@@ -81,8 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     parser.add_argument("-n", "--count", type=int, default=500)
-    parser.add_argument("--refined", type=int, default=200, help="how many of them are also filled by RAD and refined")
+    parser.add_argument("--refined", type=int, default=200, help="so many of them are also filled by RAD and refined; 0 for none")
     parser.add_argument("--model", default="landscapes", help="an SDM network")
+    parser.add_argument("--memory", type=float, nargs="+", default=[MEMORY], help="of the passes; several to choose among")
     parser.add_argument("--strength", type=float, nargs="+", default=[STRENGTH], help="of the refinement; several to choose among")
     parser.add_argument("--seed", type=int, default=UNSEEN, help="of the pictures")
     parser.add_argument("--threads", type=int, default=1)
@@ -90,18 +91,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     sdm, rad = load_sdm(options.model), merge_adapters(load_adapter(load_model("landscapes"), "landscapes"))
     mask, reader = holes(options.count), load_reader()
-    methods: dict[str, tuple[Fill, int]] = {f"SDM, {t} passes": (partial(in_order, sdm, t), options.count) for t in (1, 2, 4, 8)}
+    methods: dict[str, tuple[Fill, int]] = {}
+    for memory in options.memory:
+        told = "" if memory == MEMORY else f", memory {memory:g}"
+        methods |= {f"SDM, {t} passes{told}": (partial(in_order, sdm, t, memory=memory), options.count) for t in (1, 2, 4, 8)}
     for t in (4, 8):
         methods[f"SDM, {t} passes, refreshed, no memory"] = partial(in_order, sdm, t, memory=0.0, refresh=True), options.count
     methods["SDM, 4 passes, random order"] = partial(random_order, sdm, 4), options.count
-    few = options.refined
-    methods |= {
-        f"the first {few}: SDM, 4 passes": (partial(in_order, sdm, 4), few),
-        f"the first {few}: RAD, 10 steps of dpmpp_2m": (partial(rad_alone, rad, 10, "dpmpp_2m"), few),
-        f"the first {few}: RAD, 10 steps of ddpm": (partial(rad_alone, rad, 10, "ddpm"), few),
-    }
-    for strength in options.strength:
-        methods[f"the first {few}: SDM refined with RAD, 10 steps, strength {strength:g}"] = partial(refined, sdm, rad, 10, strength), few
+    if few := options.refined:
+        methods |= {
+            f"the first {few}: SDM, 4 passes": (partial(in_order, sdm, 4), few),
+            f"the first {few}: RAD, 10 steps of dpmpp_2m": (partial(rad_alone, rad, 10, "dpmpp_2m"), few),
+            f"the first {few}: RAD, 10 steps of ddpm": (partial(rad_alone, rad, 10, "ddpm"), few),
+        }
+        for strength in options.strength:
+            methods[f"the first {few}: SDM refined with RAD, 10 steps, strength {strength:g}"] = (
+                partial(refined, sdm, rad, 10, strength),
+                few,
+            )
     rows, columns = {}, {}
     for name, (fill, count) in methods.items():
         truth, scene = landscapes(count, SIZE, options.seed, return_scene=True)

@@ -63,7 +63,7 @@ def measure(host, kind: str, plain_steps: int, adapter_steps: int) -> dict[str, 
     base, vae = tiny_model(host, kind, v_prediction=True), Wide()
     pretrain(host, base, kind, plain_steps)
     given = {"images": toys(1024, 2), "vae": vae, "positive": prompt(kind), "size": SIZE, "steps": adapter_steps, "batch_size": 16}
-    with_adapter, *_ = train(host, base, **given, rank=16, learning_rate=3e-4, adapter_name=f"toy {kind}")
+    with_adapter, *_ = train(host, base, **given, rank=16, learning_rate=1e-3, adapter_name=f"toy {kind}")
     latents, side = vae.encode(toys(COUNT, 3)), SIZE // 8
     core = host.module("rad_core.masks")
     mask = torch.cat([core.box_masks(COUNT // 2, side, side, seed=4), core.perlin_masks(COUNT // 2, side, side, seed=4, area=0.5)])
@@ -81,8 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=PACK / "docs" / "latent_adapters.json")
     parser.add_argument("--kinds", nargs="+", choices=["SD15", "SDXL"], default=["SD15", "SDXL"])
-    parser.add_argument("--plain-steps", type=int, default=400)
-    parser.add_argument("--adapter-steps", type=int, default=400)
+    parser.add_argument("--plain-steps", type=int, default=1000)
+    parser.add_argument("--adapter-steps", type=int, default=2400)
     options = parser.parse_args()
     host, rows = Host(), {}
     for kind in options.kinds:
