@@ -10,6 +10,7 @@ from PIL import Image
 from rad_core import UNet, UNetConfig, load_sdm, save_model
 from rad_core.__main__ import main
 from rad_core.commands import bench
+from rad_core.evaluation import side_by_side
 from rad_core.evaluation.bench import Measured, fewest, ratios
 from rad_core.evaluation.methods import METHODS, Networks
 from rad_core.evaluation.report import exceptions
@@ -30,7 +31,7 @@ def place(tmp_path, monkeypatch):
 
 def run(*more, methods="ddrm"):
     words = ["bench", "-o", "out", "--model", "net.safetensors", "--device", "cpu", "--methods", methods, "--masks", "box,perlin"]
-    return main([*words, "-n", "3", "--batch", "2", *more])
+    return main([*words, "-n", "3", "--batch", "2", "--rounds", "0", *more])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -49,7 +50,7 @@ def test_a_run_that_was_stopped_goes_on(place, monkeypatch):
     monkeypatch.setattr(bench, "fill", stop_after_three)
     assert run() == 130
     before = files(place / "out")
-    assert len(before) == 3 and not (place / "out" / "bench.md").exists()
+    assert len(before) == 3 and not (place / "out" / "benchmarks.md").exists()
     assert run("--report", methods="ddrm,ddnm") == 0 and len(done) == 3  # box and perlin of two pictures, and box of the third
     found = json.loads((place / "out" / "bench.json").read_text())["rows"]
     assert [found[mask]["ddrm"]["pictures"] for mask in ("all", "box", "perlin")] == [2, 3, 2]
@@ -68,11 +69,26 @@ def test_the_report_says_what_was_measured(place):
     assert row["calls"] == 20 and row["pictures"] == 3 and row["diversity"] > 0
     value, low, high = row["hole RMSE"]
     assert low < value < high and found["rows"]["box"]["ddrm"]["Fréchet"] is None  # three fills are too few
-    text = (place / "out" / "bench.md").read_text()
+    text = (place / "out" / "benchmarks.md").read_text()
     assert "DDRM" in text and f"{value:.3g} [{low:.3g}, {high:.3g}]" in text and str(place) not in text
-    for name in ("bench.jpg", "quality.png"):
+    for name in ("bench.jpg", "bench.png"):
         with Image.open(place / "out" / name) as picture:
             assert min(picture.size) > 200
+
+
+def test_speed_is_measured_once_and_told(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr(side_by_side, "speed_tables", lambda nets, rounds: asked.append(rounds) or {"Steps": {"batch 1": {"ratio": 1.25}}})
+    assert run("--rounds", "2") == 0 and run("--rounds", "2") == 0 and asked == [2]
+    text = (place / "out" / "benchmarks.md").read_text()
+    assert "### Steps" in text and "| batch 1 | 1.25 |" in text
+
+
+def test_scaling_changes_one_thing_at_a_time(monkeypatch):
+    monkeypatch.setenv("CXX", "no such compiler")
+    rows = side_by_side.scaling(make_net(), 1)
+    assert {"32x32", "batch 1", "batch 16", "channels-last", "bfloat16"} <= set(rows) and "compiled" not in rows
+    assert all(row["plain, s"] > 0 and row["RAD, s"] > 0 for row in rows.values())
 
 
 def test_a_folder_of_pictures(place):
@@ -80,7 +96,7 @@ def test_a_folder_of_pictures(place):
     for k in range(3):
         Image.new("RGB", (30, 20), (40 * k, 100, 50)).save(place / "photos" / f"{k}.png")
     assert run("--data", "photos") == 0
-    assert "scene error" not in (place / "out" / "bench.md").read_text()
+    assert "scene error" not in (place / "out" / "benchmarks.md").read_text()
     assert run("--data", "photos", "-n", "4") == 1  # too few pictures
 
 

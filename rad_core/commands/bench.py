@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=200,
         help="how often the pictures are drawn anew for an interval; take fewer with published (default: 200)",
     )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of the tables of speed, in which all sides take turns; 0 for none (default: 3)"
+    )
     parser.add_argument("--batch", type=int, default=8, help="pictures filled at once, and kept together (default: 8)")
     parser.add_argument("--report", action="store_true", help="fill nothing: write the report of what is there so far")
     parser.add_argument(
@@ -52,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"There are no {name} named {', '.join(unknown)}: choose from {', '.join(known)}.")
         if not getattr(options, name):
             raise ValueError(f"--{name} is empty: choose from {', '.join(known)}.")
-    for name, least in (("count", 1), ("few", 0), ("again", 0), ("batch", 1), ("draws", 1)):
+    for name, least in (("count", 1), ("few", 0), ("again", 0), ("rounds", 0), ("batch", 1), ("draws", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
     judge = JUDGES[options.judge]()  # what is not there is told before any work is done
@@ -79,7 +82,9 @@ def run(options: argparse.Namespace) -> None:
             bar.set_postfix_str(f"{METHODS[piece.method].label} {piece.mask}")
             fill(piece, nets, pictures, options.output)
     state.wait_for_everyone()
-    if state.is_main_process:
+    if state.is_main_process:  # when the others have done their work, so that nothing disturbs what is timed
         from ..evaluation.report import write_report
+        from ..evaluation.side_by_side import kept_speed_tables
 
-        write_report(present(pieces, options.output), pictures, judge, options)
+        speed = kept_speed_tables(nets, 0 if options.report else options.rounds, options.output)
+        write_report(present(pieces, options.output), pictures, judge, speed, options)

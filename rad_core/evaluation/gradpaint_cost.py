@@ -20,18 +20,17 @@ from ..gradpaint import PRESETS, GradPaintSettings, gradpaint_inpaint
 from ..masks import box_masks
 from ..training.landscapes import landscapes
 from ..unet import UNet, UNetConfig
-from .speed import alternate
+from .speed import alternate, wait_for
 
 WAYS = {**PRESETS, "vjp": replace(PRESETS["plus"], gradient="vjp")}
 
 
-def seconds(steps: int, batch: int, rounds: int, device: str) -> dict[str, float]:
+def seconds(net: UNet, steps: int, batch: int, rounds: int) -> dict[str, float]:
     """Time of each preset as a multiple of "combine", the median of the rounds' ratios."""
-    net = load_model("landscapes").to(device)
-    picture, mask = landscapes(batch, 64, seed=1).to(device), box_masks(batch, 64, 64, seed=1).to(device)
+    size = net.config.image_size
+    picture, mask = landscapes(batch, size, seed=1).to(net.device), box_masks(batch, size, size, seed=1).to(net.device)
     fill = lambda settings: lambda: gradpaint_inpaint(net, picture, mask, steps, settings=settings)
-    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
-    taken = alternate({name: fill(settings) for name, settings in WAYS.items()}, rounds, wait)
+    taken = alternate({name: fill(settings) for name, settings in WAYS.items()}, rounds, wait_for(net.device))
     return {name: median(b / a for a, b in zip(taken["combine"], values, strict=True)) for name, values in taken.items()}
 
 
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     rows = {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.device}"}
-    rows["time, times that of combine"] = seconds(options.steps, options.batch, options.rounds, options.device)
+    rows["time, times that of combine"] = seconds(load_model("landscapes").to(options.device), options.steps, options.batch, options.rounds)
     memory = {}
     for name, settings in WAYS.items():
         with multiprocessing.get_context("spawn").Pool(1) as fresh:

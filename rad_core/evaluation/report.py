@@ -1,4 +1,4 @@
-"""What the benchmark found, as files: bench.json, bench.md, quality.png and bench.jpg."""
+"""What the benchmark found, as files: benchmarks.md, and bench.json, bench.jpg and bench.png beside it."""
 
 import argparse
 import json
@@ -15,8 +15,10 @@ from ..sheets import mark_hole, sheet
 from .bench import COMPARED, Interval, Measured, fewest, measure, ratios, row, together
 from .judges import Judge
 from .methods import METHODS
+from .metrics import markdown
 from .runs import Pictures, Piece, holes, read
 from .scene import scene_error
+from .side_by_side import Rows
 
 PAPER = {  # FID and LPIPS on FFHQ under box, extreme and wide masks: RAD's Tables 1 and 3
     "rad-ddpm-100": ("RAD", (22.1, 0.074), (33.4, 0.317), (21.5, 0.078)),
@@ -38,8 +40,8 @@ SDM_FID = {"sdm-4": 2.23, "sdm-8": 2.07, "sdm-10": 2.05}  # SDM's Table 2, model
 RAD, RAD_SHORT = "rad-ddpm-100", "rad-ddpm-50"
 
 
-def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, options: argparse.Namespace) -> None:
-    """Judge all fills and write the four files into `options.output`."""
+def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, speed: dict[str, Rows], options: argparse.Namespace) -> None:
+    """Judge all fills and write the four files into `options.output`. speed: tables by what they show."""
     folder, every = options.output, {}
     for method in tqdm(options.methods, desc="judge", unit="method"):
         parts = {mask: measure(method, mask, pieces, pictures, judge, folder) for mask in options.masks if has(pieces, method, mask)}
@@ -52,15 +54,15 @@ def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, opti
     rows = {}
     for mask in tqdm(["all", *options.masks], desc="intervals", unit="table"):
         rows[mask] = {m: row(m, parts[mask], options.draws) for m, parts in every.items() if mask in parts}
-    about = describe(pictures, judge, options)
+    about = describe(pictures, judge, options) | {"minutes of filling": sum(read(piece, folder)[1]["seconds"] for piece in pieces) / 60}
     claims = follow(every, [*options.masks, "all"], options.draws)
-    found = {"about": about, "rows": rows, "claims": claims}
+    found = {"about": about, "rows": rows, "claims": claims, "speed": speed}
     write_whole(folder / "bench.json", lambda path: Path(path).write_text(json.dumps(found, indent=1) + "\n"))
-    text = "\n\n".join(paragraphs(about, rows, claims))
-    write_whole(folder / "bench.md", lambda path: Path(path).write_text(text + "\n"))
-    plot(rows["all"], folder / "quality.png")
+    text = "\n\n".join([*paragraphs(about, rows, claims), *speed_paragraphs(speed)])
+    write_whole(folder / "benchmarks.md", lambda path: Path(path).write_text(text + "\n"))
+    plot(rows["all"], folder / "bench.png")
     picture_sheet(pieces, pictures, options, folder / "bench.jpg")
-    print(f"Wrote {folder / 'bench.md'}, bench.json, quality.png and bench.jpg.")
+    print(f"Wrote {folder / 'bench.md'}, bench.json, bench.png and bench.jpg.")
 
 
 def has(pieces: Iterable[Piece], method: str, mask: str) -> bool:
@@ -108,11 +110,11 @@ def follow(every: dict[str, dict[str, Measured]], masks: Sequence[str], draws: i
 
 
 def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
-    yield "# Every method side by side"
+    yield "# Benchmarks: every method side by side"
     yield "Made by `python -m rad_core bench`:\n\n" + "\n".join(f"- {name}: {text(value)}" for name, value in about.items())
     yield LEGEND
     yield overview(rows["all"])
-    yield "![quality against network calls](quality.png)\n\n![fills](bench.jpg)"
+    yield "![quality against network calls](bench.png)\n\n![fills](bench.jpg)"
     for mask in rows:
         if mask != "all":
             yield f"## Under {mask} masks\n\n" + by_mask(rows[mask])
@@ -135,6 +137,13 @@ def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
     yield f"## Beside the paper's numbers\n\n{PAPER_NOTE}\n\n" + beside_paper(rows)
     if any(method in rows["all"] for method in SDM_FID):
         yield "SDM's Table 2, FID on Places at 256x256 by passes:\n\n" + beside_sdm(rows["all"])
+
+
+def speed_paragraphs(tables: dict[str, Rows]) -> Iterable[str]:
+    if tables:
+        yield "## Speed side by side\n\nMeasured in turns in one process when the rest was done; ratios are medians over the rounds."
+    for name, rows in tables.items():
+        yield f"### {name}\n\n{markdown(rows)}"
 
 
 def exceptions(claims: dict) -> list[str]:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..sdm import Generator, SDMConfig
 from .metrics import save_table
-from .speed import alternate
+from .speed import alternate, wait_for
 
 aten = torch.ops.aten
 
@@ -32,22 +32,23 @@ class Products(TorchDispatchMode):
             (self.blurs if grouped else self.calls).append(lambda: function(*args))
         if "scaled_dot_product" in function.name():
             q, k, v = args[:3]
-            weights = torch.rand(*q.shape[:3], k.shape[2])
+            weights = torch.rand(*q.shape[:3], k.shape[2], device=q.device)
             self.calls += [lambda: q @ k.transpose(2, 3), lambda: weights @ v]
         return function(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
-def measure(size: int, rounds: int) -> dict[str, dict[str, float]]:
+def measure(size: int, rounds: int, device: torch.device | str = "cpu") -> dict[str, dict[str, float]]:
     """Seconds of a pass of a square picture, times of its products, with and without the blurs, and ratios (medians over rounds)."""
     torch.manual_seed(0)
-    net = Generator(SDMConfig()).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    given = torch.randn(1, 7, size, size), torch.rand(1, 1, size, size), torch.randn(1, 512)
+    with torch.device(device):
+        net = Generator(SDMConfig()).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        given = torch.randn(1, 7, size, size), torch.rand(1, 1, size, size), torch.randn(1, 512)
     with Products() as products:
         net(*given)
     plain = lambda: [call() for call in products.calls]
     runs = {"iteration": lambda: net(*given), "products": plain, "blurs": lambda: [call() for call in products.blurs]}
-    seconds = alternate(runs, rounds)
+    seconds = alternate(runs, rounds, wait_for(device))
     rounds = list(zip(*seconds.values(), strict=True))
     return {
         f"{size}x{size}": {

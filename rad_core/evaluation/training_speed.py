@@ -19,7 +19,7 @@ from ..training.landscapes import landscapes
 from ..training.loop import TRAINING_SEEDS, Part, Stage
 from ..training.processes import Processes
 from .metrics import save_table
-from .speed import alternate
+from .speed import alternate, wait_for
 
 
 def step_cost(batch: int, size: int, rounds: int, device: str, precision: str) -> dict[str, float | str]:
@@ -32,10 +32,9 @@ def step_cost(batch: int, size: int, rounds: int, device: str, precision: str) -
         method = DiffusionTraining(add_adapter(net).to(device), pictures_of(landscapes), plan, schedule, mask_source("perlin"))
         drawn = [(part, method.draw(part))]
         steps[name] = lambda method=method, drawn=drawn: method.step(1, drawn, 1e-4, Processes())
-    seconds = alternate(steps, rounds, torch.cuda.synchronize if device != "cpu" else lambda: None)
+    seconds = alternate(steps, rounds, wait_for(device))
     ratios = [rad / plain for plain, rad in zip(seconds["plain"], seconds["RAD"], strict=True)]
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, {precision}"
-    return {"plain s": median(seconds["plain"]), "RAD s": median(seconds["RAD"]), "ratio": median(ratios), "machine": machine}
+    return {"plain, s": median(seconds["plain"]), "RAD, s": median(seconds["RAD"]), "ratio": median(ratios)}
 
 
 def main() -> None:
@@ -48,6 +47,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
     row = step_cost(options.batch, options.size, options.rounds, options.device, options.precision)
+    row["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, {options.device}, {options.precision}"
     save_table({f"{options.batch} pictures of {options.size}x{options.size}": row}, options.output / "training_speed.json")
 
 

@@ -1,0 +1,84 @@
+"""What the methods cost, measured in turns on this machine: the benchmark's tables of speed."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from ..images import write_whole
+from ..masks import perlin_masks
+from ..unet import UNet
+from .gradpaint_cost import seconds
+from .methods import Networks
+from .sdm_speed import measure
+from .speed import ffhq_step_cost, perlin_cost, step_cost
+from .training_speed import step_cost as training_step_cost
+
+Rows = dict[str, dict[str, float]]
+START = "import torch, time; began = time.perf_counter(); import rad_core; print(time.perf_counter() - began)"
+
+
+def speed_tables(nets: Networks, rounds: int) -> dict[str, Rows]:
+    """Rows by what a table shows; every ratio is the median over rounds in which both sides take turns."""
+    device, size = nets.device, nets.plain.config.image_size
+    steps = scaling(nets.plain, rounds) | {"93.6 million parameters, 256x256, batch 1, channels-last": ffhq_step_cost(rounds, device)}
+    gradpaint = {name: {"times combine-image": ratio} for name, ratio in seconds(nets.plain, 5, 4, rounds).items()}
+    training = {"bundled landscapes, 8 pictures of 64x64, LoRA of rank 16": training_step_cost(8, 64, rounds, str(device), "float32")}
+    alone = {
+        "Perlin mask of 256x256 in batches of 64, one CPU thread, ms": {"value": perlin_cost(25)},
+        "import of the core where torch is loaded, s": {"value": start_cost(rounds)},
+    }
+    return {
+        "A RAD step against a plain step of the same network": steps,
+        f"Runs of GradPaint of 5 steps against combine-image, {size}x{size}": gradpaint,
+        "An iteration of the full-width SDM network against its own convolutions and products": measure(512, rounds, device),
+        "A training step of RAD's objective against one of the plain network's": training,
+        "By themselves": alone,
+    }
+
+
+def kept_speed_tables(nets: Networks, rounds: int, folder: Path) -> dict[str, Rows]:
+    """`speed_tables`, measured once and kept beside the fills; those that are kept, or none, for 0 rounds."""
+    path = folder / "fills" / "speed.json"
+    if not path.is_file() and rounds:
+        tables = speed_tables(nets, rounds)
+        write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(tables, indent=1) + "\n"))
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def scaling(net: UNet, rounds: int) -> Rows:
+    """One thing at a time is changed: size, batch, the hole's area, precision, layout, compilation."""
+    size = net.config.image_size
+    mask = lambda side=size, batch=4, area=0.25: perlin_masks(batch, side, side, seed=1, area=area)
+    plain = f"{size}x{size}, batch 4, a quarter is hole, float32"
+    rows = {plain: step_cost(net, mask(), rounds)}
+    for name, other in {
+        f"{2 * size}x{2 * size}": mask(side=2 * size),
+        "batch 1": mask(batch=1),
+        "batch 16": mask(batch=16),
+        "a twentieth is hole": mask(area=0.05),
+        "three quarters are hole": mask(area=0.75),
+    }.items():
+        rows[name] = step_cost(net, other, rounds)
+    layouts = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+    for name, layout in layouts.items():
+        rows[name] = step_cost(copy.deepcopy(net).to(memory_format=layout), mask(), rounds)
+    for dtype in (torch.bfloat16, torch.float16) if net.device.type == "cuda" else (torch.bfloat16,):
+        rows[str(dtype).removeprefix("torch.")] = step_cost(copy.deepcopy(net).to(dtype), mask(), rounds)
+    if shutil.which(os.environ.get("CXX", "c++")):  # which torch.compile needs
+        compiled = copy.deepcopy(net)
+        compiled.compile()
+        rows["compiled"] = step_cost(compiled, mask(), rounds)
+    return rows
+
+
+def start_cost(rounds: int) -> float:
+    """Seconds that a new process takes to import the core."""
+    begin = lambda: float(subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True).stdout)
+    return median(begin() for _ in range(rounds))
