@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..rad_core import SAMPLERS, rad_inpaint
+from ..rad_core.samplers import STEPS
 from .host.run import in_batches, loaded, progress
 from .host.sampler import SCHEDULERS, HostSampler, run_sampler
 from .host.spatial_embedding import with_spatial_embedding
@@ -83,9 +84,13 @@ class RADInpaint(io.ComfyNode):
                 ),
                 io.Int.Input("seed", **SEED, tooltip="Another seed, another fill. Picture k of a batch gets seed + k."),
                 io.Int.Input(
-                    "steps", default=100, min=1, max=1000, tooltip="Network calls. 100 is the paper's; ddim and dpmpp_2m do with 20 to 50."
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Network calls. 0: what suits the sampler, 20 for ddim and dpmpp_2m, and the paper's 100 for ddpm.",
                 ),
-                sampler_input(),
+                sampler_input("ddim"),
                 *view_inputs(VIEWS, VIEWS[0]),
                 eta_input(),
                 *order_inputs(),
@@ -120,7 +125,7 @@ class RADInpaint(io.ComfyNode):
         order = None if order is None else order.reshape(-1, 1, *order.shape[-2:])
         if order is not None and order.shape[0] not in (1, count):
             raise ValueError(f"{count} pictures and {order.shape[0]} order maps do not fit: connect as many, or one for all.")
-        net = loaded(model, "RAD Inpaint", count)
+        net, steps = loaded(model, "RAD Inpaint", count), steps or STEPS[sampler]
         labels = None
         if net.config.num_classes:
             labels = picture.new_full((1,), class_label).long()

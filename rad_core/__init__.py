@@ -3,7 +3,7 @@
 >>> import rad_core
 >>> net = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
 >>> picture, mask = rad_core.landscapes(1, 64, seed=7), rad_core.box_masks(1, 64, 64, seed=7)
->>> filled = rad_core.rad_inpaint(net, picture, mask, steps=100, seed=0)
+>>> filled = rad_core.rad_inpaint(net, picture, mask, seed=0)
 """
 
 from .adapter_files import bundled_adapters, read_adapter

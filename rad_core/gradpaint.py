@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .jobs import Batch, fill_holes
 from .losses import Colours, alignment, masked_mse, natural_jump, near, rim_jump, rms, rows
-from .samplers import RESPONSE, SPACING, Callback, Denoiser, choose_sampler, predict
+from .samplers import RESPONSE, SPACING, STEPS, Callback, Denoiser, choose_sampler, predict
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
@@ -244,7 +244,7 @@ def gradpaint_inpaint(
     net: UNet,
     image: Tensor,
     mask: Tensor,
-    steps: int = 100,
+    steps: int | None = None,
     sampler: str = "ddpm",
     seed: int | Sequence[int] = 0,
     context: float | None = None,
@@ -258,7 +258,8 @@ def gradpaint_inpaint(
     Args:
         net: a plain ADM network (`load_model`). image, mask, seed, context, eta, labels, callback: as `rad_inpaint`; a soft mask mixes
             the fill with the picture.
-        steps: steps of the sampler, 1 to the length of the network's schedule. A guided step costs two network calls.
+        steps: steps of the sampler, 1 to the length of the network's schedule; what suits it unless given, see `samplers.STEPS`. A
+            guided step costs two network calls.
         sampler: "ddpm" (the paper's), "ddim" or "dpmpp_2m".
         settings: how to guide, or a name in `PRESETS`: "plus", "paper", or "combine" for none.
 
@@ -269,6 +270,7 @@ def gradpaint_inpaint(
         ValueError: an argument out of its range, in one sentence.
     """
     settings, sample = resolve(settings), choose_sampler(sampler, eta)
+    steps = STEPS[sampler] if steps is None else steps
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
     if net.region_aware:

@@ -9,7 +9,7 @@ from torch import Tensor
 from .gradpaint import FINITE_DIFFERENCE, GradPaint, GradPaintSettings
 from .images import check_image_and_mask, check_map
 from .jobs import Batch, fill_holes
-from .samplers import SPACING, Callback, choose_sampler
+from .samplers import SPACING, STEPS, Callback, choose_sampler
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
@@ -21,8 +21,8 @@ def rad_inpaint(
     net: UNet,
     image: Tensor,
     mask: Tensor,
-    steps: int = 100,
-    sampler: str = "ddpm",
+    steps: int | None = None,
+    sampler: str = "ddim",
     seed: int | Sequence[int] = 0,
     context: float | None = None,
     eta: float = 0.0,
@@ -40,8 +40,8 @@ def rad_inpaint(
         net: an ADM network with a RAD adapter loaded or merged (`load_model`, `load_adapter`).
         image: (B, 3, H, W) in [0, 1], any size and float dtype. What stands where the mask is 1 is not looked at.
         mask: (B, 1, H, W), (B, H, W) or (H, W): 1 = hole, 0 = keep, between = how strongly a pixel may change.
-        steps: network calls, 1 to the length of the network's schedule.
-        sampler: "ddpm" (the paper's), "ddim" or "dpmpp_2m".
+        steps: network calls, 1 to the length of the network's schedule; what suits the sampler unless given, see `samplers.STEPS`.
+        sampler: "ddim", "dpmpp_2m", or "ddpm", which is the paper's.
         seed: picture k is drawn from seed + k, or from its entry of a list.
         context: what the network sees around the hole, as a share of the hole's size on each side; float("inf") for the whole
             picture. The part it sees is resized to the network's size. None: the network's own way, see `UNetConfig.context`.
@@ -67,6 +67,7 @@ def rad_inpaint(
         ValueError: an argument out of its range, in one sentence.
     """
     sample = choose_sampler(sampler, eta)
+    steps = STEPS[sampler] if steps is None else steps
     if not 0 <= overlap <= 1:
         raise ValueError(f"overlap must lie between 0 and 1, got {overlap}.")
     if not net.region_aware:

@@ -106,6 +106,7 @@ def _ratio(s: Tensor, t: Tensor) -> Tensor:
 
 SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
 RESPONSE = {"ddpm": 2, "ddim": 1, "dpmpp_2m": 1}  # a first-order step from t to s takes 1 - (s / t)^this of x0
+STEPS = {"ddpm": 100, "ddim": 20, "dpmpp_2m": 20}  # network calls that suit each; ddpm's are the RAD paper's
 SPACING = {"ddpm": "time", "ddim": "time", "dpmpp_2m": "karras"}  # what each is made for, see `RegionSchedule.sigmas`
 
 

@@ -131,6 +131,13 @@ def test_callback_sees_every_step_and_can_cancel():
         rad_inpaint(NETS["fit"], image, mask, steps=5, callback=cancel)
 
 
+@pytest.mark.parametrize(("given", "calls"), [({}, 20), ({"sampler": "dpmpp_2m"}, 20), ({"sampler": "ddpm"}, 100), ({"steps": 3}, 3)])
+def test_steps_suit_the_sampler_unless_given(given, calls):
+    seen = []
+    rad_inpaint(NETS["fit"], picture(1, 16, 16), torch.ones(16, 16), callback=lambda step, steps, x0: seen.append((step, steps)), **given)
+    assert seen == [(step, calls) for step in range(1, calls + 1)]
+
+
 def test_plain_network_warns_and_wrong_mask_size_is_noted():
     net = make_net()
     net.region_aware = False

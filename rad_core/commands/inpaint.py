@@ -16,7 +16,7 @@ from ..checkpoints import load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..rad import rad_inpaint
-from ..samplers import SAMPLERS
+from ..samplers import SAMPLERS, STEPS
 from ..sdm import MEMORY, SCHEDULES, Generator, load_sdm, sdm_inpaint
 from ..sheets import mark_hole, sheet
 from ..unet import UNet
@@ -59,10 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of gradpaint: plus (ours), paper, or combine, which is no guidance (default: plus)",
     )
     parser.add_argument(
-        "--steps", type=int, default=100, help="of the sampler; one that gradpaint guides costs two network calls (default: 100)"
+        "--steps",
+        type=int,
+        help="of the sampler; one that gradpaint guides costs two network calls (default: what suits the sampler, "
+        f"{', '.join(f'{steps} for {name}' for name, steps in STEPS.items())})",
     )
     parser.add_argument(
-        "--sampler", choices=list(SAMPLERS), default="ddpm", help="ddpm is the paper's; dpmpp_2m needs fewer steps (default: ddpm)"
+        "--sampler",
+        choices=list(SAMPLERS),
+        help="ddpm is the papers' (default: ddim with rad, for its few steps; ddpm with gradpaint)",
     )
     parser.add_argument("--order", type=Path, help="a grey picture: what is black in it is generated first, what is white last")
     parser.add_argument(
@@ -114,6 +119,7 @@ def context(text: str) -> float | str:
 
 
 DEFAULT_MODEL = {"rad": "photos", "gradpaint": "landscapes", "sdm": "landscapes"}
+DEFAULT_SAMPLER = {"rad": "ddim", "gradpaint": "ddpm"}
 DIFFUSION = ("rad", "gradpaint")
 TAKEN_BY = {  # options that some methods do not have
     **dict.fromkeys(("order", "overlap", "align"), ("rad",)),
@@ -220,7 +226,8 @@ def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback
         context = 1.0 if options.context is None else options.context
         common |= {name: getattr(options, name) for name in ("iterations", "schedule", "alpha", "anchor", "memory", "refresh")}
         return sdm_inpaint(net, image, mask, context=context, **common)
-    common |= {name: getattr(options, name) for name in ("steps", "sampler", "eta", "context")}
+    common |= {"sampler": options.sampler or DEFAULT_SAMPLER[options.method], "steps": options.steps}
+    common |= {"eta": options.eta, "context": options.context}
     common["labels"] = None if options.label is None else torch.full((len(image),), options.label)
     if options.method == "gradpaint":
         return gradpaint_inpaint(net, image, mask, settings=options.preset or "plus", **common), None
@@ -229,10 +236,14 @@ def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback
 
 
 def fill_one(net: UNet | Generator, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
-    total = options.iterations if options.method == "sdm" else options.steps
-    with tqdm(total=total, unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
+    with tqdm(unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
+
+        def tell(step: int, steps: int, x0: Tensor) -> None:
+            bar.total = steps
+            bar.update(step - bar.n)
+
         image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
-        filled, uncertainty = fill(net, image, mask, options, lambda step, total, x0: bar.update(step - bar.n))
+        filled, uncertainty = fill(net, image, mask, options, tell)
     filled = filled.cpu()
     result = torch.where(mask > 0, filled.mean(0, keepdim=True), photo.rgb)
     alpha = photo.alpha

@@ -62,7 +62,7 @@ def write_report(pieces: Sequence[Piece], pictures: Pictures, judge: Judge, spee
     write_whole(folder / "benchmarks.md", lambda path: Path(path).write_text(text + "\n"))
     plot(rows["all"], folder / "bench.png")
     picture_sheet(pieces, pictures, options, folder / "bench.jpg")
-    print(f"Wrote {folder / 'bench.md'}, bench.json, bench.png and bench.jpg.")
+    print(f"Wrote {folder / 'benchmarks.md'}, bench.json, bench.png and bench.jpg.")
 
 
 def has(pieces: Iterable[Piece], method: str, mask: str) -> bool:

@@ -27,7 +27,7 @@ SAMPLING = {
 }
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 LARGER = {"upscale_method": "nearest-exact", "scale_by": 5.0}
-RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1, "steps": 50}
+RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 
 WORKFLOWS = {
     "RAD inpaint": {
@@ -76,7 +76,7 @@ WORKFLOWS = {
         "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme"}, (1, 0)),
         "adapter": ADAPTER,
         "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (1, 2)),
-        "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "steps": 100}, (2, 0)),
+        "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "sampler": "ddpm"}, (2, 0)),
         "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
         "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
         "note": ("Note", "Nearly all of the picture is a hole, and the grey map says what is generated first: black first, white last."),
@@ -231,7 +231,7 @@ WORKFLOWS = {
         "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
         "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),
         "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
-        "rad": ("RAI_RADInpaint", RAD | {"model": "model", "sampler": "ddim", "steps": 20}, (2, 0)),
+        "rad": ("RAI_RADInpaint", RAD | {"model": "model"}, (2, 0)),
         "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
         "note": (
             "Note",

@@ -55,12 +55,19 @@ def test_rad_inpaint_is_the_librarys_picture_alone_and_in_a_batch(host, rad, sce
         assert (inpaint(host, rad, image[1:], mask, sampler=sampler, seed=6) - out[1:]).abs().max() <= 1 / 255
 
 
+def test_no_steps_are_those_that_suit_the_sampler(host, rad, scene):
+    image, mask = scene
+    suited, told = (inpaint(host, rad, image[:1], mask[:1], steps=steps, sampler="ddim") for steps in (0, 20))
+    assert torch.equal(suited, told)
+
+
 def test_rad_inpaint_is_the_command_lines_picture(host, rad, scene, tmp_path):
     core, command = host.module("rad_core"), host.module("rad_core.__main__")
     photo, mask = scene[0][:1].movedim(-1, 1), scene[1][:, None]
     core.write_photo(tmp_path / "photo.png", core.Photo(photo))
     core.write_photo(tmp_path / "mask.png", core.Photo(mask.expand(-1, 3, -1, -1)))
-    given = ["--mask", str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png"), "--steps", "4", "--seed", "5", "--device", "cpu"]
+    files = ["--mask", str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
+    given = [*files, "--steps", "4", "--sampler", "ddpm", "--seed", "5", "--device", "cpu"]
     assert command.main(["inpaint", str(tmp_path / "photo.png"), "--model", "landscapes", *given]) == 0
     read = core.read_photo(tmp_path / "photo.png").rgb.movedim(1, -1)
     out = inpaint(host, rad, read, scene[1])
@@ -108,7 +115,7 @@ def test_adapters_swap_without_a_reload_and_come_off_bit_exact(host, adm, scene,
     stacked = with_adapter(host, half, strength=0.5)
     assert (inpaint(host, stacked, image, mask) - inpaint(host, full, image, mask)).abs().max() <= 2 / 255
     net = core.load_adapter(core.load_model("landscapes"), "landscapes", 0.5)
-    expected = core.rad_inpaint(net, image.movedim(-1, 1), mask, steps=4, seed=5).movedim(1, -1)
+    expected = core.rad_inpaint(net, image.movedim(-1, 1), mask, steps=4, sampler="ddpm", seed=5).movedim(1, -1)
     assert (inpaint(host, half, image, mask) - expected).abs().max() <= 1 / 255
 
 
