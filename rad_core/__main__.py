@@ -13,7 +13,7 @@ EPILOG = """examples:
   rad-inpaint inpaint view.png --mask hole.png -o filled.png --method gradpaint --model 256x256_diffusion_uncond.pt
   rad-inpaint inpaint view.png --mask hole.png -o filled.png --method sdm --uncertainty doubt.png
   rad-inpaint masks -o masks/ --kind perlin --size 512 -n 8 --area 40
-  rad-inpaint bench -o bench/ -n 8
+  rad-inpaint bench -o bench/
   rad-inpaint info 256x256_diffusion_uncond.pt
 """
 

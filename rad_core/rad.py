@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from .samplers import SPACING, STEPS, Callback, choose_sampler
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
+ALIGNMENT = GradPaintSettings(since=0.75, align_until=1.0, step="natural", eta=1.0)  # of the rim, at full strength
 STRENGTH = 3.0  # noise in units of the doubt: `evaluation.sdm --strength 1 2 4 8 16 --seed 5000` is best at 2 to 4
 
 
@@ -76,7 +78,7 @@ def rad_inpaint(
         raise ValueError(f"align must lie between 0 and 1, got {align}.")
     if doubt is not None and not strength > 0:
         raise ValueError(f"strength must be above 0, got {strength}.")
-    guidance = GradPaintSettings(since=0.75, align_until=1.0, step="natural", eta=align)
+    guidance = replace(ALIGNMENT, eta=align)
     schedule = RegionSchedule(NoiseSchedule(net.config.schedule))
     schedule.phase1.spaced(steps)  # a wrong count is told before any work is done
 

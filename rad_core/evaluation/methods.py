@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
-from ..rad import rad_inpaint
+from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..unet import UNet
 from .rivals import RIVALS, rival_inpaint
@@ -80,8 +80,9 @@ class Method:
     shown: bool = False
 
 
-def _rad(label: str, sampler: str, steps: int, net: str = "rad", shown: bool = False) -> Method:
-    return Method(label, steps, lambda nets, x, m, seed: rad_inpaint(getattr(nets, net), x, m, steps, sampler, seed), (net,), shown=shown)
+def _rad(label: str, sampler: str, steps: int, net: str = "rad", shown: bool = False, align: float = 0.0) -> Method:
+    fill = lambda nets, x, m, seed: rad_inpaint(getattr(nets, net), x, m, steps, sampler, seed, align=align)
+    return Method(label, steps + (len(ALIGNMENT.guided(steps)) if align else 0), fill, (net,), shown=shown)
 
 
 def _gradpaint(label: str, steps: int, preset: str) -> Method:
@@ -111,6 +112,7 @@ METHODS: dict[str, Method] = {
     "rad-ddpm-20": _rad("RAD, DDPM 20", "ddpm", 20),
     **{f"rad-ddim-{n}": _rad(f"RAD, DDIM {n}", "ddim", n) for n in (50, 20, 10)},
     **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, shown=n == 20) for n in (50, 20, 10)},
+    "rad-aligned": _rad("RAD, DDIM 20, rim aligned", "ddim", 20, shown=True, align=1.0),
     "plain-base": _rad("RAD steps, plain base", "ddpm", 50, "plain", shown=True),
     "one-level": _rad("RAD, told one level", "ddpm", 50, "one_level", shown=True),
     "combine": _gradpaint("combine-image", 50, "combine"),
