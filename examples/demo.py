@@ -39,7 +39,7 @@ def main() -> None:
     for k, make in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
         picture, mask = rad_core.landscapes(1, 64, seed=500 + k), make(1, 64, 64, seed=500 + k)
         name = f"landscape, {make.__name__.split('_')[0]}"
-        filled = fill(f"{name}, RAD", rad_core.rad_inpaint, landscapes, picture, mask, fills=2, steps=100)
+        filled = fill(f"{name}, RAD", rad_core.rad_inpaint, landscapes, picture, mask, fills=2, steps=100, sampler="ddpm")
         filled += fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, fills=1, steps=50)
         filled += fill(
             f"{name}, SDM", lambda *args, **kwargs: rad_core.sdm_inpaint(*args, **kwargs)[0], sdm, picture, mask, fills=1, steps=4
