@@ -64,6 +64,7 @@ def scaling(net: UNet, rounds: int) -> Rows:
         "batch 16": mask(batch=16),
         "a twentieth is hole": mask(area=0.05),
         "three quarters are hole": mask(area=0.75),
+        "a soft mask, another level at every pixel": torch.rand(4, 1, size, size, generator=torch.Generator().manual_seed(1)),
     }.items():
         rows[name] = step_cost(net, other, rounds)
     layouts = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
