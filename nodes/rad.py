@@ -104,7 +104,7 @@ class RADInpaint(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "align",
-                    default=0.0,
+                    default=1.0,
                     min=0.0,
                     max=1.0,
                     step=0.05,

@@ -19,6 +19,7 @@ class HostNetwork:
     def __init__(self, model, node: str):
         self.inner = need_adm(model, node)
         self.config, self.region_aware, self.device = self.inner.diffusion_model.config, self.inner.region_aware, model.load_device
+        self.dtype = self.inner.manual_cast_dtype or self.inner.get_dtype()  # that it computes in
 
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
         return self.inner.diffusion_model(x, t, *labels)

@@ -74,7 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap", type=float, default=0.0, help="with --order: 0 finishes black before white begins, 1 all together (default: 0)"
     )
     parser.add_argument(
-        "--align", type=float, default=0.0, help="with rad: smooth the passage across the rim, 0 to 1, which is natural (default: 0)"
+        "--align",
+        type=float,
+        default=1.0,
+        help="with rad: bring the rim's jumps to those beside it, 0 (the paper's) to 1 (default: 1)",
     )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
     parser.add_argument("--iterations", type=int, default=4, help="of sdm: passes of the network; gains end at 10 (default: 4)")

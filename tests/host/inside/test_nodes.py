@@ -55,6 +55,15 @@ def test_rad_inpaint_is_the_librarys_picture_alone_and_in_a_batch(host, rad, sce
         assert (inpaint(host, rad, image[1:], mask, sampler=sampler, seed=6) - out[1:]).abs().max() <= 1 / 255
 
 
+def test_the_rim_is_aligned_as_by_the_library(host, rad, scene):
+    core, (image, mask) = host.module("rad_core"), scene
+    net = core.load_adapter(core.load_model("landscapes"), "landscapes")
+    expected = core.rad_inpaint(net, image.movedim(-1, 1), mask, steps=8, seed=5, align=1.0).movedim(1, -1)
+    out = inpaint(host, rad, image, mask, steps=8, sampler="ddim", align=1.0)
+    assert (out - expected).abs().max() <= 1 / 255
+    assert (out - inpaint(host, rad, image, mask, steps=8, sampler="ddim")).abs().max() > 0.02
+
+
 def test_no_steps_are_those_that_suit_the_sampler(host, rad, scene):
     image, mask = scene
     suited, told = (inpaint(host, rad, image[:1], mask[:1], steps=steps, sampler="ddim") for steps in (0, 20))
@@ -67,7 +76,7 @@ def test_rad_inpaint_is_the_command_lines_picture(host, rad, scene, tmp_path):
     core.write_photo(tmp_path / "photo.png", core.Photo(photo))
     core.write_photo(tmp_path / "mask.png", core.Photo(mask.expand(-1, 3, -1, -1)))
     files = ["--mask", str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
-    given = [*files, "--steps", "4", "--sampler", "ddpm", "--seed", "5", "--device", "cpu"]
+    given = [*files, "--steps", "4", "--sampler", "ddpm", "--align", "0", "--seed", "5", "--device", "cpu"]
     assert command.main(["inpaint", str(tmp_path / "photo.png"), "--model", "landscapes", *given]) == 0
     read = core.read_photo(tmp_path / "photo.png").rgb.movedim(1, -1)
     out = inpaint(host, rad, read, scene[1])
