@@ -90,10 +90,10 @@ def classical(photo: Tensor, mask: Tensor) -> dict[str, Tensor]:
 METRICS = {"PSNR": psnr, "SSIM": ssim, "seam": seam, "texture": texture}
 
 
-def evaluate(side: int, steps: int, fills: int, sampler: str, folder: Path) -> dict:
+def evaluate(side: int, steps: int, fills: int, sampler: str, align: float, folder: Path) -> dict:
     net, rows, columns = load_model("photos"), {}, {}
     for name, photo, mask in cases(side):
-        drawn = torch.cat([rad_inpaint(net, photo, mask, steps, sampler, seed=k) for k in range(fills)])
+        drawn = torch.cat([rad_inpaint(net, photo, mask, steps, sampler, seed=k, align=align) for k in range(fills)])
         results = classical(photo, mask) | {"RAD, one fill": drawn[:1], f"RAD, mean of {fills}": drawn.mean(0, keepdim=True)}
         for method, result in results.items():
             row = rows.setdefault(method, {metric: [] for metric in METRICS})
@@ -114,10 +114,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--fills", type=int, default=8)
     parser.add_argument("--sampler", default="ddim")
+    parser.add_argument("--align", type=float, default=0.0, help="of the rim, 0 to 1 (default: 0)")
     options = parser.parse_args()
     if options.collect:
         return collect(options.collect)
-    rows = evaluate(options.side, options.steps, options.fills, options.sampler, options.output)
+    rows = evaluate(options.side, options.steps, options.fills, options.sampler, options.align, options.output)
     save_table(rows, options.output / "photos.json")
 
 
