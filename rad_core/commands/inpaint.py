@@ -76,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
         type=float,
-        default=1.0,
         help="with rad: bring the rim's jumps to those beside it, 0 (the paper's) to 1 (default: 1)",
     )
     parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
@@ -235,7 +234,8 @@ def fill(net, image: Tensor, mask: Tensor, options: argparse.Namespace, callback
     if options.method == "gradpaint":
         return gradpaint_inpaint(net, image, mask, settings=options.preset or "plus", **common), None
     order = None if options.order is None else read_mask(options.order)
-    return rad_inpaint(net, image, mask, order=order, overlap=options.overlap, align=options.align, **common), None
+    align = 1.0 if options.align is None else options.align
+    return rad_inpaint(net, image, mask, order=order, overlap=options.overlap, align=align, **common), None
 
 
 def fill_one(net: UNet | Generator, photo: Photo, mask: Tensor, job: Job, options: argparse.Namespace, quiet: bool = False) -> None:
