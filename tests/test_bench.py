@@ -10,11 +10,12 @@ from PIL import Image
 from rad_core import UNet, UNetConfig, load_sdm, save_model
 from rad_core.__main__ import main
 from rad_core.commands import bench
-from rad_core.evaluation import side_by_side
+from rad_core.evaluation import other_program, side_by_side
 from rad_core.evaluation.bench import Measured, fewest, ratios
 from rad_core.evaluation.methods import METHODS, Networks
 from rad_core.evaluation.report import exceptions
 from rad_core.evaluation.runs import Piece, fill, plan
+from rad_core.training.diffusion import OneLevel
 
 
 def make_net() -> UNet:
@@ -78,7 +79,8 @@ def test_the_report_says_what_was_measured(place):
 
 def test_speed_is_measured_once_and_told(place, monkeypatch):
     asked = []
-    monkeypatch.setattr(side_by_side, "speed_tables", lambda nets, rounds: asked.append(rounds) or {"Steps": {"batch 1": {"ratio": 1.25}}})
+    tables = {"Steps": {"batch 1": {"ratio": 1.25}}}
+    monkeypatch.setattr(side_by_side, "speed_tables", lambda nets, rounds, other: asked.append(rounds) or tables)
     assert run("--rounds", "2") == 0 and run("--rounds", "2") == 0 and asked == [2]
     text = (place / "out" / "benchmarks.md").read_text()
     assert "### Steps" in text and "| batch 1 | 1.25 |" in text
@@ -87,8 +89,30 @@ def test_speed_is_measured_once_and_told(place, monkeypatch):
 def test_scaling_changes_one_thing_at_a_time(monkeypatch):
     monkeypatch.setenv("CXX", "no such compiler")
     rows = side_by_side.scaling(make_net(), 1)
-    assert {"32x32", "batch 1", "batch 16", "channels-last", "bfloat16"} <= set(rows) and "compiled" not in rows
+    assert {"32x32", "batch 1", "batch 16", "contiguous, not channels-last", "bfloat16"} <= set(rows) and "compiled" not in rows
     assert all(row["plain, s"] > 0 and row["RAD, s"] > 0 for row in rows.values())
+
+
+OTHER = """
+from rad_core import load_model
+def network():
+    net = load_model("net.safetensors").eval()
+    return lambda x, t: net(x, t.flatten(1).amax(1) if t.ndim > 1 else t) * {}
+"""
+
+
+def test_another_program_is_put_beside(place, capsys):
+    """Our own network as one that knows one level alone: the same output when told one, another when told one per pixel."""
+    (place / "theirs.py").write_text(OTHER.format(1))
+    rows = other_program.beside(make_net(), other_program.load_other(place / "theirs.py"), torch.ones(1, 1, 16, 16).triu(), 2)
+    one, each = rows["told one level"], rows["told a level per pixel"]
+    assert one["difference"] < 1e-5 < 1e-3 < each["difference"] and one["ours, s"] > 0 and one["times ours"] > 0
+    (place / "theirs.py").write_text(OTHER.format(1.5))
+    rows = other_program.beside(make_net(), other_program.load_other(place / "theirs.py"), torch.ones(1, 1, 16, 16), 1)
+    assert rows["told one level"]["difference"] == pytest.approx(0.5, rel=1e-4)
+    (place / "theirs.py").write_text("net = 1")
+    for name, sentence in (("theirs.py", "must have a function network"), ("nowhere.py", "There is no file nowhere.py")):
+        assert run("--other", name) == 1 and sentence in capsys.readouterr().err and not (place / "out").exists()
 
 
 def test_a_folder_of_pictures(place):
@@ -101,6 +125,7 @@ def test_a_folder_of_pictures(place):
 
 
 def test_what_does_not_fit_is_told(place, capsys):
+    assert run(methods="one-level") == 1 and "give them as --ablation" in capsys.readouterr().err
     assert run(methods="ddrm,magic") == 1 and "no methods named magic" in capsys.readouterr().err
     assert run("-n", "0") == 1 and "--count must be at least 1" in capsys.readouterr().err
     assert run("--again", "0") == 0
@@ -143,6 +168,7 @@ class Still(torch.nn.Module):
 def test_every_method_makes_the_calls_it_is_listed_with(name):
     calls, nets = [], Networks()
     vars(nets).update(plain=Still(False), rad=Still(True), sdm=load_sdm("landscapes"))  # instead of the bundled ones
+    vars(nets).update(spatial=nets.rad, one_level=OneLevel(nets.rad))
     for net in (nets.plain, nets.rad, nets.sdm):
         net.register_forward_hook(lambda *_: calls.append(1))
     size = 64 if "sdm" in METHODS[name].needs else 16
@@ -173,8 +199,10 @@ def test_the_report_says_where_a_claim_does_not_hold():
         "fewer steps": {"rad-ddim-20": {"box": same((1.1, 1.0, 1.2))}, "rad-ddim-10": {"box": same((9, 8, 10))}},
         "ablation": {"plain-base": {"box": same((3, 2, 4))}, "one-level": {"box": same((2, 1.5, 3))}},
     }
-    lines = exceptions(claims)
-    assert len(lines) == 6 and all("not surely better than RePaint, 146" in line for line in lines[:3])
-    assert all("DDIM 20 is more than 5 % off" in line for line in lines[3:])
+    wide, short = exceptions(claims)
+    assert wide.startswith("RAD with 100 calls is not surely better than RePaint, 146: wide (Fréchet 0.8 [0.7, 1.1], perceptual")
+    assert short.startswith("RAD, DDIM 20 is more than 5 % off RAD's 100: box (Fréchet 1.1 [1, 1.2]") and "box" not in wide
+    claims["RAD against RePaint"]["repaint-146"]["box"] = same((1.3, 1.1, 1.5))
+    assert exceptions(claims)[0].startswith("RAD with 100 calls is worse than RePaint, 146: box")
     claims["ablation"]["one-level"]["box"]["scene error"] = (0.9, 0.8, 1.0)
-    assert "not in the paper's order" in exceptions(claims)[-1] and len(exceptions(claims)) == 7
+    assert "not in the paper's order" in exceptions(claims)[-1] and len(exceptions(claims)) == 4

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rad_core.evaluation.judges import published_judge
+from rad_core.evaluation.judges import WEIGHTS, published_judge
 from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
 from rad_core.evaluation.scene import SceneReader, frechet_distance, perceptual_distance
 from rad_core.evaluation.sets import bootstrap, inception_scores, kernel_distance
@@ -133,6 +133,56 @@ def test_bootstrap_is_that_of_a_mean():
     assert low == pytest.approx(float(values.mean()) - 1.96 * error, abs=0.15 * error)
     assert high == pytest.approx(float(values.mean()) + 1.96 * error, abs=0.15 * error)
     assert bootstrap(lambda chosen: float(values[chosen].mean()), 200, 4000) == (low, high)
+
+
+@pytest.fixture()
+def stand_in_weights(tmp_path, monkeypatch):
+    """Files of random weights where the libraries look for the published ones."""
+    reason = "SKIPPED: torch-fidelity, torchvision or torchmetrics is not here"
+    fidelity, vision, _ = (pytest.importorskip(name, reason=reason) for name in INCEPTION)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        inception = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    for name, net in {"FID": inception, "LPIPS": vision.alexnet()}.items():
+        for weight in (p for p in net.parameters() if p.ndim > 1):
+            torch.nn.init.kaiming_normal_(weight)  # or the features of so deep a network would be nothing
+        torch.save(net.state_dict(), tmp_path / "checkpoints" / WEIGHTS[name])
+    return tmp_path / "checkpoints"
+
+
+INCEPTION = ("torch_fidelity.feature_extractor_inceptionv3", "torchvision.models", "torchmetrics")
+
+
+def test_published_features_are_judged_as_torchmetrics_does(stand_in_weights):
+    """What the judge makes of two batches is what torchmetrics' own FID, KID and LPIPS make of them."""
+    from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance, LearnedPerceptualImagePatchSimilarity
+
+    judge = published_judge()
+    a, b = (torch.rand(6, 3, 40, 40, generator=torch.Generator().manual_seed(k)).mul(255).round() / 255 for k in range(2))
+    b[:, 0] *= 0.5
+    b = (b * 255).round() / 255
+    fid, kid = FrechetInceptionDistance(2048), KernelInceptionDistance(2048, subsets=1, subset_size=6)
+    for metric in (fid, kid):
+        for pictures, real in ((a, True), (b, False)):
+            metric.update((pictures * 255).round().to(torch.uint8), real=real)
+    features = judge.features(a), judge.features(b)
+    assert features[0].shape == (6, 2048) and (features[0] - features[1]).abs().max() > 1e-3
+    assert frechet_distance(*features) == pytest.approx(float(fid.compute()), rel=1e-3)
+    assert kernel_distance(*features) == pytest.approx(float(kid.compute()[0]), rel=1e-3, abs=1e-6)
+    torch.testing.assert_close(judge.features(torch.cat([a] * 3))[12:], features[0], rtol=1e-3, atol=1e-4)  # in parts as at once
+    lpips = LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+    each = torch.stack([lpips(a[k : k + 1], b[k : k + 1]) for k in range(6)])
+    torch.testing.assert_close(judge.distance(a, b), each.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_that_hold_more_than_tensors_are_refused(stand_in_weights):
+    torch.save({"weights": print}, stand_in_weights / WEIGHTS["FID"])
+    with pytest.raises(ValueError, match="is not the file of weights"):
+        published_judge()
 
 
 def test_published_features_that_are_not_there_are_told(tmp_path, monkeypatch):

@@ -29,6 +29,17 @@ def test_the_authors_losses(oracle):
             np.testing.assert_allclose(bound.mean(), exact.mean(), rtol=1e-4)  # ours are not
 
 
+def test_without_the_spatial_embedding_the_noise_is_the_same_and_the_step_is_told():
+    """RAD, Table 3, Cfg. 2. In phase 1 the hole's own level is the step's, so the same is told when a hole is filled."""
+    schedule, t = RegionSchedule(), torch.tensor([0, 700, 1500])
+    mask = torch.zeros(3, 1, 4, 4)
+    mask[..., :2] = 1
+    spatial, plain = (region_levels(mask, t, schedule, spatial=which) for which in (True, False))
+    assert torch.equal(spatial.beta_bar, plain.beta_bar) and torch.equal(spatial.previous, plain.previous)
+    assert plain.told.tolist() == [1, 701, 1501]
+    torch.testing.assert_close(spatial.told.flatten(1).amax(1)[:2], plain.told[:2])
+
+
 def test_pixels_without_noise_are_left_out(oracle):
     net, x0, noise, schedule, mask, t = recorded(oracle, 0)
     squared, _ = losses(net, x0, noise, region_levels(mask, t, schedule))

@@ -189,6 +189,23 @@ def test_the_file_tells_how_it_was_made(place, capsys):
         rad_core.load_adapter(load_model("other.safetensors"), "a.safetensors")
 
 
+def test_an_adapter_without_the_spatial_embedding(place, capsys):
+    """The ablation's: never told a map, in training or where its samples are made, and its file says so."""
+    told, run = [], ["train", "rad", *SMALL, "--one-level", "--stages", "16:2:3", "-o", "a.safetensors"]
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: told.append(inputs[1].ndim) if isinstance(module, UNet) else None
+    )
+    try:
+        assert main(run) == 0
+    finally:
+        hook.remove()
+    assert set(told) == {1} and len(told) > 2
+    with safe_open("a.safetensors", "pt") as file:
+        assert '"spatial": false' in file.metadata()["note"]
+    assert main(["train", "base", *SMALL[:4], "--widths", "32,32", "--one-level", "--stages", "16:1:2", "-o", "b.safetensors"]) == 1
+    assert "--one-level is of RAD's training" in capsys.readouterr().err
+
+
 def test_rank_alpha_targets_and_own_masks(place):
     (place / "masks").mkdir()
     Image.fromarray(np.repeat(np.uint8([[0, 255]]), 8, 0)).save(place / "masks" / "half.png")

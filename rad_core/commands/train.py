@@ -19,7 +19,7 @@ from ..schedule import NoiseSchedule, RegionSchedule
 from ..sdm import SCHEDULES, Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..sheets import sheet
 from ..training.data import CHANGES, MASKS, Crops, Folder, MaskSource, Source, landscape_source, mask_source
-from ..training.diffusion import DiffusionTraining, TrainingPlan, check_label, pictures_of
+from ..training.diffusion import DiffusionTraining, OneLevel, TrainingPlan, check_label, pictures_of
 from ..training.log import Log, loss_curve
 from ..training.loop import Method, Plan, Stage, memory_format, train
 from ..training.perceptual import load_perceptual
@@ -70,6 +70,7 @@ def _diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: train on noise in the hole alone"
     )
+    parser.add_argument("--one-level", action="store_true", help="tell the network the step alone, not every pixel's level (ablation)")
     parser.add_argument("--vlb-weight", type=float, default=1e-3, help="of the bound that teaches the variance (default: 0.001)")
     parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, the paper's)")
     parser.add_argument("--alpha", type=float, help="of the LoRA: its strength is alpha / rank (default: the rank)")
@@ -179,6 +180,8 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str, log:
     if options.base and options.kind == "base":
         raise ValueError("A base is trained from scratch: leave --base away, or train rad.")
     net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
+    if options.one_level and options.kind == "base":
+        raise ValueError("--one-level is of RAD's training: a plain network is told one level always.")
     if net.config.out_channels != 6:
         raise ValueError(f"{options.base} has no learned variance (3 outputs); training needs a network with 6.")
     check_label(net.config.num_classes, options.label)
@@ -186,6 +189,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str, log:
         prediction=net.config.prediction,
         region=options.kind == "rad",
         phases=options.phases,
+        spatial=not options.one_level,
         vlb_weight=options.vlb_weight,
         **_common(options, stages),
     )
@@ -202,7 +206,8 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str, log:
         save = lambda: save_model(net, options.output, note=plan.describe())
     schedule, masks = RegionSchedule(NoiseSchedule(net.config.schedule)), mask_source(options.masks)
     method = lambda source: DiffusionTraining(trained, pictures_of(source, options.label), plan, schedule, masks)
-    return Recipe(plan, net, method, masks, save, tiles=net.config.context is None)
+    filling = OneLevel(net) if options.one_level else net
+    return Recipe(plan, filling, method, masks, save, tiles=net.config.context is None)
 
 
 def _sdm(options: argparse.Namespace, stages: list[Stage], data: str, log: Log) -> Recipe:

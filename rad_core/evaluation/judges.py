@@ -1,5 +1,6 @@
 """Networks whose features tell how alike pictures are: our own reader of landscapes, or the published ones where the user has them."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,11 +33,11 @@ WEIGHTS = {  # as their libraries name them in torch.hub's folder
 }
 
 
-def published_judge() -> Judge:
-    """Inception's 2048 features, as FID, KID, P-IDS and U-IDS are published with, and LPIPS of AlexNet, through torchmetrics.
+def published_judge(device: torch.device | str = "cpu") -> Judge:
+    """Inception's 2048 features, as FID, KID, P-IDS and U-IDS are published with, and LPIPS of AlexNet, through torchmetrics, on a device.
 
     Raises:
-        ValueError: a library or a file of weights is not there. Nothing is downloaded.
+        ValueError: a library or a file of weights is not there, or the file holds more than tensors. Nothing is downloaded.
     """
     try:
         import torch_fidelity  # noqa: F401  torchmetrics takes Inception from it
@@ -48,10 +49,23 @@ def published_judge() -> Judge:
     for metric, name in WEIGHTS.items():
         if not (folder / name).is_file():
             raise ValueError(f"{metric} needs its published weights: put {name} into {folder}.")
-    inception = FrechetInceptionDistance(2048, normalize=True).inception
-    lpips = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net
+        try:  # the libraries would unpickle whatever is in it
+            torch.load(folder / name, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{folder / name} is not the file of weights that was published: {error}") from None
+    inception = FrechetInceptionDistance(2048, normalize=True).inception.to(device)
+    lpips = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net.to(device)
     eight_bit = lambda pictures: (pictures * 255).round().to(torch.uint8)
-    return Judge(lambda pictures: inception(eight_bit(pictures)), lambda a, b: lpips(a, b, normalize=True).flatten())
+
+    def by_parts(judge: Callable[..., Tensor], *pictures: Tensor) -> Tensor:
+        """16 pictures of each at a time: Inception sees every one at 299x299."""
+        parts = zip(*(batch.split(16) for batch in pictures), strict=True)
+        return torch.cat([judge(*(part.to(device) for part in several)).cpu() for several in parts])
+
+    return Judge(
+        lambda pictures: by_parts(lambda part: inception(eight_bit(part)), pictures),
+        lambda a, b: by_parts(lambda *parts: lpips(*parts, normalize=True).flatten(), a, b),
+    )
 
 
-JUDGES = {"scene": scene_judge, "published": published_judge}
+JUDGES = {"scene": lambda device: scene_judge(), "published": published_judge}  # by what `--judge` is given, on a device

@@ -3,41 +3,36 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..adapters import load_adapter, merge_adapters
-from ..checkpoints import load_model
+from ..checkpoints import WEIGHTS, load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
+from ..training.diffusion import OneLevel
 from ..unet import UNet
 from .rivals import RIVALS, rival_inpaint
 
-
-class OneLevel(nn.Module):
-    """A RAD network that is told one noise level for all pixels, the hole's, instead of every pixel's own."""
-
-    def __init__(self, net: UNet):
-        super().__init__()
-        self.net, self.config, self.region_aware = net, net.config, net.region_aware
-
-    device = property(lambda self: self.net.device)
-    dtype = property(lambda self: self.net.dtype)
-
-    def forward(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        return self.net(x, t.flatten(1).amax(1) if t.ndim > 1 else t, *labels)
+ABLATION = WEIGHTS / "landscapes.spatial.safetensors", WEIGHTS / "landscapes.one-level.safetensors"
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a benchmark by their names or files; each is loaded when it is first asked for."""
+    """The networks of a benchmark by their names or files; each is loaded when it is first asked for.
+
+    `one_level` is the paper's ablation (RAD, Table 3, Cfg. 2), trained without a level per pixel; `spatial` was trained as long with it.
+    `told_one_level` is `rad`, told one level all the same.
+    """
 
     model: str = "landscapes"
     adapter: str = "landscapes"
     sdm_model: str = "landscapes"
     device: torch.device | str = "cpu"
+    ablation: tuple[Path, Path] | None = None  # adapters trained with and without a level per pixel
 
     @cached_property
     def plain(self) -> UNet:
@@ -45,18 +40,30 @@ class Networks:
 
     @cached_property
     def rad(self) -> UNet:
-        net = merge_adapters(load_adapter(load_model(self.model), self.adapter))
-        return net.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return self._adapted(self.adapter)
+
+    @cached_property
+    def told_one_level(self) -> OneLevel:
+        return OneLevel(self.rad)
 
     @cached_property
     def one_level(self) -> OneLevel:
-        return OneLevel(self.rad)
+        return OneLevel(self._adapted(self.ablation[1]))
+
+    @cached_property
+    def spatial(self) -> UNet:
+        return self._adapted(self.ablation[0])
+
+    def _adapted(self, adapter: str | Path) -> UNet:
+        net = merge_adapters(load_adapter(load_model(self.model), adapter))
+        return net.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
 
     @cached_property
     def sdm(self) -> Generator:
         return load_sdm(self.sdm_model, device=self.device)
 
 
+ABLATED = ("spatial", "one-level")  # the methods that need `Networks.ablation`
 Fill = Callable[[Networks, Tensor, Tensor, Sequence[int]], Tensor]  # of pictures, masks and seeds
 
 
@@ -114,7 +121,9 @@ METHODS: dict[str, Method] = {
     **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, shown=n == 20) for n in (50, 20, 10)},
     "rad-aligned": _rad("RAD, DDIM 20, rim aligned", "ddim", 20, shown=True, align=1.0),
     "plain-base": _rad("RAD steps, plain base", "ddpm", 50, "plain", shown=True),
-    "one-level": _rad("RAD, told one level", "ddpm", 50, "one_level", shown=True),
+    "told-one-level": _rad("RAD, told one level", "ddpm", 50, "told_one_level"),
+    "spatial": _rad("RAD, trained on", "ddpm", 50, "spatial"),
+    "one-level": _rad("RAD, trained on with one level", "ddpm", 50, "one_level", shown=True),
     "combine": _gradpaint("combine-image", 50, "combine"),
     "gradpaint-paper": _gradpaint("GradPaint, paper", 50, "paper"),
     "gradpaint-plus": _gradpaint("GradPaint, plus", 50, "plus"),

@@ -12,10 +12,11 @@ from statistics import median
 import torch
 
 from ..images import write_whole
-from ..masks import perlin_masks
+from ..masks import perlin_masks, wide_masks
 from ..unet import UNet
 from .gradpaint_cost import seconds
 from .methods import Networks
+from .other_program import Other, beside
 from .sdm_speed import measure
 from .speed import ffhq_step_cost, perlin_cost, step_cost
 from .training_speed import step_cost as training_step_cost
@@ -24,8 +25,8 @@ Rows = dict[str, dict[str, float]]
 START = "import torch, time; began = time.perf_counter(); import rad_core; print(time.perf_counter() - began)"
 
 
-def speed_tables(nets: Networks, rounds: int) -> dict[str, Rows]:
-    """Rows by what a table shows; every ratio is the median over rounds in which both sides take turns."""
+def speed_tables(nets: Networks, rounds: int, other: Other | None = None) -> dict[str, Rows]:
+    """Rows by what a table shows; every ratio is the median over rounds in which both sides take turns. other: see `other_program`."""
     device, size = nets.device, nets.plain.config.image_size
     steps = scaling(nets.plain, rounds) | {"93.6 million parameters, 256x256, batch 1, channels-last": ffhq_step_cost(rounds, device)}
     gradpaint = {name: {"times combine-image": ratio} for name, ratio in seconds(nets.plain, 5, 4, rounds).items()}
@@ -34,20 +35,23 @@ def speed_tables(nets: Networks, rounds: int) -> dict[str, Rows]:
         "Perlin mask of 256x256 in batches of 64, one CPU thread, ms": {"value": perlin_cost(25)},
         "import of the core where torch is loaded, s": {"value": start_cost(rounds)},
     }
-    return {
+    theirs = beside(nets.rad, other, wide_masks(1, size, size, seed=1), rounds) if other else {}
+    tables = {
         "A RAD step against a plain step of the same network": steps,
+        "A network call of RAD and of another program": theirs,
         f"Runs of GradPaint of 5 steps against combine-image, {size}x{size}": gradpaint,
         "An iteration of the full-width SDM network against its own convolutions and products": measure(512, rounds, device),
         "A training step of RAD's objective against one of the plain network's": training,
         "By themselves": alone,
     }
+    return {name: rows for name, rows in tables.items() if rows}
 
 
-def kept_speed_tables(nets: Networks, rounds: int, folder: Path) -> dict[str, Rows]:
+def kept_speed_tables(nets: Networks, rounds: int, folder: Path, other: Other | None = None) -> dict[str, Rows]:
     """`speed_tables`, measured once and kept beside the fills; those that are kept, or none, for 0 rounds."""
     path = folder / "fills" / "speed.json"
     if not path.is_file() and rounds:
-        tables = speed_tables(nets, rounds)
+        tables = speed_tables(nets, rounds, other)
         write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(tables, indent=1) + "\n"))
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -56,7 +60,7 @@ def scaling(net: UNet, rounds: int) -> Rows:
     """One thing at a time is changed: size, batch, the hole's area, precision, layout, compilation."""
     size = net.config.image_size
     mask = lambda side=size, batch=4, area=0.25: perlin_masks(batch, side, side, seed=1, area=area)
-    plain = f"{size}x{size}, batch 4, a quarter is hole, float32"
+    plain = f"{size}x{size}, batch 4, a quarter is hole, float32, channels-last"
     rows = {plain: step_cost(net, mask(), rounds)}
     for name, other in {
         f"{2 * size}x{2 * size}": mask(side=2 * size),
@@ -67,9 +71,7 @@ def scaling(net: UNet, rounds: int) -> Rows:
         "a soft mask, another level at every pixel": torch.rand(4, 1, size, size, generator=torch.Generator().manual_seed(1)),
     }.items():
         rows[name] = step_cost(net, other, rounds)
-    layouts = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
-    for name, layout in layouts.items():
-        rows[name] = step_cost(copy.deepcopy(net).to(memory_format=layout), mask(), rounds)
+    rows["contiguous, not channels-last"] = step_cost(copy.deepcopy(net).to(memory_format=torch.contiguous_format), mask(), rounds)
     for dtype in (torch.bfloat16, torch.float16) if net.device.type == "cuda" else (torch.bfloat16,):
         rows[str(dtype).removeprefix("torch.")] = step_cost(copy.deepcopy(net).to(dtype), mask(), rounds)
     if shutil.which(os.environ.get("CXX", "c++")):  # which torch.compile needs

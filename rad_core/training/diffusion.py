@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..noise import generators, normal
 from ..schedule import RegionSchedule
+from ..unet import UNet
 from .data import MaskSource, Source
 from .loop import Average, Part, Plan, autocast, memory_format
 from .objective import base_levels, objective, region_levels
@@ -25,6 +26,7 @@ class TrainingPlan(Plan):
         prediction: what the network predicts, see `UNetConfig`.
         region: RAD's objective; False: the plain network's.
         phases: 2: the paper's; 1: noise in the hole alone, all that inpainting itself visits.
+        spatial: the network is told the level of every pixel; False: the step alone, the paper's ablation (RAD, Table 3, Cfg. 2).
     """
 
     weight_decay: float = 1e-2
@@ -33,6 +35,7 @@ class TrainingPlan(Plan):
     prediction: str = "eps"
     region: bool = True
     phases: int = 2
+    spatial: bool = True
 
 
 def pictures_of(source: Source, label: int | None = None) -> Draw:
@@ -47,6 +50,20 @@ def check_label(classes: int | None, label: int | None) -> None:
         raise ValueError("This network does not draw by class: leave the label away.")
     if classes is not None and (label is None or not 0 <= label < classes):
         raise ValueError(f"This network draws by class: give the label that the pictures show, 0 to {classes - 1}.")
+
+
+class OneLevel(nn.Module):
+    """A RAD network that is told one noise level for all pixels, the hole's, instead of every pixel's own (RAD, Table 3, Cfg. 2)."""
+
+    def __init__(self, net: UNet):
+        super().__init__()
+        self.net, self.config, self.region_aware = net, net.config, net.region_aware
+
+    device = property(lambda self: self.net.device)
+    dtype = property(lambda self: self.net.dtype)
+
+    def forward(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        return self.net(x, t.flatten(1).amax(1) if t.ndim > 1 else t, *labels)
 
 
 class DiffusionTraining:
@@ -115,4 +132,4 @@ class DiffusionTraining:
         if not plan.region:
             return streams, base_levels(t, schedule.phase1, tuple(size))
         mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)
-        return streams, region_levels(mask, t, schedule)
+        return streams, region_levels(mask, t, schedule, plan.spatial)

@@ -82,9 +82,9 @@ def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> Le
     return Levels(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
 
 
-def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule) -> Levels:
-    """RAD's: t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1."""
-    told = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
+def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bool = True) -> Levels:
+    """RAD's: t (B,) over both phases, mask (B, 1, H, W) with 1 = phase 1. Not `spatial`: the network is told the step alone (Table 3)."""
+    told = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float() if spatial else (t + 1).float()
     return Levels(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), told)
 
 

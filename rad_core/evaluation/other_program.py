@@ -1,0 +1,84 @@
+"""Another program's network beside ours, on the same weights: the RAD authors' own, or guided-diffusion's, where a user has it.
+
+`python -m rad_core.evaluation.other_program theirs.py --model adm.pt --adapter rad.safetensors`
+"""
+
+import argparse
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from ..adapters import load_adapter, merge_adapters
+from ..checkpoints import load_model
+from ..masks import wide_masks
+from ..schedule import NoiseSchedule, RegionSchedule
+from ..unet import UNet
+from .metrics import markdown
+from .speed import alternate, wait_for
+
+Other = Callable[[Tensor, Tensor], Tensor]
+
+
+def load_other(path: Path) -> Other:
+    """What the function `network()` of a user's own Python file returns.
+
+    It is called as net(x, t): x (B, 3, H, W); t (B,), one level for all pixels, or (B, 1, H, W), a level in [0, T] for each. It answers
+    with the network's output, as many channels as ours.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no function `network`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    network = runpy.run_path(str(path)).get("network")
+    if not callable(network):
+        raise ValueError(f"{path.name} must have a function network() that returns a network, called as net(x, t).")
+    return network()
+
+
+@torch.no_grad()
+def beside(net: UNet, other: Other, mask: Tensor, rounds: int) -> dict[str, dict[str, float]]:
+    """One network call of each in turns, told one level and told one per pixel, as a RAD step on holes (B, 1, H, W) tells it.
+
+    *Times ours* is the median of the rounds' ratios. *Difference* is the RMS of the outputs' difference as a fraction of our output's: 0 is
+    the same network; a program that knows one level alone differs where it is told one per pixel.
+    """
+    schedule, mask = RegionSchedule(NoiseSchedule(net.config.schedule)), mask.to(net.device)
+    x = torch.randn(len(mask), 3, *mask.shape[2:], device=net.device, generator=torch.Generator(net.device).manual_seed(0))
+    t = torch.full((len(mask),), len(schedule.phase1) // 2, device=net.device)
+    level = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
+    rows = {}
+    for name, told in {"told one level": t.float(), "told a level per pixel": level}.items():
+        runs = {"ours": lambda told=told: net(x, told), "theirs": lambda told=told: other(x, told)}
+        ours, theirs = (run() for run in runs.values())
+        seconds = alternate(runs, rounds, wait_for(net.device))
+        rows[name] = {f"{who}, s": median(taken) for who, taken in seconds.items()}
+        rows[name]["times ours"] = median(b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True))
+        rows[name]["difference"] = float((theirs - ours).double().square().mean().sqrt() / ours.double().square().mean().sqrt())
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("other", type=Path, help="a Python file whose function network() returns the other program's network")
+    parser.add_argument("--model", default="landscapes", help="ours, with the same weights (default: landscapes)")
+    parser.add_argument("--adapter", help="its RAD adapter, where the other has one")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    net = load_model(options.model)
+    if options.adapter:
+        net = merge_adapters(load_adapter(net, options.adapter))
+    net = net.eval().requires_grad_(False).to(options.device, memory_format=torch.channels_last)
+    size = net.config.image_size
+    print(f"{size}x{size}, batch 1, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.device}")
+    print(markdown(beside(net, load_other(options.other), wide_masks(1, size, size, seed=1), options.rounds)))
+
+
+if __name__ == "__main__":
+    main()
