@@ -13,7 +13,7 @@ from rad_core.commands import bench
 from rad_core.evaluation import other_program, side_by_side
 from rad_core.evaluation.bench import Measured, fewest, ratios
 from rad_core.evaluation.methods import METHODS, Networks
-from rad_core.evaluation.report import exceptions
+from rad_core.evaluation.report import exceptions, few_steps
 from rad_core.evaluation.runs import Piece, fill, plan
 from rad_core.training.diffusion import OneLevel
 
@@ -206,3 +206,12 @@ def test_the_report_says_where_a_claim_does_not_hold():
     assert exceptions(claims)[0].startswith("RAD with 100 calls is worse than RePaint, 146: box")
     claims["ablation"]["one-level"]["box"]["scene error"] = (0.9, 0.8, 1.0)
     assert "not in the paper's order" in exceptions(claims)[-1] and len(exceptions(claims)) == 4
+
+
+def test_the_report_names_the_fewest_steps_or_the_nearest():
+    found = lambda *values: {"all": {name: (v, v - 0.1, v + 0.1) for name, v in zip(("Fréchet", "perceptual"), values, strict=True)}}
+    few = {"rad-ddpm-50": found(1.2, 1.0), "rad-ddim-20": found(1.06, 1.07), "rad-ddim-10": {"all": {"Fréchet": None}}}
+    told = few_steps({"fewer steps": few, "fewest": None})
+    assert "No run of fewer calls" in told and "**RAD, DDIM 20** (Fréchet 1.06 [0.96, 1.16], perceptual 1.07 [0.97, 1.17])" in told
+    assert "within 5 % of RAD's 100, over all masks: **RAD, DDPM 50**" in few_steps({"fewer steps": few, "fewest": "rad-ddpm-50"})
+    assert "has filled enough" in few_steps({"fewer steps": {"rad-ddim-10": few["rad-ddim-10"]}, "fewest": None})

@@ -1,8 +1,11 @@
 """The networks in the package do what the README says of them, in small."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 
 from rad_core import (
     box_masks,
@@ -19,6 +22,7 @@ from rad_core import (
     sdm_inpaint,
     unload_adapters,
 )
+from rad_core.evaluation.methods import ABLATION
 from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, seam, texture
 from rad_core.evaluation.scene import load_reader, scene_error
 
@@ -26,6 +30,15 @@ from rad_core.evaluation.scene import load_reader, scene_error
 def test_what_is_bundled():
     assert bundled_networks() == ["landscapes", "photos"] and bundled_adapters() == ["landscapes", "night"]
     assert bundled_sdms() == ["landscapes"]
+
+
+def test_the_ablation_s_adapters_differ_in_the_embedding_alone():
+    """RAD Table 3, Cfg. 2, and what it is compared with: their files tell how they were trained."""
+    told = []
+    for path in ABLATION:
+        with safe_open(path, "pt") as file:
+            told.append(json.loads(file.metadata()["note"]))
+    assert [plan.pop("spatial") for plan in told] == [True, False] and told[0] == told[1]
 
 
 @pytest.mark.filterwarnings("ignore:This network was not trained for RAD")
