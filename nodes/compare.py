@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..rad_core.evaluation.compare import comparison
+from ..rad_core.compare import comparison
 from .pictures import mask_of, picture_of, together
 
 COUNT = 6

@@ -17,7 +17,7 @@ from .rad import rad_inpaint
 from .samplers import SAMPLERS
 from .schedule import NoiseSchedule, RegionSchedule
 from .sdm import OneShot, bundled_sdms, load_sdm, save_sdm, sdm_inpaint
-from .training.landscapes import landscapes
+from .synthetic import landscapes
 from .unet import UNet, UNetConfig
 
 __version__ = "0.1.0"

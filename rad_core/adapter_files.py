@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .atomic import write_whole
 from .checkpoints import WEIGHTS, CheckpointError, json_object, read_tensors
-from .images import write_whole
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
 TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]

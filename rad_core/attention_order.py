@@ -62,7 +62,7 @@ def pick_order(net: UNet, image: Tensor | None) -> str:
 
     The network is left as it was. `image` (1, 3, H, W) in [0, 1]; None stands for a drawn landscape.
     """
-    from .training.landscapes import landscapes
+    from .synthetic import landscapes
 
     size, stride = net.config.image_size, net.config.stride
     if image is None:

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .atomic import write_whole
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora_names, read_architecture
-from .images import write_whole
 from .unet import UNet, UNetConfig
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .jobs import Batch, fill_holes
+from .crops import Batch, fill_holes
 from .losses import Colours, alignment, masked_mse, natural_jump, near, rim_jump, rms, rows
 from .samplers import RESPONSE, SPACING, STEPS, Callback, Denoiser, choose_sampler, predict
 from .schedule import NoiseSchedule, RegionSchedule

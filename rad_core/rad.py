@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .crops import Batch, fill_holes
 from .gradpaint import FINITE_DIFFERENCE, GradPaint, GradPaintSettings
 from .images import check_image_and_mask, check_map
-from .jobs import Batch, fill_holes
 from .samplers import SPACING, STEPS, Callback, choose_sampler
 from .schedule import NoiseSchedule, RegionSchedule
 from .unet import UNet
 
 ALIGNMENT = GradPaintSettings(since=0.75, align_until=1.0, step="natural", eta=1.0)  # of the rim, at full strength
-STRENGTH = 3.0  # noise in units of the doubt: `evaluation.sdm --strength 1 2 4 8 16 --seed 5000` is best at 2 to 4
+STRENGTH = 3.0  # noise in units of the doubt: `measurements.sdm --strength 1 2 4 8 16 --seed 5000` is best at 2 to 4
 
 
 @torch.no_grad()

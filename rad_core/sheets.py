@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .images import write_whole
+from .atomic import write_whole
 
 _MARK = torch.tensor([0.86, 0.22, 0.55]).view(3, 1, 1)  # the colour of a hole: found in few pictures
 

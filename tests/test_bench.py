@@ -9,12 +9,12 @@ from PIL import Image
 
 from rad_core import UNet, UNetConfig, load_sdm, save_model
 from rad_core.__main__ import main
+from rad_core.bench.methods import METHODS, Networks
+from rad_core.bench.report import exceptions, few_steps
+from rad_core.bench.runs import Piece, fill, plan
+from rad_core.bench.scores import Measured, fewest, ratios
+from rad_core.bench.timing import other_program, side_by_side
 from rad_core.commands import bench
-from rad_core.evaluation import other_program, side_by_side
-from rad_core.evaluation.bench import Measured, fewest, ratios
-from rad_core.evaluation.methods import METHODS, Networks
-from rad_core.evaluation.report import exceptions, few_steps
-from rad_core.evaluation.runs import Piece, fill, plan
 from rad_core.training.diffusion import OneLevel
 
 

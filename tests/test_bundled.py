@@ -22,9 +22,9 @@ from rad_core import (
     sdm_inpaint,
     unload_adapters,
 )
-from rad_core.evaluation.methods import ABLATION
-from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, seam, texture
-from rad_core.evaluation.scene import load_reader, scene_error
+from rad_core.bench.methods import ABLATION
+from rad_core.bench.scene import load_reader, scene_error
+from rad_core.metrics import hole_rmse, psnr, rank_correlation, seam, texture
 
 
 def test_what_is_bundled():

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rad_core import landscapes
-from rad_core.evaluation.compare import compare, comparison
+from rad_core.compare import compare, comparison
 from rad_core.masks import box_masks
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rad_core import SAMPLERS, GradPaint, GradPaintSettings, gradpaint_inpaint, perlin_masks
-from rad_core.evaluation.rivals import rival_inpaint
+from rad_core.bench.baselines import rival_inpaint
 from rad_core.gradpaint import PRESETS
 from rad_core.losses import Colours, alignment, masked_mse, natural_jump, rim_jump
 from rad_core.schedule import RegionSchedule

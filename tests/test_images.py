@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 
 from rad_core import Photo, read_mask, read_photo, write_photo
-from rad_core.images import check_writable, hole_box, shrink_known, tile_box
+from rad_core.crops import hole_box, shrink_known, tile_box
+from rad_core.images import check_writable
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)

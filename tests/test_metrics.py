@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from rad_core.evaluation.judges import WEIGHTS, published_judge
-from rad_core.evaluation.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
-from rad_core.evaluation.scene import SceneReader, frechet_distance, perceptual_distance
-from rad_core.evaluation.sets import bootstrap, inception_scores, kernel_distance
+from rad_core.bench.features import WEIGHTS, published_judge
+from rad_core.bench.scene import SceneReader, frechet_distance, perceptual_distance
+from rad_core.bench.statistics import bootstrap, inception_scores, kernel_distance
+from rad_core.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
 
 MASK = torch.zeros(1, 1, 12, 12)
 MASK[..., 4:8, 4:8] = 1

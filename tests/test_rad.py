@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rad_core import ADMDenoiser, NoiseSchedule, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
-from rad_core.evaluation.metrics import rim_jump
 from rad_core.masks import scratch_masks
+from rad_core.metrics import rim_jump
 
 
 def make_net(context: float | None = 1.0) -> UNet:

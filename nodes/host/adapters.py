@@ -18,8 +18,8 @@ from torch import Tensor
 from ...rad_core import CheckpointError, read_adapter
 from ...rad_core.adapter_files import FACTS_KEY, Adapter, Facts, facts_in, resolve_adapter, warn_of_other_base
 from ...rad_core.adapters import check_fit
+from ...rad_core.atomic import write_whole
 from ...rad_core.checkpoints import read_tensors
-from ...rad_core.images import write_whole
 from .adm import REGION_AWARE, ADMModel
 from .spatial_embedding import need_unet, with_spatial_embedding
 

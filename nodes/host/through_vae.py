@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...rad_core.images import Box, check_image_and_mask, fit_size, hole_box, shrink_known, stitch
+from ...rad_core.crops import Box, fit_size, hole_box, shrink_known, stitch
+from ...rad_core.images import check_image_and_mask
 from .adm import ADMModel
 
 RIM = 16  # pixels around the hole in which colours are compared

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..evaluation.judges import JUDGES
-from ..evaluation.methods import ABLATED, ABLATION, METHODS, Networks
-from ..evaluation.other_program import load_other
-from ..evaluation.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
+from ..bench.features import JUDGES
+from ..bench.methods import ABLATED, ABLATION, METHODS, Networks
+from ..bench.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
+from ..bench.timing.other_program import load_other
 
 REPORT_NEEDS = {"matplotlib": "matplotlib", "scikit-learn": "sklearn"}
 HELP = "compare RAD, GradPaint, SDM and other methods on the same networks, pictures and holes"
@@ -103,8 +103,8 @@ def run(options: argparse.Namespace) -> None:
             fill(piece, nets, pictures, options.output)
     state.wait_for_everyone()
     if state.is_main_process:  # when the others have done their work, so that nothing disturbs what is timed
-        from ..evaluation.report import write_report
-        from ..evaluation.side_by_side import kept_speed_tables
+        from ..bench.report import write_report
+        from ..bench.timing.side_by_side import kept_speed_tables
 
         speed = kept_speed_tables(nets, 0 if options.report else options.rounds, options.output, other)
         write_report(present(pieces, options.output), pictures, judge, speed, options)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ..images import write_whole
+from ..atomic import write_whole
 from ..masks import SHAPES, animated_perlin_masks, perlin_masks
 
 HELP = "draw masks: Perlin noise, boxes, strokes, scratches"

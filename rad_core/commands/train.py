@@ -11,8 +11,8 @@ import torch
 
 from ..adapter_files import TARGETS, Facts, fingerprint, read_adapter
 from ..adapters import add_adapter, save_adapter
+from ..atomic import write_whole
 from ..checkpoints import load_model, save_model
-from ..images import write_whole
 from ..masks import SHAPES
 from ..noise import seeded
 from ..schedule import NoiseSchedule, RegionSchedule

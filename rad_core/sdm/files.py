@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ..atomic import write_whole
 from ..checkpoints import METADATA_KEY, WEIGHTS, CheckpointError, json_object, read_tensors
-from ..images import write_whole
 from .network import Generator, SDMConfig
 
 SUFFIX = ".sdm.safetensors"  # of the bundled ones

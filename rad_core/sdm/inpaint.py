@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..crops import Cutting, View, cut_out, to_unit, together
 from ..images import check_image_and_mask
-from ..jobs import Cutting, View, cut_out, to_unit, together
 from .iterate import MEMORY, iterate
 from .network import Generator
 

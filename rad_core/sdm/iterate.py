@@ -18,7 +18,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cubic": lambda r: r**3,
     "square root": math.sqrt,
 }
-MEMORY = 0.3  # of `evaluation.sdm --memory 0 0.15 0.3 --seed 5000` the least at which the error falls with every pass to 4
+MEMORY = 0.3  # of `measurements.sdm --memory 0 0.15 0.3 --seed 5000` the least at which the error falls with every pass to 4
 Predict = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (seven channels, uncertainty, z) -> mean, log-variance
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..images import picture_files, read_mask, read_photo
 from ..masks import SHAPES, perlin_masks, scratch_masks
 from ..noise import generators
-from .landscapes import landscapes
+from ..synthetic import landscapes
 
 Source = Callable[[int, int, int], Tensor]
 MaskSource = Callable[..., Tensor]

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..images import write_whole
+from ..atomic import write_whole
 
 RATE = "pictures_per_second"
 _INK, _LINES = (60, 60, 60), ((31, 119, 180), (214, 89, 20), (44, 140, 44), (150, 70, 160))

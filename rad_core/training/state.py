@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from ..images import write_whole
+from ..atomic import write_whole
 
 
 class Stateful(Protocol):

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..noise import fractal_noise, generators, uniform
+from .noise import fractal_noise, generators, uniform
+
+UNSEEN = 10_000  # seeds of test pictures; training starts at 2 ** 40
 
 # Colours over the day, at 0 h, 5 h, 6.5 h, 12 h, 17.5 h, 19 h and again 24 h. Rows: RGB in [0, 1].
 _HOURS = torch.tensor([0.0, 5.0, 6.5, 12.0, 17.5, 19.0, 24.0])

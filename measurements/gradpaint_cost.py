@@ -1,4 +1,4 @@
-"""What GradPaint costs beside plain masked sampling: `python -m rad_core.evaluation.gradpaint_cost -o docs/gradpaint_cost.json`.
+"""What GradPaint costs beside plain masked sampling: `python -m measurements.gradpaint_cost -o docs/gradpaint_cost.json`.
 
 Seconds of whole runs that take turns, and the highest memory of a run, each in a process of its own. Time is that
 of the bundled network; memory that of a network of the FFHQ checkpoint's size at 256x256, with random weights.
@@ -15,12 +15,12 @@ from statistics import median
 
 import torch
 
-from ..checkpoints import load_model
-from ..gradpaint import PRESETS, GradPaintSettings, gradpaint_inpaint
-from ..masks import box_masks
-from ..training.landscapes import landscapes
-from ..unet import UNet, UNetConfig
-from .speed import alternate, wait_for
+from rad_core.bench.timing.speed import alternate, wait_for
+from rad_core.checkpoints import load_model
+from rad_core.gradpaint import PRESETS, GradPaintSettings, gradpaint_inpaint
+from rad_core.masks import box_masks
+from rad_core.synthetic import landscapes
+from rad_core.unet import UNet, UNetConfig
 
 WAYS = {**PRESETS, "vjp": replace(PRESETS["plus"], gradient="vjp")}
 

@@ -1,6 +1,6 @@
 """Where should GradPaint look at the rim when a model works on latents? (the paper's open question 2)
 
-`python -m rad_core.evaluation.latents -o docs`. No latent model of a useful kind is small enough to come with this library, so the pixel
+`python -m measurements.latents -o docs`. No latent model of a useful kind is small enough to come with this library, so the pixel
 network is made into one without loss: its "latents" are 2x2 blocks of pixels, 12 numbers each, turned by a random rotation. That is
 an exact latent diffusion model, whose decoder is known exactly, and whose channels say as little about colours one by one as a VAE's.
 """
@@ -15,17 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoints import load_model
-from ..denoisers import ADMDenoiser
-from ..gradpaint import PRESETS, GradPaint
-from ..losses import Colours
-from ..noise import generators, normal
-from ..samplers import sample_ddpm
-from ..schedule import NoiseSchedule, RegionSchedule
-from ..training.landscapes import landscapes
-from .gradpaint import row
-from .landscapes import UNSEEN, holes
-from .metrics import save_table
+from measurements.gradpaint import row
+from measurements.landscapes import holes
+from rad_core.checkpoints import load_model
+from rad_core.denoisers import ADMDenoiser
+from rad_core.gradpaint import PRESETS, GradPaint
+from rad_core.losses import Colours
+from rad_core.metrics import save_table
+from rad_core.noise import generators, normal
+from rad_core.samplers import sample_ddpm
+from rad_core.schedule import NoiseSchedule, RegionSchedule
+from rad_core.synthetic import UNSEEN, landscapes
 
 BLOCK = 2
 

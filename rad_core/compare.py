@@ -3,8 +3,8 @@
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..sheets import draw_sheet, mark_hole
 from .metrics import hole_rmse, markdown, psnr, ring_rmse, seam, ssim, texture
+from .sheets import draw_sheet, mark_hole
 
 MEASURES = {"PSNR": psnr, "SSIM": ssim, "hole RMSE": hole_rmse, "ring RMSE": ring_rmse, "seam": seam, "texture": texture}
 _LINE = 18  # pixels

@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import safe_open, save_file
 from torch import Tensor
 
-from ..images import picture_files, read_photo, write_whole
+from measurements.landscapes import MASKS as PAPER_MASKS
+
+from ..atomic import write_whole
+from ..images import picture_files, read_photo
 from ..masks import perlin_masks
+from ..synthetic import UNSEEN, Scene, landscapes
 from ..training.data import middle
-from ..training.landscapes import Scene, landscapes
-from .landscapes import MASKS as PAPER_MASKS
-from .landscapes import UNSEEN
 from .methods import METHODS, Networks
 
 MASKS = PAPER_MASKS | {"perlin": perlin_masks}

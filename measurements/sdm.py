@@ -1,4 +1,4 @@
-"""SDM on unseen landscapes: by iterations, in a random order, and with RAD on what it doubts: `python -m rad_core.evaluation.sdm`."""
+"""SDM on unseen landscapes: by iterations, in a random order, and with RAD on what it doubts: `python -m measurements.sdm`."""
 
 import argparse
 import time
@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import load_adapter, merge_adapters
-from ..checkpoints import load_model
-from ..masks import brush_masks
-from ..rad import STRENGTH, rad_inpaint
-from ..sdm import MEMORY, Generator, iterate, load_sdm, sdm_inpaint
-from ..sheets import mark_hole, sheet
-from ..training.landscapes import landscapes
-from .landscapes import MASKS, UNSEEN
-from .metrics import hole_rmse, rank_correlation, rim_jump, save_table, seam
-from .scene import frechet_distance, load_reader, perceptual_distance, scene_error
+from measurements.landscapes import MASKS
+from rad_core.adapters import load_adapter, merge_adapters
+from rad_core.bench.scene import frechet_distance, load_reader, perceptual_distance, scene_error
+from rad_core.checkpoints import load_model
+from rad_core.masks import brush_masks
+from rad_core.metrics import hole_rmse, rank_correlation, rim_jump, save_table, seam
+from rad_core.rad import STRENGTH, rad_inpaint
+from rad_core.sdm import MEMORY, Generator, iterate, load_sdm, sdm_inpaint
+from rad_core.sheets import mark_hole, sheet
+from rad_core.synthetic import UNSEEN, landscapes
 
 SIZE = 64
 Fill = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor | None]]  # (pictures, masks, seed) -> fills and their uncertainty

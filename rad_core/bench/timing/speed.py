@@ -1,4 +1,4 @@
-"""What RAD's extras cost, measured side by side in one run: `python -m rad_core.evaluation.speed`.
+"""What RAD's extras cost, measured side by side in one run: `python -m rad_core.bench.timing.speed`.
 
 A RAD step (noise level per pixel, binary mask) against a plain ADM step of the same network; Perlin masks per second.
 """
@@ -13,12 +13,12 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from ..denoisers import ADMDenoiser
-from ..masks import perlin_masks, wide_masks
-from ..samplers import sample_ddpm
-from ..schedule import NoiseSchedule, RegionSchedule
-from ..unet import UNet, UNetConfig
-from .metrics import markdown
+from ...denoisers import ADMDenoiser
+from ...masks import perlin_masks, wide_masks
+from ...metrics import markdown
+from ...samplers import sample_ddpm
+from ...schedule import NoiseSchedule, RegionSchedule
+from ...unet import UNet, UNetConfig
 
 
 def alternate(runs: dict[str, Callable], rounds: int, wait: Callable = lambda: None) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 Landscapes are drawn from known parameters, so a fill can be asked what it shows: a reflection that belongs to another sun is a *scene
 error*, and its features give a Fréchet distance and a perceptual distance with nothing to download. Trained by
-`python -m rad_core.evaluation.scene -o rad_core/weights/scene.reader.safetensors`.
+`python -m rad_core.bench.scene -o rad_core/weights/scene.reader.safetensors`.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..atomic import write_whole
 from ..checkpoints import WEIGHTS
-from ..images import write_whole
-from ..training.landscapes import Scene, landscapes
+from ..synthetic import Scene, landscapes
 from ..training.loop import TRAINING_SEEDS
 
 READER = WEIGHTS / "scene.reader.safetensors"

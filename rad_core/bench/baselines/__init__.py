@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...jobs import Batch, fill_holes
+from ...crops import Batch, fill_holes
 from ...samplers import Callback, Denoiser, Noise
 from ...schedule import NoiseSchedule, RegionSchedule
 from ...unet import UNet

@@ -9,9 +9,9 @@ import torch
 from test_samplers import PIXELS, Gaussian
 
 from rad_core import GradPaint, RegionSchedule, perlin_masks
-from rad_core.evaluation.rivals import RIVALS, rival_inpaint
-from rad_core.evaluation.rivals.langevin import _transition
-from rad_core.evaluation.rivals.travel import visits, walk
+from rad_core.bench.baselines import RIVALS, rival_inpaint
+from rad_core.bench.baselines.langevin import _transition
+from rad_core.bench.baselines.travel import visits, walk
 from rad_core.gradpaint import PRESETS
 from rad_core.samplers import sample_ddpm
 from rad_core.unet import UNet, UNetConfig

@@ -1,4 +1,4 @@
-"""Photo repair against classical inpainting, on photographs kept out of training: `python -m rad_core.evaluation.photos -o docs`.
+"""Photo repair against classical inpainting, on photographs kept out of training: `python -m measurements.photo_repair -o docs`.
 
 Needs scikit-image, scikit-learn (which carry the photographs) and OpenCV: `pip install .[evaluation]`.
 """
@@ -11,12 +11,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..checkpoints import load_model
-from ..images import read_photo
-from ..masks import scratch_masks
-from ..rad import rad_inpaint
-from ..sheets import mark_hole, sheet
-from .metrics import psnr, save_table, seam, ssim, texture
+from rad_core.checkpoints import load_model
+from rad_core.images import read_photo
+from rad_core.masks import scratch_masks
+from rad_core.metrics import psnr, save_table, seam, ssim, texture
+from rad_core.rad import rad_inpaint
+from rad_core.sheets import mark_hole, sheet
 
 TRAINED_ON = (
     "astronaut.png",

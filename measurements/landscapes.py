@@ -1,4 +1,4 @@
-"""RAD on unseen landscapes, and the paper's Table 3 in miniature: `python -m rad_core.evaluation.landscapes -o docs`."""
+"""RAD on unseen landscapes, and the paper's Table 3 in miniature: `python -m measurements.landscapes -o docs`."""
 
 import argparse
 import warnings
@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import load_adapter
-from ..checkpoints import load_model
-from ..masks import box_masks, extreme_masks, wide_masks
-from ..rad import rad_inpaint
-from ..sheets import mark_hole, sheet
-from ..training.landscapes import landscapes
-from .metrics import hole_rmse, rim_jump, save_table, seam
+from rad_core.adapters import load_adapter
+from rad_core.checkpoints import load_model
+from rad_core.masks import box_masks, extreme_masks, wide_masks
+from rad_core.metrics import hole_rmse, rim_jump, save_table, seam
+from rad_core.rad import rad_inpaint
+from rad_core.sheets import mark_hole, sheet
+from rad_core.synthetic import UNSEEN, landscapes
 
-UNSEEN = 10_000  # seeds of test pictures; training starts at 2 ** 40
 MASKS = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks}
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..images import write_whole
-from ..losses import mean_jump, rim_jump
+from .atomic import write_whole
+from .losses import mean_jump, rim_jump
 
 
 def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What RAD's masks and noise maps add to a training step: `python -m rad_core.evaluation.training_speed -o docs`.
+"""What RAD's masks and noise maps add to a training step: `python -m measurements.training_speed -o docs`.
 
 A step of RAD's objective against one of the plain network's, with the same LoRA on the bundled base, in turns in one run.
 """
@@ -10,16 +10,16 @@ from statistics import median
 
 import torch
 
-from ..adapters import add_adapter
-from ..checkpoints import load_model
-from ..schedule import NoiseSchedule, RegionSchedule
-from ..training.data import mask_source
-from ..training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
-from ..training.landscapes import landscapes
-from ..training.loop import TRAINING_SEEDS, Part, Stage
-from ..training.processes import Processes
-from .metrics import save_table
-from .speed import alternate, wait_for
+from rad_core.adapters import add_adapter
+from rad_core.bench.timing.speed import alternate, wait_for
+from rad_core.checkpoints import load_model
+from rad_core.metrics import save_table
+from rad_core.schedule import NoiseSchedule, RegionSchedule
+from rad_core.synthetic import landscapes
+from rad_core.training.data import mask_source
+from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
+from rad_core.training.loop import TRAINING_SEEDS, Part, Stage
+from rad_core.training.processes import Processes
 
 
 def step_cost(batch: int, size: int, rounds: int, device: str, precision: str) -> dict[str, float | str]:

@@ -1,4 +1,4 @@
-"""One SDM iteration against its multiplications alone, side by side in one run: `python -m rad_core.evaluation.sdm_speed -o docs`.
+"""One SDM iteration against its multiplications alone, side by side in one run: `python -m measurements.sdm_speed -o docs`.
 
 Every convolution and matrix product of a pass of the full-width network is written down with its tensors, then run again by itself. What
 the pass takes beyond that are modulation, activations, skips, the blur's padding, softmax.
@@ -12,9 +12,9 @@ from statistics import median
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..sdm import Generator, SDMConfig
-from .metrics import save_table
-from .speed import alternate, wait_for
+from rad_core.bench.timing.speed import alternate, wait_for
+from rad_core.metrics import save_table
+from rad_core.sdm import Generator, SDMConfig
 
 aten = torch.ops.aten
 

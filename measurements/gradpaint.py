@@ -1,4 +1,4 @@
-"""GradPaint on unseen landscapes, against plain combining and RePaint: `python -m rad_core.evaluation.gradpaint -o docs`."""
+"""GradPaint on unseen landscapes, against plain combining and RePaint: `python -m measurements.gradpaint -o docs`."""
 
 import argparse
 from collections.abc import Callable
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoints import load_model
-from ..gradpaint import PRESETS, gradpaint_inpaint
-from ..sheets import mark_hole, sheet
-from ..training.landscapes import landscapes
-from .landscapes import UNSEEN, holes
-from .metrics import hole_rmse, rim_jump, ring_rmse, save_table, seam, texture
-from .rivals import RIVALS, rival_inpaint
+from measurements.landscapes import holes
+from rad_core.bench.baselines import RIVALS, rival_inpaint
+from rad_core.checkpoints import load_model
+from rad_core.gradpaint import PRESETS, gradpaint_inpaint
+from rad_core.metrics import hole_rmse, rim_jump, ring_rmse, save_table, seam, texture
+from rad_core.sheets import mark_hole, sheet
+from rad_core.synthetic import UNSEEN, landscapes
 
 
 def methods(steps: int) -> dict[str, tuple[float, Callable]]:

@@ -15,7 +15,7 @@ from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..training.diffusion import OneLevel
 from ..unet import UNet
-from .rivals import RIVALS, rival_inpaint
+from .baselines import RIVALS, rival_inpaint
 
 ABLATION = WEIGHTS / "landscapes.spatial.safetensors", WEIGHTS / "landscapes.one-level.safetensors"
 

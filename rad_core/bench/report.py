@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..images import write_whole
+from ..atomic import write_whole
+from ..metrics import markdown
 from ..sheets import mark_hole, sheet
-from .bench import COMPARED, Interval, Measured, fewest, measure, ratios, row, together
-from .judges import Judge
+from .features import Judge
 from .methods import METHODS
-from .metrics import markdown
 from .runs import Pictures, Piece, holes, read
 from .scene import scene_error
-from .side_by_side import Rows
+from .scores import COMPARED, Interval, Measured, fewest, measure, ratios, row, together
+from .timing.side_by_side import Rows
 
 PAPER = {  # FID and LPIPS on FFHQ under box, extreme and wide masks: RAD's Tables 1 and 3
     "rad-ddpm-100": ("RAD", (22.1, 0.074), (33.4, 0.317), (21.5, 0.078)),

@@ -89,7 +89,7 @@ def main() -> None:
         began = time.perf_counter()
         rows[kind] = measure(host, kind, options.plain_steps, options.adapter_steps)
         print(kind, rows[kind], f"{time.perf_counter() - began:.0f} s", flush=True)
-    host.module("rad_core.evaluation.metrics").save_table(rows, options.output)
+    host.module("rad_core.metrics").save_table(rows, options.output)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .judges import Judge
+from ..metrics import hole_rmse, psnr, ring_rmse, seam, ssim, variation
+from .features import Judge
 from .methods import METHODS
-from .metrics import hole_rmse, psnr, ring_rmse, seam, ssim, variation
 from .runs import Pictures, Piece, holes, read
 from .scene import frechet_distance, scene_error
-from .sets import bootstrap, inception_scores, kernel_distance
+from .statistics import bootstrap, inception_scores, kernel_distance
 
 ENOUGH = 8  # fills that a distance between sets is given for
 DRAWS = 200  # of the pictures, for an interval

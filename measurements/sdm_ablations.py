@@ -1,4 +1,4 @@
-"""SDM's ablations in miniature (SDM Table 1 and 4): `python -m rad_core.evaluation.sdm_ablations -o docs`.
+"""SDM's ablations in miniature (SDM Table 1 and 4): `python -m measurements.sdm_ablations -o docs`.
 
 Each row is a small network of 32x32 pixels that is trained from scratch with one flag changed, then fills unseen landscapes. Rows that are
 done are kept, so a stopped run goes on.
@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 
-from ..__main__ import main as command
-from ..masks import brush_masks
-from ..sdm import Generator, load_sdm, sdm_inpaint
-from ..training.landscapes import landscapes
-from .landscapes import UNSEEN
-from .metrics import hole_rmse, rank_correlation, save_table, seam
-from .scene import frechet_distance, load_reader
+from rad_core.__main__ import main as command
+from rad_core.bench.scene import frechet_distance, load_reader
+from rad_core.masks import brush_masks
+from rad_core.metrics import hole_rmse, rank_correlation, save_table, seam
+from rad_core.sdm import Generator, load_sdm, sdm_inpaint
+from rad_core.synthetic import UNSEEN, landscapes
 
 SIZE = 32
 NETWORK = ["--widths", "16,32,64", "--attention", "1,2", "--latent", "64", "--code", "128", "--heads", "2", "--global-convs", "1"]

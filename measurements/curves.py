@@ -1,10 +1,10 @@
-"""Loss curves of training logs as one picture: `python -m rad_core.evaluation.curves docs/training/*.csv -o docs/curves.png`."""
+"""Loss curves of training logs as one picture: `python -m measurements.curves docs/training/*.csv -o docs/curves.png`."""
 
 import argparse
 import csv
 from pathlib import Path
 
-from ..images import write_whole
+from rad_core.atomic import write_whole
 
 
 def main() -> None:

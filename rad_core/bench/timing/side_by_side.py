@@ -11,15 +11,16 @@ from statistics import median
 
 import torch
 
-from ..images import write_whole
-from ..masks import perlin_masks, wide_masks
-from ..unet import UNet
-from .gradpaint_cost import seconds
-from .methods import Networks
+from measurements.gradpaint_cost import seconds
+from measurements.sdm_speed import measure
+from measurements.training_speed import step_cost as training_step_cost
+
+from ...atomic import write_whole
+from ...masks import perlin_masks, wide_masks
+from ...unet import UNet
+from ..methods import Networks
 from .other_program import Other, beside
-from .sdm_speed import measure
 from .speed import ffhq_step_cost, perlin_cost, step_cost
-from .training_speed import step_cost as training_step_cost
 
 Rows = dict[str, dict[str, float]]
 START = "import torch, time; began = time.perf_counter(); import rad_core; print(time.perf_counter() - began)"

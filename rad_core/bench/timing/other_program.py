@@ -1,6 +1,6 @@
 """Another program's network beside ours, on the same weights: the RAD authors' own, or guided-diffusion's, where a user has it.
 
-`python -m rad_core.evaluation.other_program theirs.py --model adm.pt --adapter rad.safetensors`
+`python -m rad_core.bench.timing.other_program theirs.py --model adm.pt --adapter rad.safetensors`
 """
 
 import argparse
@@ -12,12 +12,12 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from ..adapters import load_adapter, merge_adapters
-from ..checkpoints import load_model
-from ..masks import wide_masks
-from ..schedule import NoiseSchedule, RegionSchedule
-from ..unet import UNet
-from .metrics import markdown
+from ...adapters import load_adapter, merge_adapters
+from ...checkpoints import load_model
+from ...masks import wide_masks
+from ...metrics import markdown
+from ...schedule import NoiseSchedule, RegionSchedule
+from ...unet import UNet
 from .speed import alternate, wait_for
 
 Other = Callable[[Tensor, Tensor], Tensor]

@@ -9,11 +9,106 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .denoisers import ADMDenoiser, TiledDenoiser
-from .images import Box, check_image_and_mask, check_order, fit_size, hole_box, shrink_known, stitch, tile_box
+from .images import check_image_and_mask, check_order
 from .noise import generators, normal
 from .samplers import Callback, Denoiser, Noise
 from .schedule import NoiseSchedule
 from .unet import UNet
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, maps: Tensor) -> Tensor:
+        return maps[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def hole_box(mask: Tensor, context: float, least: int) -> Box:
+    """The square around a hole that a network gets to see, cut off at the picture's edges.
+
+    Args:
+        mask: (1, H, W), not empty.
+        context: what is shown on each side, as a share of the hole's longer side; infinity shows the whole picture.
+        least: smallest side in pixels (the network's size: nothing is enlarged without need).
+    """
+    if context == float("inf"):
+        return Box(0, 0, *mask.shape[1:])
+    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
+    side = max(least, round(max(end - start for start, end in spans) * (1 + 2 * context)))
+    return _box(spans, [side, side], mask)
+
+
+def tile_box(mask: Tensor, size: int) -> Box:
+    """The rectangle that holds a hole and half a window of `size` around it, cut off at the picture's edges."""
+    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
+    return _box(spans, [max(size, end - start + size) for start, end in spans], mask)
+
+
+def _span(hole: Tensor, axis: int) -> tuple[int, int]:
+    """First and one past the last row (axis 1) or column (axis 0) that is touched by the hole (H, W)."""
+    touched = hole.any(axis).nonzero()
+    return touched[0].item(), touched[-1].item() + 1
+
+
+def _box(spans: list[tuple[int, int]], sides: list[int], mask: Tensor) -> Box:
+    sides = [min(side, length) for side, length in zip(sides, mask.shape[1:], strict=True)]
+    corner = [
+        min(max(0, (start + end - side) // 2), length - side)
+        for (start, end), side, length in zip(spans, sides, mask.shape[1:], strict=True)
+    ]
+    return Box(*corner, *sides)
+
+
+def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
+    """The size (height, width) at which a box is given to a network: longer side `size`, both multiples of `stride`."""
+    scale = size / max(box.height, box.width)
+    return tuple(max(stride, round(side * scale / stride) * stride) for side in (box.height, box.width))
+
+
+def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Resize a picture and its mask so that nothing of the hole's old content bleeds into the known pixels.
+
+    A pixel of the small mask is as much hole as the strongest pixel under it; a known one is the mean of known ones alone.
+
+    Args:
+        image: (B, 3, h, w). mask: (B, 1, h, w).
+
+    Returns:
+        both at `size`.
+    """
+    if image.shape[2:] == tuple(size):
+        return image, mask
+    small = F.adaptive_max_pool2d(mask, size)
+    known = (mask < 1).to(image)
+    resize = lambda maps: F.interpolate(maps, size, mode="bilinear", antialias=True)
+    return resize(torch.where(mask < 1, image, 0)) / resize(known).clamp(min=1e-3), small
+
+
+def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = False) -> Tensor:
+    """Put a fill into a picture's hole. Pixels where the mask is 0 come back bit-exact.
+
+    Args:
+        image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized.
+        mix: a soft mask mixes fill and picture. Where the fill is resized it always does, because that has lost detail.
+
+    Returns:
+        (3, H, W), a new tensor of the picture's dtype.
+    """
+    mask = box.cut(mask)
+    if fill.shape[1:] != mask.shape[1:]:
+        fill = F.interpolate(fill[None], mask.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+        mix = True
+    if mix:
+        fill = torch.lerp(torch.where(mask < 1, box.cut(image).float(), fill), fill, mask)
+    out = image.clone()
+    box.cut(out).copy_(torch.where(mask > 0, fill.to(image.dtype), box.cut(image)))
+    return out
 
 
 @dataclass(frozen=True)

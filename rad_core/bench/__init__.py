@@ -1,0 +1,1 @@
+"""The benchmark: every method on the same networks, pictures and holes."""
