@@ -1,1 +1,1 @@
-"""One-off measurements behind the numbers in docs/: `python -m measurements.NAME`, from the repository."""
+"""One-off measurements behind the numbers in docs/: run each as `python -m measurements.NAME` from the repository."""

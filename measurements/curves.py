@@ -1,10 +1,13 @@
-"""Loss curves of training logs as one picture: `python -m measurements.curves docs/training/*.csv -o docs/curves.png`."""
+"""Draw the loss curves of training logs as one picture.
+
+`python -m measurements.curves docs/results/training/*.csv -o docs/images/curves.png`
+"""
 
 import argparse
 import csv
 from pathlib import Path
 
-from rad_core.atomic import write_whole
+from rad_core.atomic import atomic_write
 
 
 def main() -> None:
@@ -13,21 +16,21 @@ def main() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("logs", type=Path, nargs="+")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logs", type=Path, nargs="+", help="logs that `train` wrote, .csv")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
     options = parser.parse_args()
     figure, axes = pyplot.subplots(1, len(options.logs), figsize=(4 * len(options.logs), 3), layout="constrained")
     for axis, path in zip([axes] if len(options.logs) == 1 else axes, options.logs, strict=True):
         with open(path) as f:
             rows = list(csv.DictReader(f))
-        loss = "loss" if "loss" in rows[0] else "colours"  # of SDM's, the one that tells most
+        loss = "loss" if "loss" in rows[0] else "colours"  # the most telling of SDM's losses
         for size in dict.fromkeys(row["size"] for row in rows):
-            part = [row for row in rows if row["size"] == size]
-            axis.plot([int(row["step"]) for row in part], [float(row[loss]) for row in part], marker=".", label=f"{size}x{size}")
+            stage = [row for row in rows if row["size"] == size]
+            axis.plot([int(row["step"]) for row in stage], [float(row[loss]) for row in stage], marker=".", label=f"{size}x{size}")
         axis.set(title=path.stem, xlabel="step", ylabel=loss, yscale="log")
         axis.legend()
-    write_whole(options.output, figure.savefig)
+    atomic_write(options.output, figure.savefig)
 
 
 if __name__ == "__main__":

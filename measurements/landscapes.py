@@ -1,4 +1,8 @@
-"""RAD on unseen landscapes, and the paper's Table 3 in miniature: `python -m measurements.landscapes -o docs`."""
+"""RAD on unseen landscapes, and the paper's Table 3 in miniature.
+
+`python -m measurements.landscapes -o docs` writes results/landscapes.json and images/landscapes.jpg there; with `--align 1` it writes
+results/aligned.json instead.
+"""
 
 import argparse
 import warnings
@@ -8,28 +12,31 @@ import torch
 from torch import Tensor
 
 from rad_core.adapters import load_adapter
+from rad_core.bench.runs import PAPER_MASKS
 from rad_core.checkpoints import load_model
-from rad_core.masks import box_masks, extreme_masks, wide_masks
 from rad_core.metrics import hole_rmse, rim_jump, save_table, seam
 from rad_core.rad import rad_inpaint
 from rad_core.sheets import mark_hole, sheet
 from rad_core.synthetic import UNSEEN, landscapes
+from rad_core.unet import UNet
 
-MASKS = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks}
+ON_SHEET = 3  # pictures of each kind of mask
 
 
 def holes(count: int, size: int = 64) -> Tensor:
     """Boxes, extreme and wide masks in turn: (count, 1, size, size)."""
-    kinds = list(MASKS.values())
+    kinds = list(PAPER_MASKS.values())
     return torch.cat([kinds[k % len(kinds)](1, size, size, seed=UNSEEN + k) for k in range(count)])
 
 
-def fill(net, truth: Tensor, mask: Tensor, steps: int, sampler: str, align: float = 0.0, batch: int = 25) -> Tensor:
-    starts = range(0, len(truth), batch)
-    return torch.cat([rad_inpaint(net, truth[k : k + batch], mask[k : k + batch], steps, sampler, seed=k, align=align) for k in starts])
+def fill(net: UNet, truth: Tensor, mask: Tensor, steps: int, sampler: str, align: float = 0.0, batch: int = 25) -> Tensor:
+    """Fill pictures with RAD; without alignment unless given, as in the paper."""
+    starts, settings = range(0, len(truth), batch), {"steps": steps, "sampler": sampler, "align": align}
+    return torch.cat([rad_inpaint(net, truth[k : k + batch], mask[k : k + batch], seed=k, **settings) for k in starts])
 
 
-def measures(out: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+def measure(out: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+    """A row of the tables. There may be fewer fills than pictures: they are of the first."""
     truth, mask = truth[: len(out)], mask[: len(out)]
     return {
         "pictures": len(out),
@@ -44,50 +51,48 @@ def evaluate_aligned(count: int, steps: int, sampler: str, align: float) -> dict
     rad = load_adapter(load_model("landscapes"), "landscapes")
     truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
     out = fill(rad, truth, mask, steps, sampler, align)
-    rows = {"all, RAD aligned": measures(out, truth, mask)}
-    for k, kind in enumerate(MASKS):
-        rows[f"{kind}, RAD aligned"] = measures(*(maps[k :: len(MASKS)] for maps in (out, truth, mask)))
+    rows = {"all, RAD aligned": measure(out, truth, mask)}
+    for k, kind in enumerate(PAPER_MASKS):
+        rows[f"{kind}, RAD aligned"] = measure(*(maps[k :: len(PAPER_MASKS)] for maps in (out, truth, mask)))
     return rows
 
 
-def evaluate(count: int, ablation: int, steps: int, sampler: str, folder: Path, shown: int = 3) -> dict:
-    """Fill landscapes under each kind of mask with RAD (`count` of them) and with the plain base (the first `ablation`).
+def evaluate(count: int, ablation: int, steps: int, sampler: str, folder: Path) -> dict:
+    """Fill landscapes under each kind of mask with RAD (`count` of them) and with the plain network (the first `ablation`).
 
-    Returns:
-        rows of a table: the mean RMSE in the hole over the pictures both filled, the same for RAD over all, and the median jump
-        across the hole's rim as a multiple of the true picture's. Writes a sheet with some of each kind.
+    Draws some of each kind. Returns the rows of a table: RAD on all, and both on the first.
     """
     warnings.filterwarnings("ignore", message="This network was not trained for RAD")
     rad, base = load_adapter(load_model("landscapes"), "landscapes"), load_model("landscapes")
     rows, columns = {}, {"picture": [], "hole": [], "RAD": [], "plain base (Cfg. 1)": []}
-    for kind, make in MASKS.items():
+    for kind, make in PAPER_MASKS.items():
         truth, mask = landscapes(count, 64, seed=UNSEEN), make(count, 64, 64, seed=UNSEEN)
         filled = fill(rad, truth, mask, steps, sampler)
         plain = fill(base, truth[:ablation], mask[:ablation], steps, sampler)
         for name, out in (("RAD", filled), (f"RAD, the first {ablation}", filled[:ablation]), (f"plain base, the first {ablation}", plain)):
-            rows[f"{kind}, {name}"] = measures(out, truth, mask)
+            rows[f"{kind}, {name}"] = measure(out, truth, mask)
             print(f"{kind}, {name}", rows[f"{kind}, {name}"], flush=True)
         for label, pictures in zip(columns, (truth, mark_hole(truth, mask), filled, plain), strict=True):
-            columns[label].append(pictures[:shown])
-    sheet([(label, torch.cat(parts)) for label, parts in columns.items()], folder / "landscapes.jpg", cell=128)
+            columns[label].append(pictures[:ON_SHEET])
+    sheet([(label, torch.cat(parts)) for label, parts in columns.items()], folder / "images" / "landscapes.jpg", cell=128)
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
-    parser.add_argument("-n", "--count", type=int, default=200)
-    parser.add_argument("--ablation", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--sampler", default="ddpm")
-    parser.add_argument("--align", type=float, help="measure what this strength of rim alignment does instead, into aligned.json")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
+    parser.add_argument("-n", "--count", type=int, default=200, help="pictures under each kind of mask (default: 200)")
+    parser.add_argument("--ablation", type=int, default=50, help="pictures that the plain network fills too (default: 50)")
+    parser.add_argument("--steps", type=int, default=50, help="of the sampler (default: 50)")
+    parser.add_argument("--sampler", default="ddpm", help="ddpm, ddim or dpmpp_2m (default: ddpm)")
+    parser.add_argument("--align", type=float, help="measure RAD with this much rim alignment instead, 0 to 1")
     options = parser.parse_args()
+    folder = options.output / "results"
     if options.align is not None:
-        rows = evaluate_aligned(options.count, options.steps, options.sampler, options.align)
-        save_table(rows, options.output / "aligned.json")
+        save_table(evaluate_aligned(options.count, options.steps, options.sampler, options.align), folder / "aligned.json")
         return
     rows = evaluate(options.count, options.ablation, options.steps, options.sampler, options.output)
-    save_table(rows, options.output / "landscapes.json")
+    save_table(rows, folder / "landscapes.json")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Photo repair against classical inpainting, on photographs kept out of training: `python -m measurements.photo_repair -o docs`.
+"""Photo repair against classical inpainting, on photographs that were held out of training.
 
-Needs scikit-image, scikit-learn (which carry the photographs) and OpenCV: `pip install .[evaluation]`.
+`python -m measurements.photo_repair -o docs` writes results/photos.json and images/photos.jpg there. `--collect FOLDER` copies the training
+photographs instead. Needs scikit-image and scikit-learn, which contain the photographs, and OpenCV: `pip install .[evaluation]`.
 """
 
 import argparse
@@ -29,10 +30,11 @@ TRAINED_ON = (
     "coins.png",
     "china.jpg",
 )
-KEPT_BACK = ("chelsea.png", "rocket.jpg", "flower.jpg")
+HELD_OUT = ("chelsea.png", "rocket.jpg", "flower.jpg")
 
 
 def photograph_folders() -> list[Path]:
+    """The folders of scikit-image and scikit-learn that contain photographs."""
     import skimage
     import sklearn
 
@@ -40,6 +42,7 @@ def photograph_folders() -> list[Path]:
 
 
 def find(name: str) -> Path:
+    """The path of a photograph."""
     return next(folder / name for folder in photograph_folders() if (folder / name).is_file())
 
 
@@ -51,7 +54,7 @@ def collect(folder: Path) -> None:
 
 
 def lettering(height: int, width: int, text: str = "SPECIMEN") -> Tensor:
-    """A watermark across the picture as a mask, (1, 1, H, W)."""
+    """A mask (1, 1, H, W) in the shape of a watermark, text in two lines."""
     canvas = Image.new("L", (width, height))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(10, height // 8))
@@ -61,9 +64,9 @@ def lettering(height: int, width: int, text: str = "SPECIMEN") -> Tensor:
 
 
 def cases(side: int) -> list[tuple[str, Tensor, Tensor]]:
-    """(name, photo (1, 3, side, side), mask) of each kept-back photograph's middle with scratches and with lettering."""
+    """(name, photo (1, 3, side, side), mask): the middle of each held-out photograph, with scratches and with lettering."""
     out = []
-    for k, name in enumerate(KEPT_BACK):
+    for k, name in enumerate(HELD_OUT):
         rgb = read_photo(find(name)).rgb
         top, left = ((length - side) // 2 for length in rgb.shape[2:])
         photo = rgb[..., top : top + side, left : left + side]
@@ -73,7 +76,7 @@ def cases(side: int) -> list[tuple[str, Tensor, Tensor]]:
 
 
 def classical(photo: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """OpenCV's Telea and Navier-Stokes, scikit-image's biharmonic fill."""
+    """Fills by OpenCV's Telea and Navier-Stokes and scikit-image's biharmonic inpainting, by name."""
     import cv2
     from skimage.restoration import inpaint_biharmonic
 
@@ -91,10 +94,11 @@ METRICS = {"PSNR": psnr, "SSIM": ssim, "seam": seam, "texture": texture}
 
 
 def evaluate(side: int, steps: int, fills: int, sampler: str, align: float, folder: Path) -> dict:
+    """Repair every case by every method, and draw them. Returns the rows of a table: means over the cases."""
     net, rows, columns = load_model("photos"), {}, {}
     for name, photo, mask in cases(side):
-        drawn = torch.cat([rad_inpaint(net, photo, mask, steps, sampler, seed=k, align=align) for k in range(fills)])
-        results = classical(photo, mask) | {"RAD, one fill": drawn[:1], f"RAD, mean of {fills}": drawn.mean(0, keepdim=True)}
+        samples = torch.cat([rad_inpaint(net, photo, mask, seed=k, steps=steps, sampler=sampler, align=align) for k in range(fills)])
+        results = classical(photo, mask) | {"RAD, one fill": samples[:1], f"RAD, mean of {fills}": samples.mean(0, keepdim=True)}
         for method, result in results.items():
             row = rows.setdefault(method, {metric: [] for metric in METRICS})
             for metric, measure in METRICS.items():
@@ -102,24 +106,24 @@ def evaluate(side: int, steps: int, fills: int, sampler: str, align: float, fold
         for label, picture in ({"photo": photo, "hole": mark_hole(photo, mask)} | results).items():
             columns.setdefault(label, []).append(picture)
         print(name, {method: round(row["PSNR"][-1], 2) for method, row in rows.items()}, flush=True)
-    sheet([(label, torch.cat(parts)) for label, parts in columns.items()], folder / "photos.jpg", cell=side)
+    sheet([(label, torch.cat(parts)) for label, parts in columns.items()], folder / "images" / "photos.jpg", cell=side)
     return {method: {metric: float(np.mean(values)) for metric, values in row.items()} for method, row in rows.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only copy the training photographs there")
-    parser.add_argument("--side", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--fills", type=int, default=8)
-    parser.add_argument("--sampler", default="ddim")
-    parser.add_argument("--align", type=float, default=0.0, help="of the rim, 0 to 1 (default: 0)")
+    parser.add_argument("--side", type=int, default=128, help="of the pictures, in pixels (default: 128)")
+    parser.add_argument("--steps", type=int, default=20, help="of the sampler (default: 20)")
+    parser.add_argument("--fills", type=int, default=8, help="fills of each picture, for their mean (default: 8)")
+    parser.add_argument("--sampler", default="ddim", help="ddpm, ddim or dpmpp_2m (default: ddim)")
+    parser.add_argument("--align", type=float, default=0.0, help="alignment of the rim, 0 to 1 (default: 0)")
     options = parser.parse_args()
     if options.collect:
         return collect(options.collect)
     rows = evaluate(options.side, options.steps, options.fills, options.sampler, options.align, options.output)
-    save_table(rows, options.output / "photos.json")
+    save_table(rows, options.output / "results" / "photos.json")
 
 
 if __name__ == "__main__":

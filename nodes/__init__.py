@@ -1,4 +1,4 @@
-"""The pack's nodes, one file per family. Everything that knows ComfyUI's inside is in `host`."""
+"""The pack's nodes, one file per family. Everything that depends on ComfyUI's internals is in `host`."""
 
 from comfy_api.latest import ComfyExtension, io
 

@@ -1,11 +1,12 @@
-"""Fills beside each other, for those who choose a method."""
+"""Fills side by side, to choose a method or its settings."""
 
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
 from ..rad_core.compare import comparison
-from .pictures import mask_of, picture_of, together
+from . import inputs
+from .pictures import mask_of, match_counts, picture_of
 
 COUNT = 6
 
@@ -17,11 +18,11 @@ class InpaintCompare(io.ComfyNode):
             node_id="RAI_InpaintCompare",
             display_name="Inpaint Compare",
             category="region-aware inpainting",
-            description="Puts several fills of the same hole side by side, with a table of how far each is from the original, how even its "
-            "rim is, and whether anything outside the mask was changed.",
+            description="Puts several fills of the same hole side by side, with a table of how far each is from the original, how visible "
+            "its rim is, and whether anything outside the mask was changed.",
             inputs=[
                 io.Image.Input("original", tooltip="The picture without a hole."),
-                io.Mask.Input("mask", tooltip="The hole that was filled."),
+                inputs.mask("The hole that was filled."),
                 io.Image.Input("result_1", tooltip="A filled picture."),
                 *(io.Image.Input(f"result_{k}", optional=True, tooltip="Another filled picture.") for k in range(2, COUNT + 1)),
                 io.String.Input("labels", default="", optional=True, tooltip="Names of the results, separated by commas."),
@@ -34,14 +35,14 @@ class InpaintCompare(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, original, mask, result_1, labels="", **more) -> io.NodeOutput:
-        given = [result_1, *(more[f"result_{k}"] for k in range(2, COUNT + 1) if more.get(f"result_{k}") is not None)]
+    def execute(cls, original, mask, result_1, labels="", **others) -> io.NodeOutput:
+        results = [result_1, *(others[f"result_{k}"] for k in range(2, COUNT + 1) if others.get(f"result_{k}") is not None)]
         names = [name.strip() for name in labels.split(",")] if labels.strip() else []
-        if len(names) > len(given):
-            raise ValueError(f"There are {len(names)} labels for {len(given)} results: give one for each, separated by commas.")
-        truth, hole = together(picture_of(original)[0], mask_of(mask))
+        if len(names) > len(results):
+            raise ValueError(f"There are {len(names)} labels for {len(results)} results: enter at most one for each, separated by commas.")
+        truth, hole = match_counts(picture_of(original)[0], mask_of(mask))
         fills = {}
-        for k, image in enumerate(given):
+        for k, image in enumerate(results):
             name, fill = names[k] if k < len(names) and names[k] else f"result {k + 1}", picture_of(image)[0]
             if fill.shape[2:] != truth.shape[2:]:
                 have, want = (f"{maps.shape[3]}x{maps.shape[2]}" for maps in (fill, truth))
@@ -50,11 +51,11 @@ class InpaintCompare(io.ComfyNode):
         count = max(len(truth), *(len(fill) for fill in fills.values()))
         if any(len(maps) not in (1, count) for maps in (truth, *fills.values())):
             raise ValueError(
-                f"Batches of {', '.join(str(len(m)) for m in (truth, *fills.values()))} pictures do not fit: connect as many each."
+                f"Batches of {', '.join(str(len(m)) for m in (truth, *fills.values()))} pictures do not fit: connect equally many each."
             )
-        alike = lambda maps: maps.expand(count, -1, -1, -1)
+        expand = lambda maps: maps.expand(count, -1, -1, -1)
         if hole.shape[2:] != truth.shape[2:]:
             hole = torch.nn.functional.interpolate(hole, truth.shape[2:], mode="nearest-exact")
-        sheet, table = comparison(alike(truth), alike(hole), {name: alike(fill) for name, fill in fills.items()})
+        sheet, table = comparison(expand(truth), expand(hole), {name: expand(fill) for name, fill in fills.items()})
         image = torch.from_numpy(np.array(sheet))[None].float() / 255
         return io.NodeOutput(image, table, ui=ui.PreviewImage(image, cls=cls))

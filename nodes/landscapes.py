@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..rad_core import landscapes
+from . import inputs
 
 HOURS = {"any": None, "night": 0.0, "dawn": 6.5, "noon": 12.0, "dusk": 18.5}
 
@@ -20,15 +21,8 @@ class DrawLandscape(io.ComfyNode):
                 io.Int.Input(
                     "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled network's is 64."
                 ),
-                io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is the one that seed + k gives alone."),
-                io.Int.Input(
-                    "seed",
-                    default=7,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Another seed, another landscape. Seeds below 2^40 were kept out of training.",
-                ),
+                io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is what seed + k gives alone."),
+                inputs.seed("Another seed, another landscape. Seeds below 2^40 were not used in training.", default=7),
                 io.Combo.Input(
                     "time_of_day", options=list(HOURS), default="any", tooltip="Light and colours; any draws an hour for each picture."
                 ),

@@ -1,11 +1,11 @@
-"""The host's IMAGE and MASK <-> what `rad_core` takes. One place, so that every node treats odd pictures alike."""
+"""Conversion between the host's IMAGE and MASK and `rad_core`'s tensors, in one place, so that every node treats odd pictures alike."""
 
 import torch
 from torch import Tensor
 
 
 def picture_of(image: Tensor) -> tuple[Tensor, Tensor | None]:
-    """IMAGE (B, H, W, 1, 3 or 4) in [0, 1] -> (B, 3, H, W), and (B, H, W, 1) alpha where there is one.
+    """IMAGE (B, H, W, 1, 3 or 4) in [0, 1] -> (B, 3, H, W), and its alpha (B, H, W, 1), if any.
 
     Raises:
         ValueError: another number of channels.
@@ -21,9 +21,9 @@ def mask_of(mask: Tensor) -> Tensor:
     """MASK (H, W), (B, H, W) or (B, 1, H, W), 1 = hole -> (B, 1, H, W).
 
     Raises:
-        ValueError: there is no hole in any of them.
+        ValueError: none of the masks has a hole.
     """
-    mask = mask.reshape(-1, 1, *mask.shape[-2:])
+    mask = map_of(mask)
     if not mask.any():
         raise ValueError(
             "The mask has no hole: nothing would change. Paint one (right-click 'Load Image', 'Open in MaskEditor') or connect a mask node."
@@ -31,28 +31,43 @@ def mask_of(mask: Tensor) -> Tensor:
     return mask
 
 
-def together(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures and masks as batches of one count; one of either serves all of the other.
+def map_of(values: Tensor) -> Tensor:
+    """Any grey map that comes as a MASK -> (B, 1, H, W)."""
+    return values.reshape(-1, 1, *values.shape[-2:])
+
+
+def match_counts(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures and masks as batches of equal length; a single one of either serves all of the other.
 
     Raises:
         ValueError: the counts do not fit.
     """
     count = max(picture.shape[0], hole.shape[0])
     if 1 not in (picture.shape[0], hole.shape[0]) and picture.shape[0] != hole.shape[0]:
-        raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect as many, or one of either.")
+        raise ValueError(f"{picture.shape[0]} images and {hole.shape[0]} masks do not fit: connect equally many, or one of either.")
     return picture.expand(count, -1, -1, -1), hole.expand(count, -1, -1, -1)
 
 
+def check_count(maps: Tensor | None, count: int, name: str) -> None:
+    """Check that there is one map, or one for each picture.
+
+    Raises:
+        ValueError: another number of maps.
+    """
+    if maps is not None and maps.shape[0] not in (1, count):
+        raise ValueError(f"{count} pictures and {maps.shape[0]} {name} do not fit: connect equally many, or one for all.")
+
+
 def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
-    """(B, 3, H, W) -> IMAGE. Where there is transparency, what was filled becomes opaque."""
+    """(B, 3, H, W) -> IMAGE. If there is an alpha channel, filled pixels become opaque in it."""
     image = picture.movedim(1, -1)
     if alpha is None:
         return image
     hole = torch.nn.functional.interpolate(mask.to(image), image.shape[1:3], mode="nearest-exact").movedim(1, -1)
-    alpha, hole = (part.expand(image.shape[0], -1, -1, -1) for part in (alpha, hole))
+    alpha, hole = (maps.expand(image.shape[0], -1, -1, -1) for maps in (alpha, hole))
     return torch.cat([image, torch.maximum(alpha, hole)], -1)
 
 
-def broadcast(maps, start: int, stop: int):
-    """Rows of a batch, or the one that serves all."""
+def entries(maps: Tensor | None, start: int, stop: int) -> Tensor | None:
+    """Entries of a batch, or the single one that serves all."""
     return maps if maps is None or maps.shape[0] == 1 else maps[start:stop]

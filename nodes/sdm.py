@@ -1,21 +1,20 @@
-"""SDM: a few passes, the surest pixels first; and RAD on what SDM doubts."""
+"""SDM: a few passes, the most certain pixels first; and RAD on what SDM is uncertain of."""
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..rad_core import rad_inpaint, sdm_inpaint
-from ..rad_core.rad import STRENGTH
-from ..rad_core.sdm import MEMORY, SCHEDULES
+from ..rad_core.rad import RADSettings
+from ..rad_core.sdm import SCHEDULES, SDMSettings
+from . import inputs
 from .host.folders import SDM, choices, fingerprint, locate
-from .host.run import in_batches, loaded, progress
-from .host.sdm import load_sdm_model, loaded_sdm
-from .models import PRECISIONS
-from .pictures import broadcast, image_of, mask_of, picture_of, together
-from .rad import OWN_SIZE, SEED, VIEWS, sampler_input, view_inputs, view_width
+from .host.run import in_batches, load_network, progress
+from .host.sdm import load_sdm_model, load_sdm_network
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
 
 CATEGORY = "region-aware inpainting/SDM"
-SDMModelType = io.Custom("SDM_MODEL")
+DEFAULTS = SDMSettings()
 
 
 class LoadSDMModel(io.ComfyNode):
@@ -28,19 +27,14 @@ class LoadSDMModel(io.ComfyNode):
             description="Loads a spatial diffusion network. Files go into models/sdm; a small trained network comes with the pack.",
             inputs=[
                 io.Combo.Input("sdm_name", options=choices(SDM), tooltip="A bundled network, or a .safetensors file in models/sdm."),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="float32",
-                    tooltip="float16 and bfloat16 halve the memory and are faster on a GPU; pictures differ a little.",
-                ),
+                inputs.precision(),
             ],
-            outputs=[SDMModelType.Output()],
+            outputs=[inputs.SDM_MODEL.Output()],
         )
 
     @classmethod
     def execute(cls, sdm_name, precision) -> io.NodeOutput:
-        return io.NodeOutput(load_sdm_model(locate(SDM, sdm_name), PRECISIONS[precision]))
+        return io.NodeOutput(load_sdm_model(locate(SDM, sdm_name), inputs.PRECISIONS[precision]))
 
     @classmethod
     def fingerprint_inputs(cls, sdm_name, **kwargs):
@@ -54,54 +48,55 @@ class SDMInpaint(io.ComfyNode):
             node_id="RAI_SDMInpaint",
             display_name="SDM Inpaint",
             category=CATEGORY,
-            description="Fills the hole of a picture of any size in a few passes, the surest pixels first, and shows how uncertain each "
-            "pixel is. Pixels outside the mask come back unchanged, to the last bit.",
+            description="Fills the hole of a picture of any size in a few passes, the most certain pixels first, and shows how uncertain "
+            "each pixel is. Pixels outside the mask come back bit-identical.",
             inputs=[
-                SDMModelType.Input("sdm", tooltip="From Load SDM Model."),
-                io.Image.Input("image", tooltip="The picture, or a batch. What stands in the hole is not looked at."),
-                io.Mask.Input(
-                    "mask", tooltip="White is the hole; grey mixes fill and picture. One may serve many pictures, and the reverse."
+                inputs.SDM_MODEL.Input("sdm", tooltip="From Load SDM Model."),
+                inputs.image(),
+                inputs.mask("White is the hole; grey mixes fill and picture. One mask may serve many pictures, and the reverse."),
+                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k."),
+                io.Int.Input(
+                    "iterations", default=DEFAULTS.iterations, min=1, max=64, tooltip="Passes of the network. More than 10 gain nothing."
                 ),
-                io.Int.Input("seed", **SEED, tooltip="Another seed, another fill. Fill k of a batch gets seed + k."),
-                io.Int.Input("iterations", default=4, min=1, max=64, tooltip="Passes of the network. Gains end at 9 or 10."),
                 io.Combo.Input(
                     "schedule",
                     options=list(SCHEDULES),
-                    default="linear",
-                    tooltip="How much is decided after each pass. linear: as much in each, the paper's best; cubic: little at first.",
+                    default=DEFAULTS.schedule,
+                    tooltip="How much is decided after each pass. linear: equally much in each, the paper's best; cubic: little at first.",
                 ),
                 io.Float.Input(
                     "alpha",
-                    default=0.01,
+                    default=DEFAULTS.alpha,
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Noise on what is not decided for good, in units of its uncertainty. The paper's is 0.01.",
+                    tooltip="Noise on pixels whose value is not final, in units of their uncertainty. The paper's is 0.01.",
                 ),
                 io.Float.Input(
                     "anchor",
-                    default=1.0,
+                    default=DEFAULTS.anchor,
                     min=0.0,
                     max=1.0,
                     step=0.05,
                     tooltip="How far the fill is made to meet the picture at the rim. 0 is the paper's.",
                 ),
-                *view_inputs([*VIEWS[1:], OWN_SIZE], VIEWS[1]),
+                inputs.view("around the hole", "whole picture", "picture's own size"),
+                inputs.context(),
                 io.Int.Input("fills", default=1, min=1, max=64, tooltip="How many fills of each picture; they come one after the other."),
                 io.Float.Input(
                     "memory",
-                    default=MEMORY,
+                    default=DEFAULTS.memory,
                     min=0.0,
                     max=0.9,
                     step=0.05,
                     optional=True,
-                    tooltip="How much of its earlier predictions a pass holds to: calmer and closer to the truth. 0 is the paper's.",
+                    tooltip="Weight of a pass's earlier predictions: more is calmer and closer to the truth. 0 is the paper's.",
                 ),
                 io.Boolean.Input(
                     "refresh",
-                    default=False,
+                    default=DEFAULTS.refresh,
                     optional=True,
-                    tooltip="Paint in every pass what was decided earlier anew, as the paper does. Off: what is decided stays.",
+                    tooltip="Paint decided pixels anew in every pass, as the paper does. Off: what is decided stays.",
                 ),
             ],
             outputs=[
@@ -111,43 +106,50 @@ class SDMInpaint(io.ComfyNode):
                     tooltip="How far each pixel may be from the truth: white is half the range of a colour or more.",
                 ),
                 io.Image.Output(
-                    display_name="passes", tooltip="What stood after each pass, grey where nothing was decided; fill after fill."
+                    display_name="passes", tooltip="The picture after each pass, grey where nothing is decided yet; fill after fill."
                 ),
             ],
         )
 
     @classmethod
     def execute(
-        cls, sdm, image, mask, seed, iterations, schedule, alpha, anchor, view, context, fills, memory=MEMORY, refresh=False
+        cls,
+        sdm,
+        image,
+        mask,
+        seed,
+        iterations,
+        schedule,
+        alpha,
+        anchor,
+        view,
+        context,
+        fills,
+        memory=DEFAULTS.memory,
+        refresh=DEFAULTS.refresh,
     ) -> io.NodeOutput:
-        picture, alpha_channel = picture_of(image)
-        picture, hole = (maps.repeat_interleave(fills, 0) for maps in together(picture, mask_of(mask)))
-        size = sdm.model.generator.size
-        net = loaded_sdm(sdm, (len(picture), *(picture.shape[2:] if view == OWN_SIZE else (size, size))))
+        settings = SDMSettings(iterations, schedule, alpha, anchor, memory, refresh, inputs.VIEWS[view], context)
+        picture, transparency = picture_of(image)
+        picture, hole = (maps.repeat_interleave(fills, 0) for maps in match_counts(picture, mask_of(mask)))
+        net = load_sdm_network(sdm, len(picture), picture.shape[2:] if settings.view == "native" else None)
 
         def fill(start: int, stop: int):
             out, uncertainty, history = sdm_inpaint(
                 net,
                 picture[start:stop],
                 hole[start:stop],
-                iterations,
-                [seed + k for k in range(start, stop)],
-                schedule,
-                alpha,
-                anchor,
-                memory,
-                refresh,
-                view_width(view, context),
+                settings,
+                seed=[seed + k for k in range(start, stop)],
                 callback=progress(iterations),
                 return_history=True,
             )
-            return out, uncertainty[:, 0], torch.stack([shown for shown, _ in history], 1)
+            return out, uncertainty[:, 0], torch.stack([after for after, _ in history], 1)
 
-        out, uncertainty, history = in_batches(
-            fill, len(picture), "Choose another view, a smaller picture, or float16 in 'Load SDM Model'."
-        )
-        alpha_channel = None if alpha_channel is None else alpha_channel.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
-        return io.NodeOutput(image_of(out, alpha_channel, hole), uncertainty, history.flatten(0, 1).movedim(1, -1))
+        advice = "Choose another view, a smaller picture, or float16 in 'Load SDM Model'."
+        out, uncertainty, history = in_batches(fill, len(picture), advice)
+        if transparency is not None:
+            transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
+        return io.NodeOutput(image_of(out, transparency, hole), uncertainty, history.flatten(0, 1).movedim(1, -1))
 
 
 class RefineWithRAD(io.ComfyNode):
@@ -157,49 +159,47 @@ class RefineWithRAD(io.ComfyNode):
             node_id="RAI_RefineWithRAD",
             display_name="Refine with RAD",
             category=CATEGORY,
-            description="Re-imagines what is doubtful in a filled picture, in a few steps: each pixel starts from what it shows, with as "
-            "much noise as its uncertainty calls for. Pixels outside the mask come back unchanged, to the last bit.",
+            description="Re-imagines the uncertain parts of a filled picture, in a few steps: each pixel starts from its present value, "
+            "with as much noise as its uncertainty calls for. Pixels outside the mask come back bit-identical.",
             inputs=[
                 io.Model.Input("model", tooltip="From Load ADM Model, with a RAD adapter on it."),
                 io.Image.Input("image", tooltip="The filled picture, from SDM Inpaint."),
-                io.Mask.Input("mask", tooltip="The hole, as it was given to SDM Inpaint."),
+                inputs.mask("The same mask as in SDM Inpaint."),
                 io.Mask.Input("uncertainty", tooltip="From SDM Inpaint. Any grey map will do: black stays, white may become anything."),
-                io.Int.Input("seed", **SEED, tooltip="Another seed, other details. Picture k of a batch gets seed + k."),
-                io.Int.Input("steps", default=10, min=1, max=1000, tooltip="Network calls."),
-                sampler_input("dpmpp_2m"),
+                inputs.seed("Another seed, other details. Picture k of a batch gets seed + k."),
+                inputs.steps(10),
+                inputs.rad_sampler("dpmpp_2m"),
                 io.Float.Input(
                     "strength",
-                    default=STRENGTH,
+                    default=inputs.RAD.sigma_scale,
                     min=0.1,
                     max=100.0,
                     step=0.1,
-                    tooltip="Noise in units of the uncertainty. More departs further from what stands there.",
+                    tooltip="Noise in units of the uncertainty. More departs further from the fill.",
                 ),
-                *view_inputs(VIEWS, VIEWS[0]),
+                inputs.view("network's own", "around the hole", "whole picture"),
+                inputs.context(),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
     def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context) -> io.NodeOutput:
+        settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, align=0.0, sigma_scale=strength)
         picture, alpha = picture_of(image)
-        hole, doubt = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), uncertainty.reshape(-1, 1, *uncertainty.shape[-2:])))
-        picture, hole = together(picture, hole)
-        if doubt.shape[0] not in (1, len(picture)):
-            raise ValueError(f"{len(picture)} pictures and {doubt.shape[0]} uncertainty maps do not fit: connect as many, or one for all.")
-        net = loaded(model, "Refine with RAD", len(picture))
+        hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
+        picture, hole = match_counts(picture, hole)
+        check_count(uncertainty, len(picture), "uncertainty maps")
+        net = load_network(model, "Refine with RAD", len(picture))
 
         def fill(start: int, stop: int):
             return rad_inpaint(
                 net,
                 picture[start:stop],
                 hole[start:stop],
-                steps,
-                sampler,
-                [seed + k for k in range(start, stop)],
-                view_width(view, context),
-                doubt=broadcast(doubt, start, stop),
-                strength=strength,
+                settings,
+                seed=[seed + k for k in range(start, stop)],
+                uncertainty=entries(uncertainty, start, stop),
                 callback=progress(steps),
             )
 

@@ -4,9 +4,10 @@ import torch
 from comfy_api.latest import io
 
 from ..rad_core.training.data import MASKS, Folder
-from .host.adm import ADMModel
-from .host.folders import adapter_file, picture_folder
-from .host.train_adapter import Settings, train_adapter
+from . import inputs
+from .host.folders import picture_folder
+from .host.latent_training import prompts_of
+from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
 from .pictures import picture_of
 
 
@@ -18,12 +19,14 @@ class TrainRADAdapter(io.ComfyNode):
             display_name="Train RAD Adapter",
             category="region-aware inpainting/RAD",
             description="Teaches a network to fill holes, in the look of your pictures: trains a RAD adapter (LoRA and time layers) and "
-            "writes it where 'Load RAD Adapter' finds it. Cancel at any time; the same settings go on from there.",
+            "writes it where 'Load RAD Adapter' finds it. Safe to cancel: run it again with the same settings to resume.",
             inputs=[
                 io.Model.Input("model", tooltip="From Load ADM Model, or any SD1.5, SD2 or SDXL model. It is not changed."),
                 io.String.Input("adapter_name", default="my adapter", tooltip="The file's name in models/rad_adapters."),
-                io.Int.Input("steps", default=1000, min=1, max=10000000, tooltip="A thousand shows, ten thousand is thorough."),
-                io.Int.Input("batch_size", default=8, min=1, max=1024, tooltip="Pictures in a step. More is steadier, and takes memory."),
+                inputs.steps(1000, "A thousand show whether it works, ten thousand are thorough.", most=10000000),
+                io.Int.Input(
+                    "batch_size", default=8, min=1, max=1024, tooltip="Pictures per step. More is steadier, and needs more memory."
+                ),
                 io.Int.Input("rank", default=16, min=1, max=512, tooltip="Size of the LoRA. The paper's is 16."),
                 io.Float.Input(
                     "learning_rate", default=5e-4, min=1e-7, max=1.0, step=1e-7, round=1e-7, tooltip="Lower it if the loss jumps."
@@ -35,21 +38,18 @@ class TrainRADAdapter(io.ComfyNode):
                     max=4096,
                     step=8,
                     tooltip="Side of the training pictures in pixels. 0: the network's own, 512 for latent models. "
-                    "Larger pictures are made smaller, and smaller ones larger.",
+                    "Pictures of other sizes are resized.",
                 ),
                 io.Combo.Input("masks", options=list(MASKS), default="perlin", tooltip="Shapes of the holes. perlin is the paper's."),
-                io.Boolean.Input("flip", default=True, tooltip="Show the pictures mirrored too."),
-                io.Combo.Input(
-                    "precision",
-                    options=["auto", "float32", "bfloat16", "float16"],
-                    default="auto",
-                    tooltip="auto: bfloat16 on a GPU, float32 on a CPU. float16 is for GPUs that know no bfloat16.",
-                ),
+                io.Boolean.Input("flip", default=True, tooltip="Train on mirrored pictures too."),
+                inputs.precision("auto", tooltip="auto: bfloat16 on a GPU, float32 on a CPU. float16 is for GPUs that have no bfloat16."),
                 io.Boolean.Input("gradient_checkpointing", default=False, tooltip="Half the memory for a third more time."),
                 io.Int.Input("save_every", default=250, min=1, max=100000, tooltip="Steps between checkpoints and new sample pictures."),
-                io.Int.Input("seed", default=0, min=0, max=2**20, tooltip="Another seed: other crops, masks and noise."),
-                io.Boolean.Input("resume", default=True, tooltip="Go on with a run of this name that was stopped. Off: begin anew."),
-                io.Image.Input("images", optional=True, tooltip="Training pictures, or give a folder."),
+                inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=None),
+                io.Boolean.Input(
+                    "resume", default=True, tooltip="Continue an interrupted run of this name. Off: start from the beginning."
+                ),
+                io.Image.Input("images", optional=True, tooltip="Training pictures; or name a folder."),
                 io.String.Input(
                     "folder",
                     default="",
@@ -60,7 +60,7 @@ class TrainRADAdapter(io.ComfyNode):
                 io.Conditioning.Input(
                     "positive",
                     optional=True,
-                    tooltip="For latent models: what all the pictures show. For networks that draw by class: ADM Conditioning.",
+                    tooltip="For latent models: what all the pictures show. For class-conditional networks: ADM Conditioning.",
                 ),
                 io.Clip.Input(
                     "clip",
@@ -108,9 +108,8 @@ class TrainRADAdapter(io.ComfyNode):
             with torch.inference_mode(False):
                 pictures = [picture.clone() for picture in picture_of(images)[0]]
             captions = [""] * len(pictures)
-        said = [] if positive is None else [[entry] for entry in positive] if len(positive) == len(pictures) else [positive]
-        if not said and clip is not None:
-            said = [clip.encode_from_tokens_scheduled(clip.tokenize(caption)) for caption in captions]
-        settings = Settings(steps, batch_size, rank, learning_rate, size, masks, flip, precision, gradient_checkpointing, save_every, seed)
-        path = adapter_file(adapter_name, latent=not isinstance(model.model, ADMModel))
-        return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, said))
+        settings = TrainingSettings(
+            steps, batch_size, rank, learning_rate, size, masks, flip, precision, gradient_checkpointing, save_every, seed
+        )
+        prompts, path = prompts_of(positive, clip, captions), adapter_path(model, adapter_name)
+        return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, prompts))

@@ -9,29 +9,32 @@
 from .adapter_files import bundled_adapters, read_adapter
 from .adapters import load_adapter, merge_adapters, save_adapter, unload_adapters
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
-from .denoisers import ADMDenoiser, TiledDenoiser
-from .gradpaint import PRESETS, GradPaint, GradPaintSettings, gradpaint_inpaint
+from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
+from .gradpaint import GradPaint, GradPaintSettings, Guidance, gradpaint_inpaint
 from .images import Photo, read_mask, read_photo, write_photo
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
-from .rad import rad_inpaint
+from .rad import RADSettings, rad_inpaint
 from .samplers import SAMPLERS
 from .schedule import NoiseSchedule, RegionSchedule
-from .sdm import OneShot, bundled_sdms, load_sdm, save_sdm, sdm_inpaint
+from .sdm import OneShot, SDMSettings, bundled_sdms, load_sdm, save_sdm, sdm_inpaint
 from .synthetic import landscapes
 from .unet import UNet, UNetConfig
 
 __version__ = "0.1.0"
 __all__ = [
-    "PRESETS",
     "SAMPLERS",
     "ADMDenoiser",
     "CheckpointError",
+    "Denoiser",
     "GradPaint",
     "GradPaintSettings",
+    "Guidance",
     "NoiseSchedule",
     "OneShot",
     "Photo",
+    "RADSettings",
     "RegionSchedule",
+    "SDMSettings",
     "TiledDenoiser",
     "UNet",
     "UNetConfig",

@@ -9,9 +9,9 @@ from .commands import bench, convert, info, inpaint, masks, train
 EPILOG = """examples:
   rad-inpaint inpaint photo.png --mask mask.png -o mended.png --compare sheet.png
   rad-inpaint inpaint photos/ --mask masks/ -o mended/
-  rad-inpaint inpaint view.png --mask hole.png -o filled.png --model landscapes
-  rad-inpaint inpaint view.png --mask hole.png -o filled.png --method gradpaint --model 256x256_diffusion_uncond.pt
-  rad-inpaint inpaint view.png --mask hole.png -o filled.png --method sdm --uncertainty doubt.png
+  rad-inpaint inpaint rad view.png --mask hole.png -o filled.png --model landscapes
+  rad-inpaint inpaint gradpaint view.png --mask hole.png -o filled.png --model 256x256_diffusion_uncond.pt
+  rad-inpaint inpaint sdm view.png --mask hole.png -o filled.png --uncertainty uncertainty.png
   rad-inpaint masks -o masks/ --kind perlin --size 512 -n 8 --area 40
   rad-inpaint bench -o bench/
   rad-inpaint info 256x256_diffusion_uncond.pt
@@ -34,26 +34,39 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, 1 for a user's error (told in one sentence), 130 when stopped."""
+    """Run a command.
+
+    Returns:
+        the exit status: 0, 1 for a user's error (one sentence on stderr), 130 when interrupted. A wrong option exits with 2, as argparse
+        does.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["inpaint"]:
+        arguments = ["inpaint", *inpaint.with_method(arguments[1:])]
     options = build_parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_: print(f"Note: {message}", file=sys.stderr)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning  # restored by catch_warnings
+            options.run(options)
     except KeyboardInterrupt:
-        print("Stopped. What was under work was not written.", file=sys.stderr)
+        print("Interrupted. Unfinished files were not written.", file=sys.stderr)
         return 130
     except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         print(f"Error: {error or 'out of memory'}", file=sys.stderr)
         return 1
     except (RuntimeError, AssertionError) as error:
         if "Torch not compiled with" in str(error) or "xpected one of cpu, cuda" in str(error) or "No CUDA" in str(error):
-            print(f"Error: the device '{options.device}' is not there; use --device cpu.", file=sys.stderr)
+            print(f"Error: there is no device '{options.device}'; use --device cpu.", file=sys.stderr)
             return 1
         if "out of memory" not in str(error) and "can't allocate" not in str(error):
             raise
         print("Error: out of memory. Use fewer pictures at once, a smaller --context, or --device cpu.", file=sys.stderr)
         return 1
     return 0
+
+
+def _print_warning(message: Warning, *_) -> None:
+    print(f"Note: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

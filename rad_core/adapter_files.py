@@ -1,4 +1,4 @@
-"""RAD adapter files: LoRA on the convolutions and attentions, and the time layers in full, in one PEFT folder or file (RAD 3.4, 4.2)."""
+"""RAD adapter files: LoRA on convolutions and attention, and the time layers in full, as a PEFT folder or one file (RAD 3.4, 4.2)."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .atomic import write_whole
-from .checkpoints import WEIGHTS, CheckpointError, json_object, read_tensors
+from .atomic import atomic_write
+from .checkpoints import CheckpointError, FileKind, json_object, read_tensors, resolve_file
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
 TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
-CONFIG_KEY = "lora_adapter_config"  # adapter_config.json inside a single file's metadata
-FACTS_KEY = "rad_adapter"
-_SPELLINGS = [
+ADAPTER = FileKind("adapter", ".adapter.safetensors", FOLDER_FILES)
+CONFIG_KEY = "lora_adapter_config"  # PEFT's adapter_config.json, in the header of a single file
+ADAPTER_KEY = "rad_adapter"  # AdapterMetadata, in the header
+_RENAMES = [
     ("base_model.model.", ""),
     ("unet.", ""),
     (".default.", "."),
@@ -28,56 +29,61 @@ _SPELLINGS = [
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a file says of an adapter's making."""
+class AdapterMetadata:
+    """How an adapter was trained, as its file records it."""
 
-    base: tuple[float, ...] = ()  # the fingerprint of the network it was trained on
-    schedule: str = ""
-    steps: int = 0
-    data: str = ""
+    base: tuple[float, ...] = ()  # fingerprint of the network it was trained on
+    schedule: str = ""  # noise schedule
+    steps: int = 0  # of training
+    data: str = ""  # what it was trained with
     licence: str = ""
 
 
-UNKNOWN = Facts()
+UNKNOWN = AdapterMetadata()
 
 
 @dataclass
 class Adapter:
-    """An adapter file in memory, under the network's own names."""
+    """The contents of an adapter file, under the network's own names."""
 
-    name: str
+    name: str  # of the file, for messages
     lora: dict[str, tuple[Tensor, Tensor]]  # weight name -> (A, B)
-    time: dict[str, Tensor]  # parameter name -> its value in full
-    config: dict  # PEFT's
+    time: dict[str, Tensor]  # name of a time layer's parameter -> its value in full
+    config: dict  # PEFT's configuration
     note: str = ""
-    facts: Facts = UNKNOWN
+    metadata: AdapterMetadata = UNKNOWN
 
     @property
     def for_latents(self) -> bool:
-        """A LoRA file for a latent model of a host, which is not this library's to load."""
+        """Whether it is for a host's latent model, which only the host can load."""
         return any(name.startswith("diffusion_model.") for name in self.lora)
 
     @property
     def rank(self) -> int:
+        """Rank of the LoRA."""
         return next(iter(self.lora.values()))[0].shape[0]
 
     def delta(self, name: str, shape: torch.Size) -> Tensor:
-        """(alpha / rank) B A for a weight, float32."""
-        a, b = (part.float() for part in self.lora[name])
+        """What the LoRA adds to a weight: (alpha / rank) B A, float32."""
+        a, b = (factor.float() for factor in self.lora[name])
         rank = a.shape[0]
         return self.config.get("lora_alpha", rank) / rank * (b.flatten(1) @ a.flatten(1)).view(shape)
 
 
 def bundled_adapters() -> list[str]:
     """Names of the adapters that come with the package."""
-    return sorted(p.name.removesuffix(".adapter.safetensors") for p in WEIGHTS.glob("*.adapter.safetensors"))
+    return ADAPTER.bundled()
 
 
 def lora_config(rank: int = 16, alpha: float | None = None, targets: Sequence[str] = TARGETS):
     """PEFT's configuration of a RAD adapter: LoRA on the targets, the time layers trained and saved in full.
 
+    Args:
+        rank, alpha: of the LoRA, which is scaled by alpha / rank; None makes alpha the rank.
+        targets: kinds of layers, of `TARGETS`.
+
     Raises:
-        ValueError: a rank below 1, or a target that is none of `TARGETS`.
+        ValueError: a rank below 1, or an unknown target.
     """
     from peft import LoraConfig  # slow to import
 
@@ -91,75 +97,87 @@ def lora_config(rank: int = 16, alpha: float | None = None, targets: Sequence[st
 
 
 def fingerprint(parameters: dict[str, Tensor], count: int = 64) -> tuple[float, ...]:
-    """One value from each of `count` weights evenly spread over a network: tells which it is, in any precision (see `same_network`)."""
+    """One value from each of `count` weights spread evenly over a network. Identifies it in any precision, see `same_network`."""
     names = sorted(name for name in parameters if name.endswith("weight"))
     chosen = [parameters[names[k * len(names) // count]].flatten() for k in range(min(count, len(names)))]
     return tuple(round(float(values[len(values) // 2]), 6) for values in chosen)
 
 
 def same_network(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether two fingerprints differ by no more than rounding to half precision does."""
+    """Whether two fingerprints differ by no more than rounding to half precision."""
     difference = sum(abs(x - y) for x, y in zip(a, b, strict=False))
     return len(a) == len(b) and difference <= 0.005 * sum(map(abs, a))
 
 
 def warn_of_other_base(adapter: "Adapter", base: dict[str, Tensor]) -> str:
-    """A sentence where an adapter's file says that it was trained on another network than this of the same shape, else nothing."""
-    known = adapter.facts.base
+    """A warning if an adapter was trained on another network of the same shape, else ""; `base` holds this network's parameters."""
+    known = adapter.metadata.base
     if not known or same_network(known, fingerprint(base)):
         return ""
     return f"Adapter {adapter.name} was trained on another network of this shape; its fills may not be as good here."
 
 
 def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Save an adapter that was read, of whatever origin, as `save_adapter` does. Raises as it does."""
+    """Write an adapter that was read with `read_adapter`, in the formats of `save_adapter`. Raises as it does."""
     config = adapter.config or lora_config(adapter.rank).to_dict()
-    write_tensors(path, peft_tensors(adapter), config, dtype, adapter.note, adapter.facts)
+    write_tensors(path, peft_tensors(adapter), config, dtype, adapter.note, adapter.metadata)
 
 
 def peft_tensors(adapter: "Adapter") -> dict[str, Tensor]:
-    """An adapter's tensors under PEFT's names."""
+    """An adapter's tensors, under PEFT's names."""
     tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.time.items()}
-    for name, parts in adapter.lora.items():
+    for name, (a, b) in adapter.lora.items():
         stem = f"base_model.model.{name.removesuffix('.weight')}"
-        tensors |= {f"{stem}.lora_{letter}.weight": part for letter, part in zip("AB", parts, strict=True)}
+        tensors |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
     return tensors
 
 
-def write_tensors(path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str, facts: Facts) -> None:
+def write_tensors(
+    path: str | Path, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype | None, note: str, metadata: AdapterMetadata
+) -> None:
+    """Write an adapter: one file if `path` ends in .safetensors, else a PEFT folder.
+
+    Args:
+        tensors: under PEFT's names.
+        config: PEFT's.
+        dtype: of the tensors in the file; None leaves them as they are.
+
+    Raises:
+        ValueError: the path cannot be written.
+    """
     text = json.dumps(config, default=lambda v: sorted(v) if isinstance(v, set) else str(v), indent=1)
     tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in tensors.items()}
-    metadata = {"format": "pt", "note": note, FACTS_KEY: json.dumps(asdict(facts))}
+    header = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(metadata))}
     path = Path(path)
     if path.suffix == ".safetensors":
-        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata | {CONFIG_KEY: text}))
+        atomic_write(path, lambda temporary: save_file(tensors, temporary, header | {CONFIG_KEY: text}))
     else:
-        write_whole(path / FOLDER_FILES[0], lambda temporary: save_file(tensors, temporary, metadata))
-        write_whole(path / "adapter_config.json", lambda temporary: Path(temporary).write_text(text))
+        atomic_write(path / FOLDER_FILES[0], lambda temporary: save_file(tensors, temporary, header))
+        atomic_write(path / "adapter_config.json", lambda temporary: Path(temporary).write_text(text))
 
 
 def is_adapter(path: str | Path) -> bool:
-    """Whether a file or folder is an adapter alone. A bundled name is its network's."""
-    given = Path(path)
-    if given.is_dir():
-        return any((given / name).is_file() for name in FOLDER_FILES)
-    if not given.is_file():
+    """Whether a file or folder is an adapter, not a whole network. False for bundled names, which networks have too."""
+    path = Path(path)
+    if path.is_dir():
+        return any((path / name).is_file() for name in FOLDER_FILES)
+    if not path.is_file():
         return False
-    names = [_plain(key) for key in read_tensors(given)[0]]
+    names = [_plain(key) for key in read_tensors(path)[0]]
     return any(".lora_" in name for name in names) and not any(name.endswith(("conv1.weight", "base_layer.weight")) for name in names)
 
 
 def read_adapter(path: str | Path) -> Adapter:
-    """Read an adapter: PEFT folder, our single file, the RAD authors' pytorch_lora_weights.safetensors, or a bundled name.
+    """Read an adapter: a PEFT folder, our single file, the RAD authors' pytorch_lora_weights.safetensors, or a bundled name.
 
     Raises:
-        FileNotFoundError: there is nothing of that name.
-        CheckpointError: damaged, or not an adapter.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, or is not an adapter.
     """
-    file = resolve_adapter(path)
-    tensors, metadata = read_tensors(file)
+    file = resolve_file(path, ADAPTER)
+    tensors, header = read_tensors(file)
     config_file = file.parent / "adapter_config.json"
-    text = metadata.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if config_file.is_file() else "{}")
+    text = header.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if config_file.is_file() else "{}")
     config = json_object(text, f"the configuration of adapter {file.name}")
     tensors, lora, time = {_plain(key): tensor for key, tensor in tensors.items()}, {}, {}
     for name, tensor in tensors.items():
@@ -176,43 +194,25 @@ def read_adapter(path: str | Path) -> Adapter:
         raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if unknown := [key for key in ("use_rslora", "use_dora", "alpha_pattern") if config.get(key)]:
         raise CheckpointError(f"Adapter {file.name} uses {unknown[0]}, which is not supported; train it as plain LoRA.")
-    return Adapter(Path(path).name, lora, time, config, metadata.get("note", ""), facts_in(metadata, file.name))
+    return Adapter(Path(path).name, lora, time, config, header.get("note", ""), adapter_metadata(header, file.name))
 
 
-def resolve_adapter(path: str | Path) -> Path:
-    """The file of an adapter: a file itself, one in a PEFT folder, or a bundled one by its name.
-
-    Raises:
-        FileNotFoundError: there is nothing of that name.
-    """
-    given = Path(path)
-    candidates = [given / name for name in FOLDER_FILES] if given.is_dir() else [given]
-    if given.name == str(path):
-        candidates.append(WEIGHTS / f"{path}.adapter.safetensors")
-    file = next((c for c in candidates if c.is_file()), None)
-    if file is None:
-        raise FileNotFoundError(
-            f"There is no adapter {path}, and no bundled one of that name (there are: {', '.join(bundled_adapters()) or 'none'})."
-        )
-    return file
-
-
-def facts_in(metadata: dict, name: str) -> Facts:
-    """What a file's metadata says of the adapter's making.
+def adapter_metadata(header: dict[str, str], name: str) -> AdapterMetadata:
+    """How an adapter was trained, from the header of a safetensors file called `name`.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the metadata cannot be read.
     """
-    known = {field.name: type(field.default) for field in fields(Facts)}
-    values = json_object(metadata.get(FACTS_KEY, "{}"), f"what {name} says of its making")
+    known = {field.name: type(field.default) for field in fields(AdapterMetadata)}
+    values = json_object(header.get(ADAPTER_KEY, "{}"), f"the metadata of adapter {name}")
     try:
-        return Facts(**{key: kind(values[key]) for key, kind in known.items() if key in values})
+        return AdapterMetadata(**{key: kind(values[key]) for key, kind in known.items() if key in values})
     except (TypeError, ValueError):
-        raise CheckpointError(f"What {name} says of its making cannot be read.") from None
+        raise CheckpointError(f"The metadata of adapter {name} has values of the wrong type.") from None
 
 
 def _plain(key: str) -> str:
-    """An adapter's tensor in any spelling (PEFT in memory, on file, old diffusers) -> `layer.lora_A.weight` or `layer.weight`."""
-    for old, new in _SPELLINGS:
+    """A tensor's name in any convention (PEFT in memory or on file, old diffusers) -> `layer.lora_A.weight` or `layer.weight`."""
+    for old, new in _RENAMES:
         key = key.replace(old, new)
     return key

@@ -1,7 +1,7 @@
-"""RAD adapters on networks: trained on them, merged into them, taken off again (RAD 3.4, 4.2).
+"""RAD adapters on a network: train them, merge them into its weights, take them off again (RAD 3.4, 4.2).
 
-Loading merges: W + strength * (alpha / rank) B A, and T + strength * (T_adapter - T_base), so sampling pays nothing for it. The
-replaced weights are kept aside, so unloading brings them back bit-exact.
+Loading merges: W + strength * (alpha / rank) B A, and T + strength * (T_adapter - T_base), so sampling is no slower with an adapter.
+The replaced weights are kept in `net.adapter_backup`, so that unloading restores them bit-exact.
 """
 
 import math
@@ -13,26 +13,35 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .adapter_files import TARGETS, UNKNOWN, Adapter, Facts, lora_config, peft_tensors, read_adapter, warn_of_other_base, write_tensors
+from .adapter_files import (
+    TARGETS,
+    UNKNOWN,
+    Adapter,
+    AdapterMetadata,
+    lora_config,
+    peft_tensors,
+    read_adapter,
+    warn_of_other_base,
+    write_tensors,
+)
 from .attention_order import rows_in_other_order
 from .checkpoints import CheckpointError
-from .unet import Attention, UNet
+from .unet import AdapterBackup, Attention, UNet
 
 
 def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "Adapter | None" = None, targets: Sequence[str] = TARGETS):
-    """Wrap a network for training an adapter on it: everything is frozen but the LoRA and the time layers.
+    """Wrap a network to train an adapter on it: everything is frozen except the LoRA and the time layers.
 
     Args:
-        rank, alpha: of the LoRA, whose strength is alpha / rank; alpha is the rank where None.
-        start: an adapter to go on from; its rank, alpha and targets hold then.
-        targets: which kinds of layers get a LoRA, of `TARGETS`.
+        rank, alpha, targets: as in `lora_config`.
+        start: an adapter to continue training; then its own rank, alpha and targets apply.
 
     Returns:
-        a `peft.PeftModel`; called as the network is.
+        a `peft.PeftModel`, called like the network.
 
     Raises:
         CheckpointError: `start` does not fit the network.
-        ValueError: as `lora_config`.
+        ValueError: a rank below 1, or an unknown target.
     """
     from peft import get_peft_model, set_peft_model_state_dict
 
@@ -46,32 +55,38 @@ def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "A
     return model
 
 
-def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "", facts: Facts = UNKNOWN) -> None:
-    """Save a trained `add_adapter` model: a folder that `peft.PeftModel.from_pretrained` reads, or, where `path` ends in
-    .safetensors, one file with the same tensors and PEFT's configuration in its metadata.
+def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "", metadata: AdapterMetadata = UNKNOWN) -> None:
+    """Save the adapter of a model from `add_adapter`.
+
+    Args:
+        path: a folder that `peft.PeftModel.from_pretrained` reads or, if the path ends in .safetensors, one file with the same
+            tensors and PEFT's configuration in its header.
+        dtype: of the tensors in the file; None for the model's own.
+        note: any text, such as how it was trained.
+        metadata: the same for programs.
 
     Raises:
-        ValueError: the place cannot be written.
+        ValueError: the path cannot be written.
     """
     from peft import get_peft_model_state_dict
 
     config = model.peft_config["default"].to_dict() | {"inference_mode": True}
-    write_tensors(path, get_peft_model_state_dict(model), config, dtype, note, facts)
+    write_tensors(path, get_peft_model_state_dict(model), config, dtype, note, metadata)
 
 
 def check_fit(adapter: Adapter, state: dict[str, Tensor]) -> None:
-    """Does an adapter belong to a network?
+    """Check that an adapter's tensors fit a network's, `state`.
 
     Raises:
-        CheckpointError: no; names the first tensor that does not fit and how many do.
+        CheckpointError: they do not; names the first one that does not fit, and how many do.
     """
     wrong, total = [], len(adapter.lora) + len(adapter.time)
     for name, (a, b) in adapter.lora.items():
-        have = state.get(name)
-        if have is None:
+        weight = state.get(name)
+        if weight is None:
             wrong.append(f"'{name}' does not exist in the network")
-        elif b.shape[0] * a[0].numel() != have.numel() or a.shape[0] != b.shape[1]:
-            wrong.append(f"'{name}' is {tuple(have.shape)} in the network but {(b.shape[0], *a.shape[1:])} in the adapter")
+        elif b.shape[0] * a[0].numel() != weight.numel() or a.shape[0] != b.shape[1]:
+            wrong.append(f"'{name}' is {tuple(weight.shape)} in the network but {(b.shape[0], *a.shape[1:])} in the adapter")
     for name, tensor in adapter.time.items():
         if name not in state:
             wrong.append(f"'{name}' does not exist in the network")
@@ -86,21 +101,23 @@ def check_fit(adapter: Adapter, state: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
-    """Merge an adapter into a network. Call again to stack another on top.
+    """Merge an adapter into a network. Call again to stack another one on top.
 
     Args:
-        net: the network it was trained on.
+        net: the network that it was trained on.
         path: see `read_adapter`.
-        strength: 1 as trained, 0 nothing, between or beyond to weaken or exaggerate.
+        strength: 1 as trained, 0 no effect, in between weaker, above 1 or below 0 exaggerated or reversed.
 
     Returns:
         the same network.
 
     Raises:
-        FileNotFoundError, CheckpointError: as `read_adapter`, or it does not fit the network, which is then left as it was.
+        FileNotFoundError, CheckpointError: as `read_adapter`.
+        CheckpointError: the adapter does not fit the network, which is left unchanged.
+        ValueError: the strength is not finite.
     """
     if not math.isfinite(strength):
-        raise ValueError(f"An adapter's strength must be a number such as 1.0, got {strength}.")
+        raise ValueError(f"An adapter's strength must be a finite number such as 1.0, got {strength}.")
     adapter = read_adapter(path)
     parameters = dict(net.named_parameters())
     check_fit(adapter, parameters)
@@ -108,50 +125,52 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
         warnings.warn(
             f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.", stacklevel=2
         )
-    kept: dict[str, Tensor] = net.__dict__.setdefault("_weights_before_adapters", {})
-    net.__dict__.setdefault("_region_aware_before", net.region_aware)
-    if warning := warn_of_other_base(adapter, parameters | kept):
+    net.adapter_backup = net.adapter_backup or AdapterBackup({}, net.region_aware)
+    originals = net.adapter_backup.weights
+    if warning := warn_of_other_base(adapter, parameters | originals):
         warnings.warn(warning, stacklevel=2)
     for name in [*adapter.lora, *adapter.time]:
-        kept.setdefault(name, parameters[name].detach().clone())
+        originals.setdefault(name, parameters[name].detach().clone())
     for name in adapter.lora:
         p = parameters[name]
         p.copy_(p.float() + strength * adapter.delta(name, p.shape).to(p.device))
     for name, tensor in adapter.time.items():
-        p = parameters[name]
-        base = kept[name].float()
+        p, original = parameters[name], originals[name]
         target = tensor.to(p.device, torch.float32).view(p.shape)
-        p.copy_(target if strength == 1 and torch.equal(p, kept[name]) else p.float() + strength * (target - base))
+        p.copy_(target if strength == 1 and torch.equal(p, original) else p.float() + strength * (target - original.float()))
     net.region_aware = net.region_aware or (strength != 0 and bool(adapter.time))
     return net
 
 
 @torch.no_grad()
 def unload_adapters(net: UNet) -> UNet:
-    """Take all adapters off again: the weights are bit-equal to those before the first `load_adapter`."""
-    kept = net.__dict__.pop("_weights_before_adapters", {})
+    """Take all adapters off: the weights become bit-equal to those before the first `load_adapter`. Returns the same network."""
+    if net.adapter_backup is None:
+        return net
+    originals = net.adapter_backup.weights
     for name, parameter in net.named_parameters():
-        if name in kept:
-            parameter.copy_(kept[name])
-    net.region_aware = net.__dict__.pop("_region_aware_before", net.region_aware)
+        if name in originals:
+            parameter.copy_(originals[name])
+    net.region_aware, net.adapter_backup = net.adapter_backup.region_aware, None
     return net
 
 
 def merge_adapters(net: UNet) -> UNet:
-    """Make the loaded adapters permanent and forget the weights before them."""
-    net.__dict__.pop("_weights_before_adapters", None)
-    net.__dict__.pop("_region_aware_before", None)
+    """Make the loaded adapters permanent and forget the original weights. Returns the same network."""
+    net.adapter_backup = None
     return net
 
 
 def adapter_to_new(adapter: Adapter, net: UNet) -> Adapter:
-    """An adapter that was trained on a base whose legacy order had been taken for the new one, for the base as it should be.
+    """Convert an adapter whose base had been loaded in the wrong attention order, for the base in the right one.
 
-    Its q, k and v are each a mixture of what they should be. With A and B of all three stacked (B block by block), the rows of B are
-    put where they belong; so the LoRA of q, k and v are of three times the rank, and do exactly what they did.
+    The authors' program took the legacy order for the new one, so the adapter's q, k and v each hold rows that belong to the other
+    two. Stacking A and B of all three (B as a block diagonal) and reordering the rows of B gives LoRAs of three times the rank that
+    have exactly the same effect.
 
     Args:
-        net: the base, from whose heads the order follows.
+        adapter: trained on the network in the wrong order.
+        net: the network in the right order; the reordering depends on its heads.
 
     Raises:
         CheckpointError: the adapter does not fit the network.
@@ -164,9 +183,9 @@ def adapter_to_new(adapter: Adapter, net: UNet) -> Adapter:
             channels, rank = block.to_q.weight.shape[0], adapter.rank
             empty = torch.zeros(rank, channels), torch.zeros(channels, rank)
             a, b = zip(*(lora.get(layer, empty) for layer in names), strict=True)
-            spread = torch.block_diag(*(part.float() for part in b))  # (3C, 3 rank)
-            for layer, rows in zip(names, rows_in_other_order(spread.chunk(3), block.heads, to_new=True), strict=True):
-                lora[layer] = torch.cat(a).float(), 3 * rows  # alpha is divided by three times the rank now
+            stacked = torch.block_diag(*(factor.float() for factor in b))  # (3C, 3 rank)
+            for layer, rows in zip(names, rows_in_other_order(stacked.chunk(3), block.heads, to_new=True), strict=True):
+                lora[layer] = torch.cat(a).float(), 3 * rows  # times 3, since alpha will be divided by three times the rank
                 ranks[layer.removesuffix(".weight")] = 3 * rank
     config = (adapter.config or lora_config(adapter.rank).to_dict()) | {"rank_pattern": ranks}
     return replace(adapter, lora=lora, config=config)

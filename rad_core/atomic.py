@@ -1,33 +1,37 @@
-"""Writing files whole or not at all."""
+"""Writing files completely or not at all."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 
-def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
-    """Let `write` make a temporary file of the same extension beside `path`, then rename it: never half a file.
+def atomic_write(path: str | Path, write: Callable[[str], None]) -> None:
+    """Write a file under a temporary name beside `path`, then rename it: a failure leaves no half-written file.
+
+    Args:
+        path: the file; missing folders are created. The temporary name has the same extension.
+        write: called with the temporary name.
 
     Raises:
-        ValueError: the folder cannot be written, or the extension means nothing to the writer.
+        ValueError: the folder cannot be written, or `write` fails (an unknown extension, a full disk).
     """
     path = Path(path)
+    temporary = path.parent / f"tmp{secrets.token_hex(8)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # the system subtracts the umask
+        mode = os.fstat(handle).st_mode
         os.close(handle)
     except OSError as error:
         raise ValueError(f"Cannot write to {path.parent}: {error.strerror or error}.") from None
     try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode is private
+        write(str(temporary))
+        os.chmod(temporary, mode)  # a writer may have replaced the file by one of its own
         os.replace(temporary, path)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"Cannot write {path.name}: {error}.") from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

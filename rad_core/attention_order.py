@@ -1,7 +1,7 @@
 """The two orders in which guided-diffusion stores an attention's q, k and v channels.
 
-"legacy" interleaves them by head: (heads, 3, channels of a head). "new" stores all q, all k, all v. Taking one for the other
-costs 44 % relative error, and nothing in the file tells which it is. The network itself runs on the new order.
+"legacy" interleaves them by head: (heads, 3, channels per head). "new" stores all q, then all k, then all v. Mistaking one for the
+other costs 44 % relative error, and nothing in the file says which one it has. The network itself runs on the new order.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .unet import Attention, UNet
 
 
 def rows_in_other_order(parts: Sequence[Tensor], heads: int, to_new: bool) -> tuple[Tensor, ...]:
-    """What belongs to q, k and v, (C, ...) each, in the other order."""
+    """Reorder the rows of the q, k and v parts of a tensor, (C, ...) each, from "legacy" to "new" or back."""
     stacked = torch.cat(list(parts))
     shape = (heads, 3, -1) if to_new else (3, heads, -1)
     return stacked.view(*shape, *stacked.shape[1:]).transpose(0, 1).reshape(stacked.shape).chunk(3)
@@ -28,15 +28,14 @@ def _regroup(net: UNet, to_new: bool) -> None:
     for block in net.modules():
         if isinstance(block, Attention):
             layers = block.to_q, block.to_k, block.to_v
-            for leaf in ("weight", "bias"):
-                for layer, part in zip(
-                    layers, rows_in_other_order([getattr(layer, leaf) for layer in layers], block.heads, to_new), strict=True
-                ):
-                    setattr(layer, leaf, nn.Parameter(part.clone(), requires_grad=False))
+            for name in ("weight", "bias"):
+                reordered = rows_in_other_order([getattr(layer, name) for layer in layers], block.heads, to_new)
+                for layer, part in zip(layers, reordered, strict=True):
+                    setattr(layer, name, nn.Parameter(part.clone(), requires_grad=False))
 
 
 def legacy_to_new(net: UNet) -> None:
-    """Reorder q, k, v in place: a network whose file was in the legacy order becomes right."""
+    """Reorder q, k and v in place, for a network whose file was in the legacy order."""
     _regroup(net, to_new=True)
 
 
@@ -47,20 +46,25 @@ def new_to_legacy(net: UNet) -> None:
 
 @torch.no_grad()
 def noise_error(net: UNet, image: Tensor, t: int = 300) -> float:
-    """Mean squared error of the network's noise prediction on a picture noised to step t. image (1, 3, H, W) in [0, 1]."""
+    """Mean squared error of the network's x0 for a picture (1, 3, H, W) in [0, 1] that is noised to step t."""
     schedule = NoiseSchedule(net.config.schedule)
     sigma = schedule.level_sigma[t + 1].float()
     noise = normal(generators(0, 1, "attention order"), image.shape[1:])
     x = image * 2 - 1 + sigma * noise
     labels = torch.zeros(1, dtype=torch.long) if net.config.num_classes else None
-    x0 = ADMDenoiser(net, schedule, region_aware=False, labels=labels)(x, sigma)
+    x0 = ADMDenoiser(net, region_aware=False, labels=labels, schedule=schedule)(x, sigma)
     return float((x0 - (image * 2 - 1)).square().mean())
 
 
 def pick_order(net: UNet, image: Tensor | None) -> str:
-    """ "legacy" or "new": whichever predicts noise better on a picture of the network's domain, "new" where they are level.
+    """Find the attention order of a network's file: the one that denoises better. The network is not changed.
 
-    The network is left as it was. `image` (1, 3, H, W) in [0, 1]; None stands for a drawn landscape.
+    Args:
+        net: the network, loaded as if its file were in the new order.
+        image: (1, 3, H, W) in [0, 1], a picture of the network's domain; None for a synthetic landscape.
+
+    Returns:
+        "legacy" or "new"; "new" if there is no clear difference.
     """
     from .synthetic import landscapes
 

@@ -1,12 +1,12 @@
-"""Network files in and out: guided-diffusion's `.pt`, diffusers folders and files, the RAD authors' one-file checkpoint, our own.
+"""Network files: guided-diffusion's `.pt`, diffusers folders and files, the RAD authors' single-file checkpoint, our own.
 
-Files from strangers are data: `.pt` is read with weights_only, nothing is ever unpickled. Every file is brought to diffusers'
-names, the architecture is read from names and shapes, and what shapes cannot tell comes from a table of known networks.
+Files from strangers are data: `.pt` is read with weights_only, nothing is ever unpickled. Tensors get diffusers' names, the
+architecture is read from names and shapes, and what shapes do not show comes from a table of known networks.
 """
 
 import json
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .atomic import write_whole
+from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora_names, read_architecture
 from .unet import UNet, UNetConfig
@@ -25,41 +25,59 @@ METADATA_KEY = "rad_core"
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be used, and why, in one sentence."""
+    """A file that cannot be used. The message says why, in one sentence."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of weights file, and where its files are.
+
+    Args:
+        name: for messages.
+        suffix: of bundled files, after the name; the name itself has no dot.
+        in_folder: what the file may be called in a folder that is given in its place.
+    """
+
+    name: str
+    suffix: str
+    in_folder: tuple[str, ...] = ()
+
+    def bundled(self) -> list[str]:
+        """Names of the files that come with the package."""
+        names = (path.name.removesuffix(self.suffix) for path in WEIGHTS.glob("*" + self.suffix))
+        return sorted(name for name in names if "." not in name)
+
+
+NETWORK = FileKind("network", ".safetensors", (*FOLDER_FILES, *(f"unet/{name}" for name in FOLDER_FILES)))
 
 
 def bundled_networks() -> list[str]:
     """Names of the networks that come with the package."""
-    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if "." not in p.stem)
+    return NETWORK.bundled()
 
 
-def resolve(path: str | Path) -> Path:
-    """A path as given, or that of a bundled network; a folder stands for the weights file in it.
+def resolve_file(path: str | Path, kind: FileKind) -> Path:
+    """Find a weights file: a file's own path, a folder that contains it, or a bundled name such as "landscapes".
 
     Raises:
-        FileNotFoundError: neither is there.
+        FileNotFoundError: there is no such file.
     """
-    given, bundled = Path(path), WEIGHTS / f"{path}.safetensors"
-    if given.is_file():
-        return given
-    for folder in (given, given / "unet"):
-        for name in FOLDER_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    if given.name == str(path) and bundled.is_file():
-        return bundled
-    if given.is_dir():
-        raise FileNotFoundError(f"The folder {given} holds no network: none of {', '.join(FOLDER_FILES)} is in it.")
-    raise FileNotFoundError(
-        f"There is no network file {path}, and no bundled network of that name (there are: {', '.join(bundled_networks()) or 'none'})."
-    )
+    path, is_name = Path(path), Path(path).name == str(path)
+    candidates = [path, *(path / name for name in kind.in_folder), *([WEIGHTS / f"{path}{kind.suffix}"] if is_name else [])]
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if file is None and path.is_dir() and kind.in_folder:
+        raise FileNotFoundError(f"The folder {path} holds no {kind.name}: none of {', '.join(kind.in_folder)} is in it.")
+    if file is None:
+        bundled = ", ".join(kind.bundled()) or "none"
+        raise FileNotFoundError(f"There is no {kind.name} file {path}, and no bundled {kind.name} of that name (there are: {bundled}).")
+    return file
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """All tensors of a file by name, and its metadata.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a .safetensors or .pt file: its tensors by name, and the metadata of its header ({} for .pt).
 
     Raises:
-        CheckpointError: not a weights file, cut short, or one that would run code.
+        CheckpointError: the file is not a weights file, is cut short, or would run code.
     """
     with open(path, "rb") as f:
         head = f.read(16)
@@ -67,17 +85,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     if not head:
         raise CheckpointError(f"{path.name} is empty.")
     try:
-        # A safetensors file starts with its header's length (8 bytes, of any value) and the header's brace.
+        # A safetensors file starts with the length of its header (8 bytes of any value) and the header's opening brace.
         if head[8:9] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80"):  # torch's zip or old pickle format
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
             for wrapper in ("state_dict", "ema", "model"):
                 if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
                     loaded = loaded[wrapper]
             tensors = {k: v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, dict) else {}
-            metadata = {}
+            header = {}
         else:
             with safe_open(path, "pt") as f:
-                metadata = f.metadata() or {}
+                header = f.metadata() or {}
                 tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118
     except SafetensorError as error:
         kind = (
@@ -86,7 +104,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             else "is not a weights file"
         )
         raise CheckpointError(f"{path.name} ({size:,} bytes) {kind}; download it again.") from None
-    except Exception as error:  # torch.load raises anything from RuntimeError to UnpicklingError on bad bytes
+    except Exception as error:  # on bad bytes torch.load raises anything from RuntimeError to UnpicklingError
         if "weights_only" in str(error).lower() or "Unsupported global" in str(error):
             raise CheckpointError(
                 f"{path.name} holds more than weights (code or foreign objects) and was not opened. Ask for a .safetensors file."
@@ -96,7 +114,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise CheckpointError(f"{path.name} ({size:,} bytes) is cut short, damaged or not a weights file; download it again.") from None
     if not tensors:
         raise CheckpointError(f"{path.name} holds no tensors.")
-    return tensors, metadata
+    return tensors, header
 
 
 def load_model(
@@ -114,37 +132,38 @@ def load_model(
 
     Args:
         path: a .pt or .safetensors file, a diffusers folder, or the name of a bundled network such as "landscapes".
-        attention_order: of the q, k, v channels in the file. "legacy" (interleaved by head, guided-diffusion's default), "new",
-            or "auto": what is known of the file, and for a diffusers file of a stranger the one with the smaller error in
-            predicting noise on `image`.
-        num_heads, num_head_channels: override what the table of known networks or the file says.
+        attention_order: of the q, k, v channels in the file: "legacy" (interleaved by head, guided-diffusion's default), "new",
+            or "auto": whichever the file is known to have or, for an unknown file in diffusers' format, the one that denoises
+            `image` better.
+        num_heads, num_head_channels: override the values of the file or of the table of known networks.
         schedule: "linear" or "cosine", likewise.
-        image: (1, 3, H, W) in [0, 1], a picture of the network's domain for "auto"; a drawn landscape where None.
+        image: (1, 3, H, W) in [0, 1], a picture of the network's domain for "auto"; None for a synthetic landscape.
         dtype, device: of the network returned.
-        layers: what it is built of, see `UNet`.
+        layers: the module that its layers come from, see `UNet`.
 
     Returns:
-        the network in eval mode and channels-last layout (a quarter faster here). `net.region_aware` tells whether it is trained for RAD.
+        the network in eval mode and channels-last layout (a quarter faster on CPUs). `net.region_aware` is whether it was trained
+        for RAD.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: not an ADM network, damaged, or hostile.
+        CheckpointError: the file is not an ADM network, is damaged, or would run code.
         ValueError: an unknown attention order.
     """
     if attention_order not in ("auto", "legacy", "new"):
         raise ValueError(f"attention_order must be auto, legacy or new, got '{attention_order}'.")
-    path = resolve(path)
-    state, metadata = read_tensors(path)
-    ours = json_object(metadata.get(METADATA_KEY, "{}"), f"the description in {path.name}")
+    path = resolve_file(path, NETWORK)
+    state, header = read_tensors(path)
+    metadata = json_object(header.get(METADATA_KEY, "{}"), f"the metadata of {path.name}")
     guided = any(k.startswith("input_blocks.") for k in state)
     if all(".lora_" in k or "time" in k for k in state):
-        raise CheckpointError(f"{path.name} is an adapter, not a network: give it as the adapter of the network it was trained on.")
+        raise CheckpointError(f"{path.name} is an adapter, not a network: load it on the network that it was trained on.")
     foreign = CheckpointError(f"{path.name} is not an ADM network ({len(state)} tensors, such as '{next(iter(state))}').")
-    region_aware = bool(ours.get("region_aware")) or any(".lora_A." in k for k in state)
+    region_aware = bool(metadata.get("region_aware")) or any(".lora_A." in k for k in state)
     folder_config = _folder_config(path)
     try:
         state = from_guided_diffusion(state) if guided else merge_lora_names(state)
-        config = UNetConfig(**ours["config"]) if "config" in ours else read_architecture(state, guided, folder_config)
+        config = UNetConfig(**metadata["config"]) if "config" in metadata else read_architecture(state, guided, folder_config)
         if num_heads or num_head_channels:
             config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
         if schedule:
@@ -156,7 +175,7 @@ def load_model(
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError):
         raise foreign from None
     net.region_aware = region_aware
-    known = "new" if "config" in ours else _known_order(config) if guided else None
+    known = "new" if "config" in metadata else _known_order(config) if guided else None
     order = attention_order if attention_order != "auto" else known or pick_order(net, image)
     if order == "legacy":
         legacy_to_new(net)
@@ -164,19 +183,29 @@ def load_model(
 
 
 def save_model(net: UNet, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:
-    """Write our own safetensors: diffusers' names, "new" attention order, architecture and origin in the metadata.
+    """Write a network as one safetensors file: diffusers' names, "new" attention order, architecture and note in its header.
+
+    Args:
+        dtype: of the tensors in the file; None for the network's own.
+        note: any text, such as how the network was trained.
 
     Raises:
         ValueError: the file cannot be written.
     """
-    metadata = {METADATA_KEY: json.dumps({"config": asdict(net.config), "region_aware": net.region_aware, "note": note}), "format": "pt"}
+    metadata = {"config": asdict(net.config), "region_aware": net.region_aware, "note": note}
+    write_network(net, path, metadata, dtype)
+
+
+def write_network(net: nn.Module, path: str | Path, metadata: dict, dtype: torch.dtype | None = None) -> None:
+    """Write a network's tensors, and metadata as JSON in the header. Raises as `save_model`."""
     state = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
-    write_whole(path, lambda temporary: save_file(state, temporary, metadata))
+    header = {METADATA_KEY: json.dumps(metadata), "format": "pt"}
+    atomic_write(path, lambda temporary: save_file(state, temporary, header))
 
 
 def inspect(path: str | Path) -> dict:
-    """What a network file is, for the `info` command. Raises as `load_model`."""
-    path = resolve(path)
+    """Describe a network file, for the `info` command. Raises as `load_model`."""
+    path = resolve_file(path, NETWORK)
     net = load_model(path, attention_order="new")
     return {
         "file": path.name,
@@ -189,10 +218,10 @@ def inspect(path: str | Path) -> dict:
 
 
 def json_object(text: str, name: str) -> dict:
-    """Parse a JSON object from a file of a stranger.
+    """Parse a JSON object that comes from a file; `name` says in messages what it is.
 
     Raises:
-        CheckpointError: `name` is not valid JSON, or no object.
+        CheckpointError: the text is not valid JSON, or not an object.
     """
     try:
         value = json.loads(text)
@@ -204,6 +233,7 @@ def json_object(text: str, name: str) -> dict:
 
 
 def _folder_config(path: Path) -> dict:
+    """The config.json of a diffusers folder, {} if there is none."""
     config = path.parent / "config.json"
     if path.name not in FOLDER_FILES or not config.is_file():
         return {}
@@ -211,21 +241,27 @@ def _folder_config(path: Path) -> dict:
 
 
 def _known_order(config: UNetConfig) -> str:
-    """guided-diffusion's files interleave by head, all but the 64x64 ImageNet network."""
+    """The order of guided-diffusion's files: interleaved by head, except for the 64x64 ImageNet network."""
     return "new" if config.model_channels == 192 and config.num_res_blocks == 3 else "legacy"
 
 
 def _build(config: UNetConfig, state: dict[str, Tensor], path: Path, layers) -> UNet:
-    """The network with its weights, or one sentence that names what does not fit."""
+    """Build the network and give it its weights.
+
+    Raises:
+        CheckpointError: the tensors do not fit; names the first that does not.
+    """
     if config.in_channels != 3 or config.out_channels not in (3, 6):
-        raise CheckpointError(f"{path.name} takes {config.in_channels} channels and gives {config.out_channels}; RAD needs 3, and 3 or 6.")
+        raise CheckpointError(
+            f"{path.name} takes {config.in_channels} channels and returns {config.out_channels}; RAD needs 3, and 3 or 6."
+        )
     if config.num_heads is None and any(
         config.block_out_channels[i] % config.num_head_channels for i in {*config.attention, len(config.block_out_channels) - 1}
     ):
         raise CheckpointError(
-            f"{path.name}: heads of {config.num_head_channels} channels do not divide the attention's; num_head_channels can be given."
+            f"{path.name}: its attention channels are no multiple of {config.num_head_channels} per head; pass num_head_channels."
         )
-    with torch.device("meta"):  # names and shapes from a plain network: a host's layers may have no weights yet
+    with torch.device("meta"):  # names and shapes come from plain layers: a host's may have no weights yet
         wanted, net = UNet(config).state_dict(), UNet(config, layers)
     for name, tensor in wanted.items():
         if name not in state:

@@ -1,4 +1,4 @@
-"""Several fills of the same holes beside each other, in numbers and on a sheet."""
+"""Compare several fills of the same holes: in numbers, and side by side on a sheet."""
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -7,24 +7,38 @@ from .metrics import hole_rmse, markdown, psnr, ring_rmse, seam, ssim, texture
 from .sheets import draw_sheet, mark_hole
 
 MEASURES = {"PSNR": psnr, "SSIM": ssim, "hole RMSE": hole_rmse, "ring RMSE": ring_rmse, "seam": seam, "texture": texture}
-_LINE = 18  # pixels
+_LINE = 18  # height of a line of the table, in pixels
 
 
 def compare(original: Tensor, mask: Tensor, fills: dict[str, Tensor]) -> dict[str, dict[str, float]]:
-    """Measures of every fill, means over the batch, and how far the farthest pixel outside the mask is from the original.
+    """Measure every fill.
 
     Args:
-        original: (B, 3, H, W) in [0, 1], what should stand in the hole. mask: (B, 1, H, W). fills: (B, 3, H, W) each.
+        original: (B, 3, H, W) in [0, 1], the true picture.
+        mask: (B, 1, H, W) in [0, 1], 1 = hole.
+        fills: pictures (B, 3, H, W) in [0, 1] by name.
+
+    Returns:
+        a row of numbers for each fill: `MEASURES`, averaged over the batch, and "changed outside", the largest difference from the
+        original where the mask is 0.
     """
     return {
-        name: {label: float(of(fill, original, mask).mean()) for label, of in MEASURES.items()}
+        name: {label: float(measure(fill, original, mask).mean()) for label, measure in MEASURES.items()}
         | {"changed outside": float(((fill - original).abs() * (mask == 0)).max())}
         for name, fill in fills.items()
     }
 
 
 def comparison(original: Tensor, mask: Tensor, fills: dict[str, Tensor], cell: int = 256) -> tuple[Image.Image, str]:
-    """A labelled sheet with the table below it, and the table as Markdown. Arguments as `compare`; cell: height of a picture."""
+    """Draw the fills on a labelled sheet with the table below.
+
+    Args:
+        original, mask, fills: as in `compare`.
+        cell: height of a picture on the sheet, in pixels.
+
+    Returns:
+        the sheet, and the table as Markdown.
+    """
     rows = compare(original, mask, fills)
     sheet = draw_sheet([("original", original), ("hole", mark_hole(original, mask)), *fills.items()], cell)
     canvas = Image.new("RGB", (sheet.width, sheet.height + _LINE * (len(rows) + 2)), "white")

@@ -1,6 +1,6 @@
-"""From picture to picture: cut out what a network will see of each, let a method fill it, and put the fill back."""
+"""From picture to picture: crop what a network sees of each hole, let a method fill it, and stitch the fill back."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .denoisers import ADMDenoiser, TiledDenoiser
+from .denoisers import ADMDenoiser, Denoiser, Network, TiledDenoiser
 from .images import check_image_and_mask, check_order
 from .noise import generators, normal
-from .samplers import Callback, Denoiser, Noise
-from .schedule import NoiseSchedule
-from .unet import UNet
+from .samplers import Callback, Noise
+from .settings import SamplingSettings, check_view
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,13 @@ class Box:
 
 
 def hole_box(mask: Tensor, context: float, least: int) -> Box:
-    """The square around a hole that a network gets to see, cut off at the picture's edges.
+    """The square around a hole that a network sees, cut off at the picture's edges.
 
     Args:
         mask: (1, H, W), not empty.
-        context: what is shown on each side, as a share of the hole's longer side; infinity shows the whole picture.
-        least: smallest side in pixels (the network's size: nothing is enlarged without need).
+        context: what is shown on each side, as a multiple of the hole's longer side.
+        least: smallest side in pixels: the network's size, so that nothing is enlarged without need.
     """
-    if context == float("inf"):
-        return Box(0, 0, *mask.shape[1:])
     spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
     side = max(least, round(max(end - start for start, end in spans) * (1 + 2 * context)))
     return _box(spans, [side, side], mask)
@@ -51,7 +48,7 @@ def tile_box(mask: Tensor, size: int) -> Box:
 
 
 def _span(hole: Tensor, axis: int) -> tuple[int, int]:
-    """First and one past the last row (axis 1) or column (axis 0) that is touched by the hole (H, W)."""
+    """First and one past the last row (axis 1) or column (axis 0) of a hole (H, W)."""
     touched = hole.any(axis).nonzero()
     return touched[0].item(), touched[-1].item() + 1
 
@@ -66,7 +63,7 @@ def _box(spans: list[tuple[int, int]], sides: list[int], mask: Tensor) -> Box:
 
 
 def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
-    """The size (height, width) at which a box is given to a network: longer side `size`, both multiples of `stride`."""
+    """The size (height, width) at which a network sees a box: longer side `size`, both multiples of `stride`."""
     scale = size / max(box.height, box.width)
     return tuple(max(stride, round(side * scale / stride) * stride) for side in (box.height, box.width))
 
@@ -74,7 +71,7 @@ def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
 def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Resize a picture and its mask so that nothing of the hole's old content bleeds into the known pixels.
 
-    A pixel of the small mask is as much hole as the strongest pixel under it; a known one is the mean of known ones alone.
+    A pixel of the resized mask takes the strongest value under it; a known pixel is the mean of known pixels alone.
 
     Args:
         image: (B, 3, h, w). mask: (B, 1, h, w).
@@ -95,7 +92,7 @@ def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = Fals
 
     Args:
         image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized.
-        mix: a soft mask mixes fill and picture. Where the fill is resized it always does, because that has lost detail.
+        mix: a soft mask mixes fill and picture. It always does where the fill is resized, because resizing has lost detail.
 
     Returns:
         (3, H, W), a new tensor of the picture's dtype.
@@ -112,117 +109,142 @@ def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = Fals
 
 
 @dataclass(frozen=True)
-class View:
-    """How a network gets to see a picture.
+class CropSpec:
+    """How a network sees a picture.
 
     Args:
-        size: the network's. stride: what sides must be multiples of. device: where it runs.
-        context: share of the hole's size that is shown around it, resized to `size`; None for tiles at the picture's own scale; "own"
-            for the whole picture at its own size.
+        size: the network's, in pixels. stride: what its sides must be multiples of. device: where it runs.
+        view: "hole" (the hole and its surroundings, resized to `size`), "whole" (the whole picture, resized), "native" (the whole picture
+            at its own size), or "tiles" (the hole and half a window around it, at the picture's own scale).
+        context: what "hole" shows on each side, as a multiple of the hole's longer side.
     """
 
     size: int
     stride: int
     device: torch.device
-    context: float | str | None
+    view: str
+    context: float = 1.0
+
+    @classmethod
+    def of(cls, net: Network, settings: SamplingSettings) -> "CropSpec":
+        """For an ADM network: "auto" is its own way, tiles or the hole with its surroundings."""
+        view = settings.view if settings.view != "auto" else "tiles" if net.config.tiles else "hole"
+        return cls(net.config.image_size, net.config.stride, net.device, view, settings.context)
 
     def __post_init__(self):
-        if isinstance(self.context, float | int) and not self.context >= 0:
-            raise ValueError(f"context must be 0 or more, got {self.context}.")
+        if self.view != "tiles":
+            check_view(self.view, self.context)
 
 
 @dataclass(frozen=True)
-class Cutting:
+class Crop:
     """What a network sees of one picture, on its device. All (1, C, h, w)."""
 
-    picture: Tensor  # in [-1, 1]; 0 in the hole
+    picture: Tensor  # in [0, 1]; 0.5 in the hole
     mask: Tensor
     order: Tensor | None
     box: Box
     resized: bool
 
     def stitch(self, image: Tensor, mask: Tensor, fill: Tensor, mix: bool = False) -> Tensor:
-        """Put a fill (C, h, w) in [0, 1] back into image (C, H, W) under mask (1, H, W), see `images.stitch`."""
-        height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)
+        """Put a fill (C, h, w) in [0, 1] back into image (C, H, W) under mask (1, H, W), see `stitch`."""
+        height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)  # without the tiles' padding
         return stitch(image, mask, self.box, fill[:, :height, :width].to(image.device), mix)
 
 
 @dataclass(frozen=True)
+class CropBatch:
+    """Crops of equal size, by the numbers of their pictures. Pictures are in [-1, 1], 0 in the hole; all (b, C, h, w)."""
+
+    crops: dict[int, Crop]
+    picture: Tensor
+    mask: Tensor
+    order: Tensor | None
+
+    def stitch(self, images: Tensor, masks: Tensor, fills: Tensor, out: Tensor, mix: bool = False) -> None:
+        """Write every fill (b, C, h, w) in [0, 1], stitched into its picture of `images` (B, C, H, W), into `out`."""
+        for (k, crop), fill in zip(self.crops.items(), fills, strict=True):
+            out[k] = crop.stitch(images[k], masks[k], fill, mix)
+
+
+def crop_holes(image: Tensor, mask: Tensor, spec: CropSpec, order: Tensor | None = None) -> list[CropBatch]:
+    """Crop every picture (B, 3, H, W) in [0, 1] that has a hole in mask (B, 1, H, W); crops of equal size share a batch."""
+    groups: dict[tuple, dict[int, Crop]] = {}
+    for k in range(image.shape[0]):
+        if mask[k].any():
+            crop = _crop(spec, image[k], mask[k], None if order is None else order[k])
+            alone = k if spec.view == "tiles" else 0  # tiled pictures are sampled one by one
+            groups.setdefault((alone, crop.picture.shape), {})[k] = crop
+    return [collate(crops) for crops in groups.values()]
+
+
+def collate(crops: dict[int, Crop]) -> CropBatch:
+    """Crops of equal size as one batch."""
+    parts = list(crops.values())
+    picture, mask = (torch.cat([getattr(crop, name) for crop in parts]) for name in ("picture", "mask"))
+    order = None if parts[0].order is None else torch.cat([crop.order for crop in parts])
+    return CropBatch(crops, torch.where(mask < 1, picture * 2 - 1, 0), mask, order)
+
+
+def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None) -> Crop:
+    """Crop one picture (3, H, W) with its mask and order (1, H, W)."""
+    picture = torch.where(mask < 1, picture.float(), 0.5)
+    if spec.view == "native":
+        box = Box(0, 0, *mask.shape[1:])
+        picture, mask, order = picture[None], mask[None], None if order is None else order[None]
+    elif spec.view == "tiles":
+        box = tile_box(mask, spec.size)
+        below, right = (max(0, spec.size - side) for side in (box.height, box.width))
+        picture = F.pad(box.cut(picture)[None], (0, right, 0, below), mode="replicate")
+        mask = F.pad(box.cut(mask)[None], (0, right, 0, below))
+        order = None if order is None else F.pad(box.cut(order)[None], (0, right, 0, below))
+    else:
+        box = hole_box(mask, spec.context, spec.size) if spec.view == "hole" else Box(0, 0, *mask.shape[1:])
+        picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, spec.size, spec.stride))
+        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
+    to_device = lambda maps: None if maps is None else maps.to(spec.device)
+    return Crop(to_device(picture), to_device(mask), to_device(order), box, spec.view in ("hole", "whole"))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Pictures of equal size on their way through the network, on its device. Pictures and fills are in [-1, 1]."""
+    """Crops of equal size on their way through a diffusion network, on its device. Pictures and fills are in [-1, 1]."""
 
     denoise: Denoiser
     picture: Tensor  # (b, 3, h, w); 0 in the hole
     mask: Tensor  # (b, 1, h, w)
     order: Tensor | None  # (b, 1, h, w)
-    draw: Noise
-    callback: Callback | None  # takes x0 as it comes; what it shows has the known pixels in place
-
-
-def cut_out(image: Tensor, mask: Tensor, view: View, order: Tensor | None = None) -> list[dict[int, Cutting]]:
-    """Cut out what a network will see of every picture that has a hole: groups of equal size, each by the pictures' numbers."""
-    groups = {}
-    for k in range(image.shape[0]):
-        if mask[k].any():
-            cutting = _cut(view, image[k], mask[k], None if order is None else order[k])
-            alone = k if view.context is None else 0  # tiled pictures are sampled one by one
-            groups.setdefault((alone, cutting.picture.shape), {})[k] = cutting
-    return list(groups.values())
-
-
-def _cut(view: View, picture: Tensor, mask: Tensor, order: Tensor | None) -> Cutting:
-    """Resized, in tiles at the picture's own scale, or as it is."""
-    picture, resized = torch.where(mask < 1, picture.float(), 0.5), isinstance(view.context, float | int)
-    if view.context == "own":
-        box = Box(0, 0, *mask.shape[1:])
-        picture, mask, order = picture[None], mask[None], None if order is None else order[None]
-    elif view.context is None:
-        box = tile_box(mask, view.size)
-        pad = [max(0, view.size - side) for side in (box.height, box.width)]
-        picture = F.pad(box.cut(picture)[None], (0, pad[1], 0, pad[0]), mode="replicate")
-        mask = F.pad(box.cut(mask)[None], (0, pad[1], 0, pad[0]))
-        order = None if order is None else F.pad(box.cut(order)[None], (0, pad[1], 0, pad[0]))
-    else:
-        box = hole_box(mask, view.context, view.size)
-        picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, view.size, view.stride))
-        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
-    picture = torch.where(mask < 1, picture * 2 - 1, 0)
-    return Cutting(picture.to(view.device), mask.to(view.device), None if order is None else order.to(view.device), box, resized)
-
-
-def together(cuttings: Iterable[Cutting]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Pictures, masks and orders of a group as batches."""
-    cuttings = list(cuttings)
-    picture, mask = (torch.cat([getattr(cutting, name) for cutting in cuttings]) for name in ("picture", "mask"))
-    return picture, mask, None if cuttings[0].order is None else torch.cat([cutting.order for cutting in cuttings])
+    noise: Noise
+    callback: Callback | None  # takes x0 in [-1, 1]
 
 
 def fill_holes(
-    net: UNet,
+    net: Network,
     image: Tensor,
     mask: Tensor,
+    settings: SamplingSettings,
     fill: Callable[[Batch], Tensor],
     seed: int | Sequence[int] = 0,
-    context: float | None = None,
     labels: Tensor | None = None,
     callback: Callback | None = None,
     order: Tensor | None = None,
     region_aware: bool = True,
-    amount: Tensor | None = None,
+    noise_mask: Tensor | None = None,
 ) -> Tensor:
-    """Run a method of diffusion on every picture that has a hole; arguments as `rad_inpaint`.
+    """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
 
     Args:
-        fill: gives (b, 3, h, w) for a batch, about [-1, 1].
-        region_aware: `fill` noises the hole alone, and a soft pixel partly; otherwise it noises the whole picture, and the soft
+        settings: what the network sees; the sampler is the method's business.
+        fill: the method: a batch -> fills (b, 3, h, w), about [-1, 1].
+        region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
-        amount: (B, 1, H, W), the mask as `fill` is to see it, where it is not `mask` itself. Where it is below 1, what stands in the
-            hole is looked at.
+        noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
+            hole is used.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
-    view = View(net.config.image_size, net.config.stride, net.device, net.config.context if context is None else context)
+    spec = CropSpec.of(net, settings)
     image, mask = check_image_and_mask(image, mask)
     if order is not None:
         order = check_order(order, mask)
@@ -231,25 +253,24 @@ def fill_holes(
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
 
     out, streams = image.clone(), generators(seed, image.shape[0], "sampling")
-    for group in cut_out(image, mask if amount is None else amount, view, order):
-        picture, holes, orders = together(group.values())
-        given = None if labels is None else labels[list(group)].to(view.device)
-        denoise = ADMDenoiser(net, NoiseSchedule(net.config.schedule), region_aware or net.region_aware, given)
-        if view.context is None:
-            denoise = TiledDenoiser(denoise, view.size, holes if region_aware else torch.ones_like(holes))
-        draw = partial(normal, [streams[k] for k in group], picture.shape[1:], picture.device)
-        fills = fill(Batch(denoise, picture, holes, orders, draw, callback and _report(callback, picture, holes)))
+    for crops in crop_holes(image, mask if noise_mask is None else noise_mask, spec, order):
+        picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
+        denoise = ADMDenoiser(net, region_aware or net.region_aware, None if labels is None else labels[numbers].to(spec.device))
+        if spec.view == "tiles":
+            denoise = TiledDenoiser(denoise, spec.size, holes if region_aware else torch.ones_like(holes))
+        noise = partial(normal, [streams[k] for k in numbers], picture.shape[1:], picture.device)
+        fills = fill(Batch(denoise, picture, holes, crops.order, noise, callback and _preview(callback, picture, holes)))
         if not torch.isfinite(fills).all():
-            raise ValueError("The network gave values that are not numbers. Use float32, and look at the strengths of its adapters.")
-        for (k, cutting), done in zip(group.items(), to_unit(fills), strict=True):
-            out[k] = cutting.stitch(image[k], mask[k], done, mix=not region_aware)
+            raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
+        crops.stitch(image, mask, to_unit(fills), out, mix=not region_aware)
     return out
 
 
-def _report(callback: Callback, picture: Tensor, mask: Tensor) -> Callback:
-    return lambda step, total, x0: callback(step, total, to_unit(torch.where(mask > 0, x0, picture)))
+def _preview(callback: Callback, picture: Tensor, mask: Tensor) -> Callback:
+    """The user's callback with x0 in [0, 1] and the known pixels in place."""
+    return lambda step, steps, x0: callback(step, steps, to_unit(torch.where(mask > 0, x0, picture)))
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1]."""
-    return ((x + 1) / 2).clamp(0, 1)  # a NaN stays one
+    """[-1, 1] -> [0, 1]. A NaN stays one."""
+    return ((x + 1) / 2).clamp(0, 1)

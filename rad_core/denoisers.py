@@ -1,28 +1,72 @@
-"""Networks as denoisers: `denoise(x, sigma) -> x0`, see `samplers`."""
+"""Networks as denoisers: `denoise(x, sigma) -> x0`, the one contract between networks, guidance and samplers."""
+
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .schedule import NoiseSchedule
+from .unet import UNetConfig
 
 
-class ADMDenoiser:
-    """An ADM network in sigma's terms.
+class Network(Protocol):
+    """What the methods need of a diffusion network: a `UNet`, or a host's network that stands for one."""
 
-    Args:
-        net: called as net(x, t[, y]); 3 outputs (noise, or v if its `config` says so) or 6 (the variance code after them).
-        schedule: the noise levels it was trained with.
-        region_aware: tell the network the level of every pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it is
-            told step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
-        labels: (B,) class labels of a class-conditional network, or (1,) for all.
+    config: UNetConfig
+    region_aware: bool  # trained for a noise level per pixel (RAD)
+    device: torch.device
+    dtype: torch.dtype  # of its arithmetic
+
+    def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor: ...
+
+
+class Denoiser:
+    """Estimates the clean picture x0 in a noisy state x = x0 + sigma * noise.
+
+    x is (B, C, H, W), sigma a scalar tensor or a map (B or 1, 1, H, W), as in k-diffusion but per pixel. Subclasses define `predict`.
     """
 
-    def __init__(self, net: nn.Module, schedule: NoiseSchedule, region_aware: bool = True, labels: Tensor | None = None):
-        self.net, self.schedule, self.region_aware, self.labels = net, schedule, region_aware, labels
-        self.prediction = net.config.prediction if hasattr(net, "config") else "eps"
+    def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x0, and the network's values for the variance in [-1, 1] (`model_var_values`), or None where it predicts none."""
+        raise NotImplementedError
 
-    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """x (B, 3, H, W), sigma scalar or (B or 1, 1, H, W) -> x0 in [-1, 1] (RAD 4.2 clips it) and the variance code or None."""
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.predict(x, sigma)[0]
+
+
+class FunctionDenoiser(Denoiser):
+    """A function (x, sigma) -> x0 as a denoiser without a learned variance."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+        self.function = function
+
+    def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
+        return self.function(x, sigma), None
+
+
+def as_denoiser(denoise: Denoiser | Callable[[Tensor, Tensor], Tensor]) -> Denoiser:
+    """A function (x, sigma) -> x0 as a `Denoiser`; a `Denoiser` as it is."""
+    return denoise if isinstance(denoise, Denoiser) else FunctionDenoiser(denoise)
+
+
+class ADMDenoiser(Denoiser):
+    """An ADM network on the denoiser contract.
+
+    Args:
+        net: called as net(x, t[, y]); 3 outputs (noise, or v if its `config` says so) or 6 (the variance values after them).
+        region_aware: give the network a timestep per pixel, as RAD trains it: clean is 0, step t is t + 1. Otherwise it gets
+            step t alone, as a plain ADM network expects, and sigma must be the same for all pixels of a picture.
+        labels: (B,) class labels of a class-conditional network, or (1,) for all.
+        schedule: the noise levels it was trained with; those its `config` names unless given.
+    """
+
+    def __init__(self, net: Network, region_aware: bool = True, labels: Tensor | None = None, schedule: NoiseSchedule | None = None):
+        self.net, self.region_aware, self.labels = net, region_aware, labels
+        self.schedule = schedule or NoiseSchedule(net.config.schedule)
+
+    def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x (B, 3, H, W), sigma scalar or (B or 1, 1, H, W) -> x0 clipped to [-1, 1] (RAD 4.2), and the variance values or None."""
         level = self.schedule.level_of_sigma(sigma)
         if self.region_aware:
             t = level.expand(x.shape[0], 1, *x.shape[2:]) if level.ndim else level.expand(x.shape[0])
@@ -31,54 +75,48 @@ class ADMDenoiser:
         scaled = x / (1 + sigma.square()).sqrt()
         labels = () if self.labels is None else (self.labels.expand(x.shape[0]),)
         out = self.net(scaled, t.to(x.dtype), *labels)
-        out, code = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
-        # v as in Salimans and Ho 2022, Appendix D, in sigma's terms
-        x0 = (scaled - sigma * out) / (1 + sigma.square()).sqrt() if self.prediction == "v" else x - sigma * out
-        return x0.clamp(-1, 1), code
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.with_variance(x, sigma)[0]
+        out, model_var_values = out.chunk(2, 1) if out.shape[1] == 2 * x.shape[1] else (out, None)
+        # v as in Salimans and Ho 2022, Appendix D, in terms of sigma
+        x0 = (scaled - sigma * out) / (1 + sigma.square()).sqrt() if self.net.config.prediction == "v" else x - sigma * out
+        return x0.clamp(-1, 1), model_var_values
 
 
-class TiledDenoiser:
+class TiledDenoiser(Denoiser):
     """A network of fixed size on a picture of any size at its own scale: overlapping windows, blended in every step.
 
     Windows without noise are left out, so the cost follows the hole, not the picture. Because the blend happens inside
     the denoiser, samplers know nothing of tiles and no seam can form between them (the idea of MultiDiffusion, 2023).
 
     Args:
-        denoise: an `ADMDenoiser`.
+        denoise: a denoiser of pictures `size` pixels wide and high.
         size: side of a window in pixels.
         mask: (1, 1, H, W), sides of at least `size`; windows in which it is 0 everywhere are left out.
         batch: windows per network call.
     """
 
-    def __init__(self, denoise: ADMDenoiser, size: int, mask: Tensor, batch: int = 16):
+    def __init__(self, denoise: Denoiser, size: int, mask: Tensor, batch: int = 16):
         self.denoise, self.size, self.batch = denoise, size, batch
         corners = [(top, left) for top in _starts(mask.shape[2], size) for left in _starts(mask.shape[3], size)]
         windows = [(..., slice(top, top + size), slice(left, left + size)) for top, left in corners]
         self.windows = [window for window in windows if bool((mask[window] > 0).any())]
         ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(mask)
-        self.weight = ramp[:, None] * ramp  # a window's say falls towards its edges
-        share = torch.zeros_like(mask)
+        self.weight = ramp[:, None] * ramp  # triangular blending weights
+        total = torch.zeros_like(mask)
         for window in self.windows:
-            share[window] += self.weight
-        self.share = share.clamp(min=1)
+            total[window] += self.weight
+        self.total = total.clamp(min=1)
 
-    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """x (1, 3, H, W), sigma (1, 1, H, W) -> x0 and the variance code or None; 0 where no window is."""
-        total, codes, code = torch.zeros_like(x), torch.zeros_like(x), None
+    def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x (1, 3, H, W), sigma (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""
+        blended, blended_var, model_var_values = torch.zeros_like(x), torch.zeros_like(x), None
         for k in range(0, len(self.windows), self.batch):
-            part = self.windows[k : k + self.batch]
-            x0, code = self.denoise.with_variance(*(torch.cat([maps[window] for window in part]) for maps in (x, sigma)))
-            for j, window in enumerate(part):
-                total[window] += self.weight * x0[j]
-                if code is not None:
-                    codes[window] += self.weight * code[j]
-        return total / self.share, None if code is None else codes / self.share
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.with_variance(x, sigma)[0]
+            windows = self.windows[k : k + self.batch]
+            x0, model_var_values = self.denoise.predict(*(torch.cat([maps[window] for window in windows]) for maps in (x, sigma)))
+            for j, window in enumerate(windows):
+                blended[window] += self.weight * x0[j]
+                if model_var_values is not None:
+                    blended_var[window] += self.weight * model_var_values[j]
+        return blended / self.total, None if model_var_values is None else blended_var / self.total
 
 
 def _starts(length: int, size: int) -> list[int]:

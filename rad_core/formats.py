@@ -1,4 +1,4 @@
-"""Names and shapes: from guided-diffusion's and PEFT's tensor names to diffusers', and from tensors to an architecture."""
+"""Tensor names and shapes: guided-diffusion's and PEFT's names to those of diffusers, and the architecture from the tensors."""
 
 import re
 
@@ -25,10 +25,10 @@ _TOP = {
 
 
 def from_guided_diffusion(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """guided-diffusion's names to diffusers'. q, k, v are split in thirds, as in the "new" order.
+    """Rename guided-diffusion's tensors as diffusers does. q, k and v are split into thirds, as in the "new" order.
 
     Raises:
-        KeyError: a name that guided-diffusion's ADM does not have.
+        KeyError: a name that a guided-diffusion network does not have.
     """
     blocks: dict[str, dict[str, dict[str, Tensor]]] = {}
     out = {}
@@ -46,18 +46,17 @@ def from_guided_diffusion(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             name, _, leaf = key.rpartition(".")
             out[f"{_TOP[name]}.{leaf}"] = tensor
-    for place, name in _places(blocks).items():
-        for rest, tensor in blocks[place[0]][place[1]].items():
+    for (block, sub), name in _block_names(blocks).items():
+        for rest, tensor in blocks[block][sub].items():
             out |= _sub_block(name, rest, tensor)
     return out
 
 
-def _places(blocks: dict) -> dict[tuple[str, str], str]:
+def _block_names(blocks: dict) -> dict[tuple[str, str], str]:
     """(block, sub-block) in guided-diffusion -> name in diffusers. A level ends with the block that resamples."""
     names = {}
     count = len([b for b in blocks if b.startswith("input")])
-    # A downsampling block stands alone in its block, keeps its width, and comes after a level's last block: levels are
-    # told apart by counting, and there are as many downsamplers as upsamplers.
+    # A downsampler looks like any other residual block: levels are found by counting. There are as many downsamplers as upsamplers.
     ups = sum(1 for b, subs in blocks.items() if b.startswith("output") for s, t in subs.items() if s != "0" and "in_layers.0.weight" in t)
     per_level = (count + 1) // (ups + 1)  # residual blocks of a level and its downsampler; the last level has none
     for i in range(count):
@@ -79,6 +78,7 @@ def _places(blocks: dict) -> dict[tuple[str, str], str]:
 
 
 def _sub_block(name: str, rest: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Tensors of the sub-block that diffusers calls `name`; `rest` is guided-diffusion's name within the sub-block."""
     stem, _, leaf = rest.rpartition(".")
     if stem in _RES:
         return {f"{name}.{_RES[stem]}.{leaf}": tensor}
@@ -93,9 +93,9 @@ def _sub_block(name: str, rest: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def merge_lora_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A whole network saved with its LoRA in PEFT's names (the RAD authors' release): the LoRA merged, names plain.
+    """Merge the LoRA of a whole network that was saved under PEFT's names (the RAD authors' release); names become diffusers'.
 
-    Their rank and alpha are equal, so W = W_base + B A.
+    Its rank and alpha are equal, so W = W_base + B A.
     """
     out, state = {}, {key.replace(".default.", "."): tensor for key, tensor in state.items()}
     for key, tensor in state.items():
@@ -110,7 +110,7 @@ def merge_lora_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-# What shapes cannot tell: (model channels, widths, residual blocks, classes) -> (heads, channels of a head, schedule, size).
+# What shapes do not show: (model channels, widths, residual blocks) -> (heads, channels per head, schedule, picture size).
 _KNOWN = {
     (192, (192, 384, 576, 768), 3): (None, 64, "cosine", 64),
     (256, (256, 256, 512, 768, 1024), 2): (4, None, "linear", 128),
@@ -121,11 +121,11 @@ _KNOWN = {
 
 
 def read_architecture(state: dict[str, Tensor], guided: bool, folder_config: dict) -> UNetConfig:
-    """Read the architecture from tensors under diffusers' names.
+    """Read the architecture from the tensors, under diffusers' names.
 
     Args:
-        guided: the file is guided-diffusion's, whose GroupNorm epsilon is 1e-5; diffusers-format files have 1e-6.
-        folder_config: diffusers' config.json, or empty.
+        guided: the file is guided-diffusion's, whose GroupNorm epsilon is 1e-5; files in diffusers' format have 1e-6.
+        folder_config: diffusers' config.json, or {}.
 
     Raises:
         KeyError: not an ADM network.

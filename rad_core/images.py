@@ -1,4 +1,4 @@
-"""Pictures: reading and writing files without loss, checking what callers pass, cutting out the hole and stitching it back."""
+"""Pictures: reading and writing files without loss, and checking pictures, masks and maps that callers pass."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .atomic import write_whole
+from .atomic import atomic_write
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
@@ -19,7 +19,7 @@ _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
 
 @dataclass
 class Photo:
-    """A picture file in memory: rgb (1, 3, H, W) in [0, 1], and what is needed to write it back as it was."""
+    """A picture file in memory: rgb (1, 3, H, W) in [0, 1], and what is needed to write it back unchanged."""
 
     rgb: Tensor
     alpha: Tensor | None = None  # (H, W) uint8
@@ -34,9 +34,9 @@ def picture_files(folder: str | Path) -> list[Path]:
 
 
 def read_photo(path: str | Path) -> Photo:
-    """Read any picture Pillow reads, upright (EXIF), palettes resolved, first frame of an animation.
+    """Read any picture that Pillow reads, upright (EXIF), palettes resolved, first frame of an animation.
 
-    16-bit colour is read with 8 bits, with a warning: Pillow knows no more.
+    16-bit colour is read with 8 bits, with a warning: Pillow has no more.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,10 +77,10 @@ _WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
 
 
 def check_writable(path: str | Path, photo: Photo | None = None) -> None:
-    """Tell before the work is done that a picture cannot be written, and warn of what its format loses.
+    """Raise before the work is done if a picture cannot be written, and warn of what its format loses.
 
     Raises:
-        ValueError: an extension that is not written, or 16 bits where the format has 8.
+        ValueError: an extension that cannot be written, or 16 bits where the format has 8.
     """
     extension = Path(path).suffix.lower()
     if extension not in _WRITE_OPTIONS:
@@ -109,7 +109,7 @@ def write_photo(path: str | Path, photo: Photo) -> None:
     rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
     if photo.grey:
         r, g, b = rgb
-        # A pixel that is still grey keeps its very value; only filled pixels can carry colour.
+        # A pixel that is still grey keeps its exact value; only filled pixels can carry colour.
         value = torch.where((r == g) & (g == b), r, _LUMA[0] * r + _LUMA[1] * g + _LUMA[2] * b)
         whole = (value * (65535 if photo.deep else 255)).round().to(torch.int32).numpy()
         picture = Image.fromarray(whole.astype(np.uint16 if photo.deep else np.uint8))
@@ -118,11 +118,11 @@ def write_photo(path: str | Path, photo: Photo) -> None:
     if photo.alpha is not None and extension not in (".jpg", ".jpeg", ".bmp"):
         picture.putalpha(Image.fromarray(photo.alpha.numpy()))
     options = _WRITE_OPTIONS[extension] | ({"icc_profile": photo.profile} if photo.profile and extension != ".bmp" else {})
-    write_whole(path, lambda temporary: picture.save(temporary, **options))
+    atomic_write(path, lambda temporary: picture.save(temporary, **options))
 
 
 def read_mask(path: str | Path) -> Tensor:
-    """A mask file as (1, 1, H, W) in [0, 1]. White is the hole, and what is transparent is not.
+    """A mask file as (1, 1, H, W) in [0, 1]. White is the hole, and transparent pixels are not.
 
     Only in a picture with transparency and no white (an erased area) the transparent part is the hole.
     """
@@ -145,7 +145,7 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
             of one serve all of the other.
 
     Returns:
-        image (B, 3, H, W) as it came, and mask (B, 1, H, W) float32 on the same device.
+        image (B, 3, H, W), values unchanged, and mask (B, 1, H, W) float32 on the same device.
 
     Raises:
         ValueError: wrong shapes, batches that do not fit, values outside [0, 1], or NaN outside the hole.
@@ -183,13 +183,13 @@ def check_map(values: Tensor, mask: Tensor, name: str) -> Tensor:
     Args:
         values: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), any finite values. Another size than the mask's is resized.
         mask: (B, 1, H, W).
-        name: what the map is called.
+        name: of the map, for errors.
 
     Returns:
         (B, 1, H, W) float32.
 
     Raises:
-        ValueError: wrong shape or count, or values that are not numbers.
+        ValueError: wrong shape or count, or NaN or infinite values.
     """
     values = values.to(mask.device, torch.float32)
     values = values[None, None] if values.ndim == 2 else values[:, None] if values.ndim == 3 else values
@@ -208,7 +208,7 @@ def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     Args:
         order: as `check_map`.
         mask: (B, 1, H, W).
-        levels: how many distinct values are kept: the network's shortcut wants few (see `unet`).
+        levels: how many distinct values are kept; few, for the network's shortcut (see `unet`).
 
     Returns:
         (B, 1, H, W) float32.

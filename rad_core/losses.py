@@ -13,7 +13,7 @@ from torch import Tensor
 def masked_mse(error: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """L_mse = sum m e^2 / (C |m|) of error e = x0 - y (B, C, h, w) and known m (B, 1, h, w): (B,), and its gradient to e."""
     count = (known.flatten(1).sum(1) * error.shape[1]).clamp(min=1e-8)
-    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / rows(count)
+    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / append_dims(count)
 
 
 def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         gradient.narrow(axis, 1, length).add_(2 * weight * jump)
         gradient.narrow(axis, 0, length).sub_(2 * weight * jump)
     count = count.clamp(min=1e-8)
-    return loss / count, gradient / rows(count)
+    return loss / count, gradient / append_dims(count)
 
 
 def rim_jump(picture: Tensor, known: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ def rim_jump(picture: Tensor, known: Tensor) -> Tensor:
 
 
 def natural_jump(picture: Tensor, known: Tensor) -> Tensor:
-    """What `rim_jump` would be across a rim that cannot be seen: (B,), the mean over known pixels within 2 of the hole."""
-    return mean_jump(picture, known * near(1 - known, 2), torch.mul)
+    """What `rim_jump` would be across an invisible rim: (B,), the mean over known pixels within 2 of the hole."""
+    return mean_jump(picture, known * dilate(1 - known, 2), torch.mul)
 
 
 def mean_jump(picture: Tensor, mask: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -61,19 +61,20 @@ class Colours:
     def __init__(self, matrix: Tensor | None = None):
         self.matrix = matrix
 
-    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Colours of (B, C, h, w), at any size, and a function from a gradient to them back to one to the values."""
-        if self.matrix is None:
-            return values, lambda gradient: gradient
-        matrix = self.matrix.to(values)
-        return torch.einsum("kc,bchw->bkhw", matrix, values), lambda gradient: torch.einsum("kc,bkhw->bchw", matrix, gradient)
+    def to_colours(self, values: Tensor) -> Tensor:
+        """Colours of (B, C, h, w), at any size."""
+        return values if self.matrix is None else torch.einsum("kc,bchw->bkhw", self.matrix.to(values), values)
 
-    def change(self, values: Tensor, move: Tensor) -> Tensor:
-        """How the colours change when the values go along `move`, to first order."""
-        return self.see(move)[0]
+    def vjp(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """J^T gradient: from a gradient to the colours of `values` to one to the values."""
+        return gradient if self.matrix is None else torch.einsum("kc,bkhw->bchw", self.matrix.to(values), gradient)
+
+    def jvp(self, values: Tensor, move: Tensor) -> Tensor:
+        """J move: how the colours change when the values move, to first order."""
+        return self.to_colours(move)
 
 
-def near(hole: Tensor, band: int) -> Tensor:
+def dilate(hole: Tensor, band: int) -> Tensor:
     """1 within `band` pixels of a hole (B, 1, h, w), 0 elsewhere; 1 everywhere for a band of 0."""
     if band == 0:
         return torch.ones_like(hole)
@@ -81,9 +82,10 @@ def near(hole: Tensor, band: int) -> Tensor:
 
 
 def rms(values: Tensor) -> Tensor:
+    """Root mean square of each picture: (B,)."""
     return values.square().flatten(1).mean(1).sqrt()
 
 
-def rows(values: Tensor) -> Tensor:
+def append_dims(values: Tensor) -> Tensor:
     """(B,) as (B, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)

@@ -29,32 +29,32 @@ def perlin_masks(
 ) -> Tensor:
     """Thresholded Perlin noise: the masks RAD is trained with (RAD 3.2, Fig. 3).
 
-    With `scale` and `area` left at None they are drawn as in training: the lattice period uniform on [1, height] pixels, the
-    hole k pixels large with k uniform on {0, ..., HW}.
+    Where `scale` or `area` is None, it is drawn as in training: the lattice period uniformly from [1, height] pixels, the number of
+    hole pixels uniformly from {0, ..., HW}.
 
     Args:
         n, height, width: how many masks, and their size in pixels.
-        seed: mask k belongs to seed + k.
+        seed: mask k uses seed + k.
         scale: lattice period in pixels, at least 1: the size of the blobs.
-        area: share of the picture that becomes hole, in [0, 1]; met to the pixel.
+        area: share of the picture that is hole, in [0, 1]; exact to the pixel.
         octaves: 1 for smooth blobs; each further octave adds detail of half the size and half the weight.
-        softness: width of the soft rim in [0, 1], as a share of the noise's range; 0 is binary.
-        tile: make left meet right and top meet bottom (the period is rounded so that it divides the side).
-        invert: swap hole and rest. `area` stays the area of the hole.
-        device: where the noise is computed and the masks are wanted.
+        softness: width of the soft rim in [0, 1], as a share of the noise's range; 0 gives a binary mask.
+        tile: make the mask seamless: left continues right and top continues bottom (the period is rounded to divide the side).
+        invert: swap hole and rest. `area` is still the area of the hole.
+        device: where the noise is computed and the masks are returned.
 
     Returns:
         (n, 1, height, width); binary unless `softness` is above 0.
 
     Raises:
-        ValueError: a control out of its range.
+        ValueError: an argument is out of its range.
     """
     _check(scale=scale, area=area, octaves=octaves, softness=softness, height=height, width=width)
     streams = generators(seed, n, "perlin")
     periods = [_real(g, 1, height) if scale is None else scale for g in streams]
     holes = [_integer(g, 0, height * width) if area is None else round(area * height * width) for g in streams]
     masks = torch.empty(n, 1, height, width, device=device)
-    # Few at a time, so that they stay in the processor's cache; the finest lattices, which cost most, with few or none beside them.
+    # In small chunks, so that they fit the processor's cache; the finest lattices cost most and go first, in the smallest chunks.
     order = sorted(range(n), key=lambda k: periods[k])
     while order:
         size = min(8, max(1, n - len(order)))  # 1, 1, 2, 4, 8, 8, ...
@@ -87,16 +87,16 @@ def animated_perlin_masks(
         frames, height, width: number of frames and their size in pixels.
         seed: one seed for the whole clip.
         scale: lattice period in pixels, at least 1.
-        area: hole's share of every frame, in [0, 1]; met to the pixel.
-        speed: lattice cells passed per frame; 1 / speed frames make a new picture.
+        area: share of every frame that is hole, in [0, 1]; exact to the pixel.
+        speed: lattice cells per frame along the time axis; after 1 / speed frames the mask is a new one.
         softness, invert, device: as in `perlin_masks`.
-        loop: end where it began (the speed is rounded so that the cells come out even).
+        loop: end where the clip began (the speed is rounded so that a whole number of cells fits).
 
     Returns:
         (frames, 1, height, width).
 
     Raises:
-        ValueError: a control out of its range.
+        ValueError: an argument is out of its range.
     """
     _check(scale=scale, area=area, softness=softness, height=height, width=width)
     if not speed > 0:
@@ -106,7 +106,7 @@ def animated_perlin_masks(
     rows, columns = (math.floor((side - 1) / scale) + 2 for side in (height, width))
     azimuth = torch.rand(depth + 1, rows, columns, generator=stream) * (2 * math.pi)
     g_z = torch.rand(depth + 1, rows, columns, generator=stream) * 2 - 1
-    radius = (1 - g_z**2).sqrt()  # Archimedes: a uniform height makes a uniform direction
+    radius = (1 - g_z**2).sqrt()  # Archimedes: a uniform z component gives a uniform direction
     lattice = torch.stack([radius * azimuth.cos(), radius * azimuth.sin(), g_z])
     if loop:
         lattice[:, -1] = lattice[:, 0]
@@ -121,18 +121,18 @@ def animated_perlin_masks(
 
 
 def _slice_in_time(lattice: Tensor, z: Tensor) -> Tensor:
-    """A 3-D gradient lattice (3, depth, rows, columns) cut at times z (frames,) into what `gradient_noise` takes."""
+    """Slice a 3-D gradient lattice (3, depth, rows, columns) at times z (frames,): the three channels of `gradient_noise`."""
     below = z.floor().long().clamp(max=lattice.shape[1] - 2)
-    part = (z - below).view(-1, 1, 1)
-    far, near = fade(part), 1 - fade(part)
-    before, after = lattice[:, below], lattice[:, below + 1]
-    g_x, g_y, _ = near * before + far * after
-    value = near * part * before[2] + far * (part - 1) * after[2]
+    fraction = (z - below).view(-1, 1, 1)
+    weight_above, weight_below = fade(fraction), 1 - fade(fraction)
+    lower, upper = lattice[:, below], lattice[:, below + 1]
+    g_x, g_y, _ = weight_below * lower + weight_above * upper
+    value = weight_below * fraction * lower[2] + weight_above * (fraction - 1) * upper[2]
     return torch.stack([g_x, g_y, value], 1)
 
 
 def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5, device: torch.device | str = "cpu") -> Tensor:
-    """A square hole at a random place, its side `share` of the shorter picture side: 128 of 256 in the papers (RAD 4.2)."""
+    """A square hole at a random place; its side is `share` of the shorter picture side (128 of 256 in RAD 4.2)."""
     side = max(1, round(share * min(height, width)))
     masks = torch.zeros(n, 1, height, width)
     for mask, stream in zip(masks, generators(seed, n, "box"), strict=True):
@@ -142,48 +142,49 @@ def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5
 
 
 def extreme_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5, device: torch.device | str = "cpu") -> Tensor:
-    """The opposite of `box_masks`: all is hole but one square (RAD 4.2)."""
+    """The inverse of `box_masks`: everything is hole except one square (RAD 4.2)."""
     return 1 - box_masks(n, height, width, seed, share, device)
 
 
 def wide_masks(n: int, height: int, width: int, seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
-    """A few broad irregular strokes: 1 to 4 of 8 to 25 % of the shorter side's breadth (the LaMa paper's "wide" kind)."""
+    """A few broad irregular strokes: 1 to 4, as wide as 8 to 25 % of the shorter side (the LaMa paper's "wide" masks)."""
 
-    def paint(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
+    def draw_strokes(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
         for _ in range(_integer(stream, 1, 4)):
             _stroke(draw, stream, height, width, turns=(1, 5), breadth=(0.08, 0.25), reach=(0.15, 0.5))
 
-    return _painted(n, height, width, seed, paint).to(device)
+    return _drawn(n, height, width, seed, draw_strokes).to(device)
 
 
 def brush_masks(n: int, height: int, width: int, seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
-    """Free-form training masks as SDM uses: up to 9 brush strokes, and up to 5 rectangles (the scheme of Co-Mod-GAN)."""
+    """SDM's free-form training masks: up to 9 brush strokes and up to 5 rectangles (the scheme of Co-Mod-GAN)."""
 
-    def paint(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
+    def draw_strokes(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
         for _ in range(_integer(stream, 0, 9)):
             _stroke(draw, stream, height, width, turns=(4, 18), breadth=(0.03, 0.1), reach=(0.03, 0.2))
         for _ in range(_integer(stream, 0, 5)):
             _rectangle(draw, stream, height, width, largest=0.5)
 
-    return _painted(n, height, width, seed, paint).to(device)
+    return _drawn(n, height, width, seed, draw_strokes).to(device)
 
 
 def scratch_masks(
     n: int, height: int, width: int, seed: int = 0, strokes: tuple[int, int] = (1, 4), device: torch.device | str = "cpu"
 ) -> Tensor:
-    """What wants repair in old photographs: long thin scratches, wires, hairs and specks, 1 to 6 pixels broad at any size.
+    """Damage of old photographs: long thin scratches, wires, hairs and specks, 1 to 6 pixels wide at any picture size.
 
-    `strokes` is the least and the largest number of scratches.
+    Args:
+        strokes: the smallest and the largest number of scratches.
     """
     pixel = 1 / min(height, width)
 
-    def paint(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
+    def draw_strokes(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
         for _ in range(_integer(stream, *strokes)):
             _stroke(draw, stream, height, width, turns=(1, 4), breadth=(pixel, 6 * pixel), reach=(0.2, 0.8))
         for _ in range(_integer(stream, 0, 3)):
             _stroke(draw, stream, height, width, turns=(1, 2), breadth=(2 * pixel, 8 * pixel), reach=(0.0, 4 * pixel))
 
-    return _painted(n, height, width, seed, paint).to(device)
+    return _drawn(n, height, width, seed, draw_strokes).to(device)
 
 
 SHAPES: dict[str, Callable[..., Tensor]] = {
@@ -210,16 +211,17 @@ def _check(scale=None, area=None, octaves=1, softness=0.0, height=1, width=1) ->
 
 
 def _integer(stream: torch.Generator, low: int, high: int) -> int:
-    """Uniform on {low, ..., high}."""
+    """A uniform whole number from {low, ..., high}."""
     return int(torch.randint(low, high + 1, (), generator=stream))
 
 
 def _real(stream: torch.Generator, low: float, high: float) -> float:
+    """A uniform number from [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=stream))
 
 
 def _perlin(octave: list[tuple[torch.Generator, float]], height: int, width: int, tile: bool, device: torch.device | str) -> Tensor:
-    """One octave of several masks' noise, given each one's stream and period: (len(octave), height, width)."""
+    """One octave of noise for several masks, each with its (stream, period): (len(octave), height, width)."""
     sides = (height, width)
     if tile:
         cells = [[max(1, round(side / period)) for side in sides] for _, period in octave]
@@ -239,7 +241,7 @@ def _perlin(octave: list[tuple[torch.Generator, float]], height: int, width: int
 
 
 def _threshold(noise: Tensor, hole: int, softness: float, out: Tensor) -> None:
-    """Write the mask of some noise, (H, W) both: its hole is the `hole` smallest values."""
+    """Threshold noise (H, W) into a mask `out` (H, W): the `hole` smallest values become the hole."""
     if hole in (0, noise.numel()):
         out.fill_(float(hole > 0))
         return
@@ -250,28 +252,29 @@ def _threshold(noise: Tensor, hole: int, softness: float, out: Tensor) -> None:
         torch.clamp((limit - noise) / rim + 0.5, 0, 1, out=out)
         return
     torch.le(noise, limit, out=out)
-    if ordered[hole:].min() == limit:  # several pixels share the limit: the last of them stay out
+    if ordered[hole:].min() == limit:  # several pixels equal the limit: leave the last of them out, to keep the area exact
         out.view(-1)[(noise.flatten() == limit).nonzero().flatten()[hole - int(out.sum()) :]] = 0
 
 
 def _partition(values: Tensor, k: int) -> Tensor:
-    """The values, the k smallest first and the largest of these at k - 1. NumPy's selection is 6 times as fast as torch's on the CPU."""
+    """The values with the k smallest first, the largest of these at k - 1. On the CPU NumPy's selection is 6 times as fast as torch's."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.partition(values.numpy(), k - 1))
     return values.sort().values
 
 
-def _painted(n: int, height: int, width: int, seed: int, paint: Callable) -> Tensor:
+def _drawn(n: int, height: int, width: int, seed: int, draw_strokes: Callable) -> Tensor:
+    """Masks drawn with Pillow, each with its own stream."""
     masks = []
     for stream in generators(seed, n, "strokes"):
         canvas = Image.new("L", (width, height))
-        paint(ImageDraw.Draw(canvas), stream)
+        draw_strokes(ImageDraw.Draw(canvas), stream)
         masks.append(torch.from_numpy(np.array(canvas)))
     return torch.stack(masks).unsqueeze(1).float() / 255
 
 
 def _stroke(draw, stream, height: int, width: int, turns: tuple, breadth: tuple, reach: tuple) -> None:
-    """A random walk drawn with a round brush. breadth and reach (of one leg) are shares of the shorter side."""
+    """Draw a random walk with a round brush. Its breadth and the reach of one leg are shares of the shorter side."""
     side = min(height, width)
     brush = max(1, round(_real(stream, *breadth) * side))
     points = [(_real(stream, 0, width), _real(stream, 0, height))]

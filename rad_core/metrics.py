@@ -1,4 +1,7 @@
-"""How good a fill is. Pictures (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric gives (B,)."""
+"""Measures of how good a fill is.
+
+Pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric returns (B,) float32.
+"""
 
 import json
 from collections.abc import Callable
@@ -8,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .atomic import write_whole
+from .atomic import atomic_write
 from .losses import mean_jump, rim_jump
 
 
@@ -18,7 +21,7 @@ def hole_rmse(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def ring_rmse(out: Tensor, truth: Tensor, mask: Tensor, width: int = 1) -> Tensor:
-    """Root mean squared error over the hole's pixels that have a known one within `width` pixels (of the eight neighbours: 1)."""
+    """Root mean squared error over the ring: the hole's pixels with a known pixel at most `width` away (1: among the eight neighbours)."""
     known = F.max_pool2d((mask == 0).to(out), 2 * width + 1, 1, width)
     return _mean((out - truth).square(), (mask > 0) & (known > 0)).sqrt()
 
@@ -29,24 +32,24 @@ def psnr(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def seam(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Mean jump between neighbours across the hole's rim, as a multiple of the true picture's: 1 is natural."""
-    return _over(rim_jump, out, truth, mask)
+    """Mean jump between neighbours across the hole's rim, relative to that of the true picture: 1 is natural."""
+    return _relative(rim_jump, out, truth, mask)
 
 
 def texture(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Energy of fine detail (Laplacian, squared) in the hole, as a multiple of the true picture's there: flat fills go to 0."""
+    """Energy of fine detail (the squared Laplacian) in the hole, relative to that of the true picture: near 0 for a flat fill."""
     return _detail(out, mask) / _detail(truth, mask).clamp(min=1e-9)
 
 
 def variation(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Total variation, the mean jump between neighbours of which the hole has at least one, as a multiple of the true picture's."""
-    return _over(lambda image, hole: mean_jump(image, hole, torch.maximum), out, truth, mask)
+    """Total variation (the mean jump between neighbours, at least one of them in the hole), relative to that of the true picture."""
+    return _relative(lambda image, hole: mean_jump(image, hole, torch.maximum), out, truth, mask)
 
 
 def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
-    """Structural similarity (Wang et al. 2004, Eq. 13) in uniform windows, over the hole's pixels and the channels.
+    """Structural similarity (Wang et al. 2004, Eq. 13) in uniform windows, averaged over the hole's pixels and the channels.
 
-    As scikit-image has it: unbiased (co)variances, pictures mirrored beyond their edges. Sides must be at least half a window.
+    As in scikit-image: unbiased (co)variances, pictures mirrored beyond their edges. Sides must be at least half a window.
     """
     count, c1, c2 = window**2, 0.01**2, 0.03**2
     x, y = (_mirror(picture.double(), window // 2) for picture in (out, truth))
@@ -59,24 +62,25 @@ def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's: the correlation of the ranks of two sets of values, of any equal shape. Ties are ranked as they come."""
+    """Spearman's rank correlation of two tensors of equal shape. Ties are ranked in the order in which they come."""
     ranks = torch.stack([values.flatten().argsort(stable=True).argsort().double() for values in (a, b)])
     return float(torch.corrcoef(ranks)[0, 1])
 
 
-def _over(measure: Callable[[Tensor, Tensor], Tensor], out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """A measure of (picture, hole) as a multiple of the true picture's."""
+def _relative(measure: Callable[[Tensor, Tensor], Tensor], out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """measure(picture, hole) of the fill, divided by that of the true picture."""
     hole = (mask > 0).to(out)
     return measure(out, hole) / measure(truth, hole).clamp(min=1e-6)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of each picture's values where `where` is true."""
     where = where.expand_as(values)
     return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
 
 
 def _mirror(image: Tensor, margin: int) -> Tensor:
-    """Continue a picture beyond its edges by its mirror image, the edge's pixels twice."""
+    """Pad a picture by its mirror image, edge pixels repeated ("symmetric" in NumPy)."""
     for axis in (2, 3):
         first, last = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
         image = torch.cat([first.flip(axis), image, last.flip(axis)], axis)
@@ -84,13 +88,17 @@ def _mirror(image: Tensor, margin: int) -> Tensor:
 
 
 def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:
-    """Write a table as JSON, and print it as Markdown."""
-    write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n"))
+    """Write a table as JSON, and print it as Markdown.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n"))
     print(markdown(rows))
 
 
 def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """A table of named rows with the same columns."""
+    """A Markdown table from named rows with the same columns."""
     heads = list(next(iter(rows.values())))
     lines = [f"|  | {' | '.join(heads)} |", "|---" + "|---" * len(heads) + "|"]
     for name, row in rows.items():
@@ -100,5 +108,6 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 
 
 def _detail(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared Laplacian in the hole."""
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(3, 1, 3, 3)
     return _mean(F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).square(), mask > 0)

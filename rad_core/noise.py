@@ -1,10 +1,10 @@
 """Seeded random numbers and Perlin gradient noise.
 
-One rule for the whole library: picture k of a batch that was asked for with `seed` is drawn from its own generator, for
-`seed + k`. So a picture does not depend on the batch it was in, and because the generators live on the CPU it does not
-depend on the device either. What is drawn for different purposes from one seed has nothing in common.
+One rule for the whole library: picture k of a batch gets its own generator, seeded with `seed + k`. A picture therefore does
+not depend on the batch it was in, and because the generators live on the CPU it does not depend on the device either. Numbers
+drawn for different purposes from the same seed are independent.
 
-Source of the noise: Ken Perlin, "An image synthesizer" (1985), with the quintic fade of "Improving noise" (2002).
+Source of the gradient noise: Ken Perlin, "An image synthesizer" (1985), with the quintic fade of "Improving noise" (2002).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,25 +15,39 @@ import torch
 from torch import Tensor
 
 
-def generators(seed: int | Sequence[int], count: int, purpose: str) -> list[torch.Generator]:
-    """One CPU generator per picture, for seeds `seed, seed + 1, ...` or the given list of `count` seeds (any integers).
-
-    Seed and purpose are hashed together. Without that, a mask and a picture of the same seed would be drawn from the same
-    numbers; and torch's CPU generator heeds only the low 32 bits of a seed, so distant seeds could be the same one.
+def seed_list(seed: int | Sequence[int], count: int) -> list[int]:
+    """The seed of each of `count` pictures: seed, seed + 1, ... or the given list.
 
     Raises:
-        ValueError: a list of another length.
+        ValueError: the list does not have `count` entries.
     """
-    seeds = [int(seed) + k for k in range(count)] if not isinstance(seed, Sequence) else list(seed)
+    seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + k for k in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{count} pictures need {count} seeds (or one to count up from), got {len(seeds)}.")
-    hashed = (np.random.SeedSequence([s % 2**64, *purpose.encode()]).generate_state(1)[0] for s in seeds)
+    return seeds
+
+
+def generators(seed: int | Sequence[int], count: int, purpose: str) -> list[torch.Generator]:
+    """One CPU generator per picture.
+
+    Seed and purpose are hashed together: otherwise a mask and a picture of the same seed would use the same random numbers, and
+    torch's CPU generator uses only the low 32 bits of a seed, so that two different seeds could give the same stream.
+
+    Args:
+        seed: picture k uses `seed + k`, or its entry of a list of `count` seeds (any integers).
+        count: how many pictures.
+        purpose: what the numbers are for; every purpose has its own stream.
+
+    Raises:
+        ValueError: the list does not have `count` entries.
+    """
+    hashed = (np.random.SeedSequence([s % 2**64, *purpose.encode()]).generate_state(1)[0] for s in seed_list(seed, count))
     return [torch.Generator().manual_seed(int(h)) for h in hashed]
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """What torch's layers draw for their first weights is drawn from a seed here; torch's own stream is left as it was."""
+    """Seed torch's global generator inside the `with` block (layers draw their initial weights from it), and restore it afterwards."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         yield
@@ -50,12 +64,12 @@ def uniform(streams: Sequence[torch.Generator], shape: Sequence[int], device: to
 
 
 def fade(t: Tensor) -> Tensor:
-    """6 t^5 - 15 t^4 + 10 t^3: the S-curve between two lattice points, flat to second order at both."""
+    """Perlin's quintic fade, 6 t^5 - 15 t^4 + 10 t^3: first and second derivatives are 0 at both ends."""
     return t * t * t * (t * (t * 6 - 15) + 10)
 
 
 def _axis(coords: Tensor, points: int) -> tuple[Tensor, Tensor]:
-    """Weight of every lattice point for every pixel, and weight times offset. Both (B, pixels, points)."""
+    """The fade weight of every lattice point for every pixel, and weight times offset. Both (B, pixels, points)."""
     offset = coords.unsqueeze(-1) - torch.arange(points, device=coords.device, dtype=coords.dtype)
     weight = fade((1 - offset.abs()).clamp_(min=0))
     return weight, weight * offset
@@ -64,12 +78,12 @@ def _axis(coords: Tensor, points: int) -> tuple[Tensor, Tensor]:
 def gradient_noise(gradients: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Perlin noise: the faded sum over the four lattice corners of <gradient, offset from the corner>.
 
-    The sum is separable, so it is two small matrix products instead of gathers: with W the fade weights of an axis and D the
+    The sum is separable, so two small matrix products replace the usual gathers: with W the fade weights of an axis and D the
     weights times offsets, noise = W_y (G_x D_x^T) + D_y (G_y W_x^T) [+ W_y (C W_x^T)].
 
     Args:
-        gradients: (B, 2, rows, columns) x and y components at the lattice points; a third channel C, if there, is a value
-            added at the points (the contribution of a further axis, see `slice_in_time`).
+        gradients: (B, 2, rows, columns), the x and y components at the lattice points. An optional third channel C holds a value
+            that is added at each point (the contribution of a third axis, see `masks.animated_perlin_masks`).
         y: (B, H) row coordinates in lattice units, within [0, rows - 1].
         x: (B, W) column coordinates in lattice units, within [0, columns - 1].
 
@@ -85,7 +99,7 @@ def gradient_noise(gradients: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def unit_gradients(stream: torch.Generator, rows: int, columns: int, tile: bool = False) -> Tensor:
-    """Random unit vectors on a lattice, (2, rows, columns). With `tile` the last row and column repeat the first."""
+    """Random unit vectors on a lattice, (2, rows, columns). With `tile`, the last row and column repeat the first."""
     angle = torch.rand(rows, columns, generator=stream) * (2 * torch.pi)
     if tile:
         angle[-1] = angle[0]
@@ -94,18 +108,20 @@ def unit_gradients(stream: torch.Generator, rows: int, columns: int, tile: bool 
 
 
 def fractal_noise(streams: Sequence[torch.Generator], cells: int, octaves: int, y: Tensor, x: Tensor) -> Tensor:
-    """Fractal Brownian motion: `octaves` of gradient noise, each of twice the frequency and half the height.
+    """Fractal Brownian motion: octaves of gradient noise, each with twice the frequency and half the amplitude of the one before.
 
     Args:
+        streams: one generator per picture.
         cells: lattice cells across the unit interval in the first octave.
+        octaves: how many octaves are added up.
         y, x: (B, H) and (B, W) coordinates in [0, 1].
 
     Returns:
         (B, H, W), within about [-1, 1].
     """
-    total, height = torch.zeros(()), 1.0
+    total, amplitude = torch.zeros(()), 1.0
     for _ in range(octaves):
         gradients = torch.stack([unit_gradients(g, cells + 1, cells + 1) for g in streams])
-        total = total + height * gradient_noise(gradients, y * cells, x * cells)
-        cells, height = cells * 2, height / 2
+        total = total + amplitude * gradient_noise(gradients, y * cells, x * cells)
+        cells, amplitude = cells * 2, amplitude / 2
     return total

@@ -63,8 +63,8 @@ class NoiseSchedule:
     def level_of_sigma(self, sigma: Tensor) -> Tensor:
         """RAD's inverse map (3.4): the fractional level in [0, T] of a noise amount, beta_bar taken as linear between levels.
 
-        Written in sigma, where beta_bar - beta_bar' = (sigma^2 - sigma'^2) / ((1 + sigma^2)(1 + sigma'^2)): so float32 loses
-        nothing where beta_bar is next to 0 or to 1. Any shape, any float dtype, any device.
+        In terms of sigma, beta_bar - beta_bar' = (sigma^2 - sigma'^2) / ((1 + sigma^2)(1 + sigma'^2)), so that float32 stays exact
+        where beta_bar is close to 0 or to 1. Any shape, any float dtype, any device.
         """
         table = self.level_sigma.to(sigma)
         right = torch.searchsorted(table, sigma.contiguous()).clamp(1, len(self))
@@ -72,11 +72,11 @@ class NoiseSchedule:
         part = (square - low) / (high - low) * (1 + high) / (1 + square)
         return (right - 1) + part.clamp(0, 1)
 
-    def spaced(self, steps: int) -> Tensor:
+    def timesteps(self, steps: int) -> Tensor:
         """Timesteps of a run of `steps` steps, evenly spread from near T down to 0: 990, 980, ..., 0 for 100 of 1000.
 
-        Where RAD's authors visit these for any count but step as if the stride divided T, our samplers step between the
-        very noise levels visited.
+        Samplers step between exactly these noise levels, whatever the count. (The RAD authors' program visits them too, but steps as
+        if the stride divided T, which is right for 100 steps alone.)
 
         Returns:
             (steps,) int64, falling.
@@ -98,12 +98,12 @@ class RegionSchedule:
     ends at alpha_bar = 1 - nu. For binary masks this is the paper's schedule; the exponent form is right for any T1, T2.
 
     Args:
-        phase1: schedule of the hole, and the network's own.
+        phase1: schedule of the hole, and the network's own: a schedule, its betas (T,), or its name.
         phase2: schedule of the rest; the same as phase 1 unless given.
     """
 
-    def __init__(self, phase1: NoiseSchedule | None = None, phase2: NoiseSchedule | None = None):
-        self.phase1 = phase1 or NoiseSchedule("linear")
+    def __init__(self, phase1: NoiseSchedule | Tensor | str = "linear", phase2: NoiseSchedule | None = None):
+        self.phase1 = phase1 if isinstance(phase1, NoiseSchedule) else NoiseSchedule(phase1)
         self.phase2 = phase2 or self.phase1
         self.log_end = float(self.phase1.log_alphas.sum())  # ln(1 - nu)
         self.nu = -math.expm1(self.log_end)
@@ -154,7 +154,7 @@ class RegionSchedule:
         Returns:
             a sequence of steps + 1 maps (B, 1, H, W) float32, from the most noise to none; 0 wherever the mask is 0.
         """
-        times = self.phase1.spaced(steps)
+        times = self.phase1.timesteps(steps)
         if spacing == "karras":
             ends = self.phase1.level_sigma[[int(times[0]) + 1, 1]] ** (1 / 7)
             sigma = torch.lerp(*ends, torch.linspace(0, 1, steps, dtype=torch.float64)) ** 7
@@ -164,7 +164,7 @@ class RegionSchedule:
         return self.maps(mask, [*shares.tolist(), 0.0], order, overlap)
 
     def maps(self, mask: Tensor, shares: Sequence[float], order: Tensor | None = None, overlap: float = 0.0) -> "SigmaMaps":
-        """As `sigmas`, at cumulative shares g of phase 1 that are given: 1 = all its noise, 0 = none."""
+        """As `sigmas`, at explicit cumulative shares g of phase 1, falling: 1 = all its noise, 0 = none."""
         end = torch.log1p(-self.nu * mask.cpu().double())  # 1 - nu needs float64, which not every device has
         return SigmaMaps(end.float().to(mask.device), list(shares), order, overlap)
 
@@ -175,12 +175,12 @@ class RegionSchedule:
 
 @dataclass(frozen=True)
 class SigmaMaps(Sequence):
-    """Noise maps of a run, made when asked for: a hundred maps of a large picture would not fit in memory.
+    """Noise maps of a run, each computed on access: a hundred maps of a large picture would not fit in memory.
 
     An *order* map lets pixels go through the same noise levels at different times (asynchronous generation, RAD 3.1: the
     schedule of every pixel is its own). At position q of the run, from 0 to 1, a pixel with order o stands at position
     q (1 + spread) - spread o of its own way, within [0, 1], where spread = 1 - overlap. So with overlap 0 the pixels of order 0
-    are finished when those of order 1 begin, and with overlap 1 all go together.
+    are finished when those of order 1 begin, and with overlap 1 all are denoised at the same time.
     """
 
     end: Tensor  # ln alpha_bar of every pixel at the end of phase 1, (B, 1, H, W)

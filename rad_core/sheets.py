@@ -1,4 +1,4 @@
-"""Contact sheets: labelled rows of pictures, for looking at results side by side."""
+"""Contact sheets: labelled columns of pictures, to see results side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,31 +8,38 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .atomic import write_whole
+from .atomic import atomic_write
 
-_MARK = torch.tensor([0.86, 0.22, 0.55]).view(3, 1, 1)  # the colour of a hole: found in few pictures
+_HOLE_COLOUR = torch.tensor([0.86, 0.22, 0.55]).view(3, 1, 1)  # rare in pictures
 
 
 def mark_hole(image: Tensor, mask: Tensor) -> Tensor:
-    """The picture with its hole painted over. (B, 3, H, W) and (B, 1, H, W) -> (B, 3, H, W)."""
-    return torch.lerp(torch.where(mask > 0, image.nan_to_num(), image).float(), _MARK.to(image.device), mask.to(image.device).float())
+    """Paint a picture's hole over. image (B, 3, H, W), mask (B, 1, H, W) -> (B, 3, H, W) float32."""
+    return torch.lerp(
+        torch.where(mask > 0, image.nan_to_num(), image).float(), _HOLE_COLOUR.to(image.device), mask.to(image.device).float()
+    )
 
 
 def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | None = None, gap: int = 4) -> None:
-    """Write a sheet as a .png or .jpg file. Arguments as `draw_sheet`."""
-    write_whole(path, draw_sheet(columns, cell, gap).save)
+    """Write a sheet as a .png or .jpg file. Arguments as in `draw_sheet`.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    atomic_write(path, draw_sheet(columns, cell, gap).save)
 
 
 def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, gap: int = 4) -> Image.Image:
-    """A sheet with one labelled column per batch.
+    """Draw a sheet with one labelled column per batch.
 
     Args:
-        columns: (label, pictures (B, 3, H, W) in [0, 1]); all batches of the same length.
-        cell: height of a picture on the sheet in pixels (as it is where None); enlarged where both sides are under 128.
+        columns: pairs of a label and pictures (B, 3, H, W) in [0, 1]; all batches of the same length.
+        cell: height of a picture on the sheet in pixels, None for its own; a picture with both sides under 128 is enlarged.
+        gap: pixels between pictures.
     """
     first = columns[0][1]
     height = cell or first.shape[2]
-    height *= max(1, -(-128 // max(first.shape[2:])))  # what is small is enlarged by a whole number
+    height *= max(1, -(-128 // max(first.shape[2:])))  # small pictures are enlarged by a whole number
     width = max(1, round(first.shape[3] * height / first.shape[2]))
     font = ImageFont.load_default(size=13)
     head = 20

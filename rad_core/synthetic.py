@@ -1,8 +1,8 @@
-"""Perlin landscapes: pictures drawn from a seed, endless and with a known truth.
+"""Synthetic landscapes made of Perlin noise: an endless supply of pictures, each from a seed and with its scene known.
 
 Sky by time of day, sun or moon with glow, fBm clouds, three ridges with aerial perspective, trees or snow, and water that
-mirrors all that is above it. What stands in one part of such a picture tells about another (the sun about its
-reflection, the light about every colour), so a method that fills holes only from the rim is found out.
+mirrors everything above it. Distant parts of such a picture depend on each other (the sun and its reflection, the light and every
+colour), so a method that continues only what is at the hole's rim does badly on them.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .noise import fractal_noise, generators, uniform
 
-UNSEEN = 10_000  # seeds of test pictures; training starts at 2 ** 40
+UNSEEN = 10_000  # first seed of the test pictures; training pictures have seeds of 2 ** 40 and above
 
-# Colours over the day, at 0 h, 5 h, 6.5 h, 12 h, 17.5 h, 19 h and again 24 h. Rows: RGB in [0, 1].
+# Colours through the day, at 0 h, 5 h, 6.5 h, 12 h, 17.5 h, 19 h and again 24 h. Rows: RGB in [0, 1].
 _HOURS = torch.tensor([0.0, 5.0, 6.5, 12.0, 17.5, 19.0, 24.0])
 _ZENITH = torch.tensor(
     [
@@ -61,10 +61,10 @@ _GROUNDS = torch.tensor(
 
 @dataclass
 class Scene:
-    """The truth behind a batch of pictures. All (n,) float tensors; places and sizes are fractions of the picture's side."""
+    """What a batch of landscapes shows. All (n,) float tensors; positions and sizes are fractions of the picture's side."""
 
     hour: Tensor  # time of day in [0, 24)
-    horizon: Tensor  # row of the far shore or of the foot of the hills
+    horizon: Tensor  # row of the far shore, or of the foot of the hills
     disc_x: Tensor  # centre of the sun or moon
     disc_y: Tensor
     disc_radius: Tensor
@@ -72,14 +72,14 @@ class Scene:
     water: Tensor  # 1 where there is water below the horizon, else 0
     snow: Tensor  # 1 where the far ridge carries snow
     trees: Tensor  # 1 where the near ridge carries trees
-    ground: Tensor  # (n,) index of the ground's palette, as float
+    ground: Tensor  # index of the ground's palette
 
 
 def _by_hour(table: Tensor, hour: Tensor) -> Tensor:
-    """Colour at an hour, linear between the table's rows. (n,) -> (n, 3, 1, 1)."""
+    """Colour at an hour, interpolated linearly between the table's rows. (n,) -> (n, 3, 1, 1)."""
     k = (torch.searchsorted(_HOURS, hour, right=True) - 1).clamp(0, len(_HOURS) - 2)
-    part = ((hour - _HOURS[k]) / (_HOURS[k + 1] - _HOURS[k])).unsqueeze(1)
-    return torch.lerp(table[k], table[k + 1], part)[:, :, None, None]
+    fraction = ((hour - _HOURS[k]) / (_HOURS[k + 1] - _HOURS[k])).unsqueeze(1)
+    return torch.lerp(table[k], table[k + 1], fraction)[:, :, None, None]
 
 
 def _draw_scene(streams: list[torch.Generator], hour: float | None) -> Scene:
@@ -100,6 +100,7 @@ def _draw_scene(streams: list[torch.Generator], hour: float | None) -> Scene:
 
 
 def _over(below: Tensor, colour: Tensor, alpha: Tensor) -> Tensor:
+    """Alpha compositing."""
     return torch.lerp(below, colour, alpha)
 
 
@@ -112,7 +113,7 @@ def _sky(scene: Scene, streams: list[torch.Generator], y: Tensor, x: Tensor, lig
     distance = ((yy - column(scene.disc_y)) ** 2 + (xx - column(scene.disc_x)) ** 2).sqrt()
     sky = _over(sky, disc, 0.55 * torch.exp(-((distance / 0.16) ** 2)))
     sky = _over(sky, disc, ((column(scene.disc_radius) - distance) * size + 0.5).clamp(0, 1))
-    # Clouds are flatter than wide and thin out towards the haze.
+    # Clouds are wider than high and thin out towards the haze.
     puffs = fractal_noise(streams, 4, 4, (y * 1.6).clamp(max=1), x * 0.8)[:, None]
     cover = ((puffs - 0.45 + 0.75 * column(scene.cloud_cover)) * 2.2).clamp(0, 1) * (1 - (yy / column(scene.horizon)).clamp(0, 1) ** 3)
     return _over(sky, 0.82 * light + 0.18 * haze, 0.85 * cover)
@@ -146,30 +147,30 @@ def _foreground(scene: Scene, streams: list[torch.Generator], y: Tensor, x: Tens
     yy, horizon = y[:, None, :, None], scene.horizon[:, None, None, None]
     depth = ((yy - horizon) / (1 - horizon)).clamp(0, 1)
     ripple = fractal_noise(streams, 16, 2, y, x * 0.35)[:, None]
-    # Water shows the row as far above the horizon as it lies below; ripples shift it sideways, more so up close.
+    # Water mirrors the row that is as far above the horizon as it is below; ripples shift the mirror image, more so in front.
     mirror_y = (2 * horizon - yy).expand_as(ripple) + 0.03 * ripple * depth
     mirror_x = x[:, None, None, :].expand_as(ripple) + 0.05 * ripple * depth
     grid = torch.stack([mirror_x[:, 0], mirror_y[:, 0]], -1) * 2 - 1
     mirror = F.grid_sample(above, grid, padding_mode="border", align_corners=False)
     lake = _over(mirror * 0.86, torch.tensor([0.10, 0.22, 0.30])[:, None, None] * light, 0.12 + 0.25 * depth)
-    grass = fractal_noise(streams, 12, 3, (y * 1.0), x)[:, None]
+    grass = fractal_noise(streams, 12, 3, y, x)[:, None]
     meadow = _GROUNDS[scene.ground.long()][:, :, None, None] * light * (1.05 - 0.45 * depth) * (1 + 0.4 * grass)
     below = _over(meadow, lake, scene.water[:, None, None, None])
     return _over(above, below, ((yy - horizon) * size + 0.5).clamp(0, 1))
 
 
 def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, return_scene: bool = False) -> Tensor | tuple[Tensor, Scene]:
-    """Draw `n` landscapes; picture k belongs to `seed + k` and shows the same scene at every size.
+    """Draw synthetic landscapes. Picture k depends on `seed + k` alone, and shows the same scene at every size.
 
     Args:
         n: how many.
         size: side in pixels, at least 8.
-        seed: see above.
-        hour: time of day in [0, 24) for all of them; None draws one for each.
-        return_scene: also return the `Scene` they were drawn from.
+        seed: picture k uses seed + k.
+        hour: time of day in [0, 24) of all pictures; None draws one for each.
+        return_scene: return the `Scene` as well.
 
     Returns:
-        (n, 3, size, size) float32 in [0, 1]; with `return_scene` a pair.
+        (n, 3, size, size) float32 in [0, 1]; with `return_scene`, the pair of it and the scene.
 
     Raises:
         ValueError: `size` is below 8.

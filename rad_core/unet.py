@@ -1,16 +1,11 @@
 """The ADM network (Dhariwal and Nichol 2021, guided-diffusion) with RAD's spatial noise embedding (RAD 3.3).
 
-Names of parts follow diffusers, as the RAD authors' files do; `checkpoints` translates guided-diffusion's. The forward pass
-takes one timestep per picture, or one per pixel.
-
-THE SHORTCUT. The paper embeds the timestep of every pixel, resizes the embedding to each block's size and projects it with
-a 1x1 convolution. Resizing and projecting are linear and resizing weights sum to 1, so with L distinct levels in a picture
-(2 for a binary mask) the same numbers come from embedding and projecting L vectors and blending them by L resized masks:
-a matrix product of (2C, L) by (L, HW) for each block. `NoiseLevels` holds the L levels and masks.
+Parts are named as in diffusers and in the RAD authors' files; `formats` translates guided-diffusion's names. The forward pass
+takes one timestep per picture, or one per pixel (`timestep_embedding`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,18 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-MAX_LEVELS = 16  # with more distinct levels in a picture the dense path is cheaper
+from .timestep_embedding import Embedding, TimestepEmbedding, TimestepMap
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Architecture of an ADM network. `attention` lists the levels (0 = full size) that carry attention."""
+    """Architecture of an ADM network, and how it was trained."""
 
     model_channels: int = 128
-    block_out_channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512)
+    block_out_channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512)  # one width per level, full size first
     num_res_blocks: int = 1
-    attention: tuple[int, ...] = (4,)
-    num_head_channels: int | None = 64  # channels of one head, or
+    attention: tuple[int, ...] = (4,)  # levels with attention, 0 = full size
+    num_head_channels: int | None = 64  # channels per attention head, or
     num_heads: int | None = None  # a fixed number of heads
     in_channels: int = 3
     out_channels: int = 6  # 6: noise and variance; 3: noise alone
@@ -38,7 +33,7 @@ class UNetConfig:
     image_size: int = 256
     schedule: str = "linear"
     prediction: str = "eps"  # what the first three outputs are: the noise, or "v" = sqrt(alpha_bar) noise - sqrt(beta_bar) x0
-    context: float | None = 1.0  # how `rad_inpaint` shows a hole: with this much around it, resized; None: in tiles, not resized
+    tiles: bool = False  # trained on tiles at the pictures' own scale, so holes are filled in tiles; otherwise holes are resized
 
     @property
     def stride(self) -> int:
@@ -46,91 +41,12 @@ class UNetConfig:
         return 2 ** (len(self.block_out_channels) - 1)
 
 
-@dataclass
-class NoiseLevels:
-    """Timesteps of a batch: L levels per picture, and where each of them holds.
+@dataclass(frozen=True)
+class AdapterBackup:
+    """What adapters replaced in a network: original weights by name, and whether it was region-aware before."""
 
-    values: (B, L) levels. weights: (B, L, H, W) summing to 1 over L, or None where L = 1 (one level for all pixels).
-    """
-
-    values: Tensor
-    weights: Tensor | None = None
-    _resized: dict = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, t: Tensor) -> "NoiseLevels | None":
-        """From (B,) or a map (B, 1, H, W); None where a map has more than MAX_LEVELS distinct values."""
-        if t.ndim == 1:
-            return cls(t[:, None])
-        low, high = t.amin((2, 3), keepdim=True), t.amax((2, 3), keepdim=True)
-        top = t == high
-        if bool((top | (t == low)).all()):  # a binary mask, or a constant map
-            if bool((low == high).all()):
-                return cls(low.flatten(1))
-            top = top.to(t.dtype)
-            return cls(torch.cat([low, high], 1).flatten(1), torch.cat([1 - top, top], 1))
-        distinct = torch.unique(t)
-        if len(distinct) > MAX_LEVELS:
-            return None
-        return cls(distinct.expand(t.shape[0], -1), (t == distinct.view(1, -1, 1, 1)).to(t.dtype))
-
-    def resized(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
-        """Weights at a block's size, (B, L, h * w): bilinear, corners aligned, no antialias (as the paper's program)."""
-        if size not in self._resized:
-            self._resized[size] = _resize(self.weights, size).flatten(2).to(dtype)
-        return self._resized[size]
-
-
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
-    return maps if maps.shape[2:] == size else F.interpolate(maps, size, mode="bilinear", align_corners=True)
-
-
-def sinusoidal(t: Tensor, channels: int, max_period: float = 10000) -> Tensor:
-    """[cos, sin] code of fractional timesteps: (...,) -> (..., channels)."""
-    half = channels // 2
-    frequency = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-torch.tensor(max_period).log() / half))
-    angle = t.float().unsqueeze(-1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], -1)
-
-
-class TimestepEmbedding(nn.Module):
-    def __init__(self, channels: int, hidden: int, layers):
-        super().__init__()
-        self.channels = channels
-        self.linear_1 = layers.Linear(channels, hidden)
-        self.linear_2 = layers.Linear(hidden, hidden)
-
-    def forward(self, t: Tensor) -> Tensor:
-        code = sinusoidal(t, self.channels).to(self.linear_1.weight.dtype)
-        return self.linear_2(F.silu(self.linear_1(code)))
-
-
-class Embedding:
-    """What the blocks need to know of the timestep: call with a block's projection and size, get its scale and shift."""
-
-    def __init__(self, levels: NoiseLevels | None, vectors: Tensor):
-        self.levels = levels
-        self.vectors = F.silu(vectors)  # (B, L, E); dense: (B, E, H, W)
-
-    def scale_shift(self, project: nn.Linear, size: torch.Size, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-        """1 + scale, and shift: both (B, C, 1, 1) or (B, C, h, w)."""
-        if self.levels is None:  # the paper's own way: resize the embedding, project every pixel
-            maps = _resize(self.vectors, size)
-            scale, shift = project(maps.movedim(1, -1)).movedim(-1, 1).contiguous(memory_format=layout).chunk(2, 1)
-            return scale + 1, shift
-        scale, shift = project(self.vectors).chunk(2, 2)  # (B, L, C) each
-        if self.levels.weights is None:
-            return (scale[:, 0, :, None, None] + 1), shift[:, 0, :, None, None]
-        weights = self.levels.resized(size, scale.dtype)
-        blend = partial(_blend, weights=weights, size=size, layout=layout)
-        return blend(scale + 1), blend(shift)
-
-
-def _blend(vectors: Tensor, weights: Tensor, size: torch.Size, layout: torch.memory_format) -> Tensor:
-    """(B, L, C) and (B, L, h * w) -> (B, C, h, w) in the memory layout of the features, so that no copy follows."""
-    if layout == torch.channels_last:
-        return torch.bmm(weights.transpose(1, 2), vectors).unflatten(1, size).permute(0, 3, 1, 2)
-    return torch.bmm(vectors.transpose(1, 2), weights).unflatten(2, size)
+    weights: dict[str, Tensor]
+    region_aware: bool
 
 
 def _layout(x: Tensor) -> torch.memory_format:
@@ -138,7 +54,7 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 
 class ResnetBlock(nn.Module):
-    """BigGAN-style residual block. resample: None, "down" (2x2 mean) or "up" (nearest), inside the block."""
+    """BigGAN-style residual block. `resample` inside the block: None, "down" (2x2 mean) or "up" (nearest)."""
 
     def __init__(self, channels: int, out_channels: int, embedding: int, eps: float, layers, resample: str | None = None):
         super().__init__()
@@ -161,7 +77,7 @@ class ResnetBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels, residual."""
+    """Residual self-attention over all pixels."""
 
     def __init__(self, channels: int, heads: int, eps: float, layers):
         super().__init__()
@@ -179,25 +95,43 @@ class Attention(nn.Module):
         return x + self.to_out[0](mixed).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class Level(nn.Module):
-    """One resolution of the network: residual blocks, their attentions, a resampler at its end."""
+class UNetLevel(nn.Module):
+    """One resolution of the network: residual blocks, perhaps with attention, and a resampling block at the end.
 
-    def __init__(self, ins: list[int], out: int, embedding: int, config: UNetConfig, layers, attend: bool, resample: str | None):
+    Args:
+        in_channels: of each residual block.
+        out_channels: of all of them.
+        resample: "down", "up" or None, as in `ResnetBlock`.
+    """
+
+    def __init__(
+        self,
+        in_channels: list[int],
+        out_channels: int,
+        embedding: int,
+        config: UNetConfig,
+        layers,
+        attention: bool,
+        resample: str | None,
+    ):
         super().__init__()
-        block = partial(ResnetBlock, out_channels=out, embedding=embedding, eps=config.norm_eps, layers=layers)
-        self.resnets = nn.ModuleList(block(channels) for channels in ins)
-        if attend:
-            heads = config.num_heads or out // config.num_head_channels
-            self.attentions = nn.ModuleList(Attention(out, heads, config.norm_eps, layers) for _ in ins)
+        block = partial(ResnetBlock, out_channels=out_channels, embedding=embedding, eps=config.norm_eps, layers=layers)
+        self.resnets = nn.ModuleList(block(channels) for channels in in_channels)
+        if attention:
+            heads = config.num_heads or out_channels // config.num_head_channels
+            self.attentions = nn.ModuleList(Attention(out_channels, heads, config.norm_eps, layers) for _ in in_channels)
         if resample:
-            setattr(self, f"{resample}samplers", nn.ModuleList([block(out, resample=resample)]))
+            setattr(self, f"{resample}samplers", nn.ModuleList([block(out_channels, resample=resample)]))
 
     def forward_block(self, index: int, x: Tensor, embedding: Embedding) -> Tensor:
+        """One residual block and its attention."""
         x = self.resnets[index](x, embedding)
         return self.attentions[index](x) if hasattr(self, "attentions") else x
 
 
 class MidBlock(nn.Module):
+    """The bottom of the network: residual block, attention, residual block."""
+
     def __init__(self, channels: int, embedding: int, config: UNetConfig, layers):
         super().__init__()
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, embedding, config.norm_eps, layers) for _ in range(2))
@@ -209,27 +143,32 @@ class MidBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """ADM network.
+    """An ADM network: net(x, t) or, if class-conditional, net(x, t, y).
 
-    Call with x (B, 3, H, W) in the network's own scaling (pictures in [-1, 1] plus noise), t (B,) or per pixel (B, 1, H, W),
-    fractional, in [0, T], and for class-conditional networks y (B,) labels. Returns (B, out_channels, H, W): the noise (or v,
-    see `UNetConfig.prediction`), and where out_channels is 6 the variance code in the last three channels.
-
-    H and W must be multiples of `config.stride`.
+    x is (B, 3, H, W), variance-preserving: sqrt(alpha_bar) picture + sqrt(1 - alpha_bar) noise with pictures in [-1, 1]; H and W are
+    multiples of `config.stride`. t is (B,), or (B, 1, H, W) for a timestep per pixel, fractional, in [0, T]. y is (B,) labels. The
+    result is (B, out_channels, H, W): the noise (or v, see `UNetConfig.prediction`), and if out_channels is 6, `model_var_values` in
+    the last three channels.
 
     Args:
         config: the architecture.
-        layers: where Linear, Conv2d, GroupNorm and Embedding come from; a host that manages memory brings its own.
+        layers: the module that Linear, Conv2d, GroupNorm and Embedding come from; a host that manages memory passes its own.
+
+    Attributes:
+        region_aware: whether the network was trained for a noise level per pixel (RAD). Set by whoever loads the weights.
+        checkpointing: in training, keep no features and compute them again in the backward pass.
+        adapter_backup: while adapters are loaded, what they replaced (see `adapters`).
 
     Raises:
-        ValueError: wrong picture size, or class labels missing or not wanted.
+        ValueError: a wrong picture size, or class labels missing or given to a network without classes.
     """
 
     def __init__(self, config: UNetConfig, layers=nn):
         super().__init__()
         self.config = config
-        self.region_aware = False  # trained for a noise level per pixel; set by whoever loads such weights
-        self.checkpointing = False  # in training: keep no features, compute them again in the backward pass
+        self.region_aware = False
+        self.checkpointing = False
+        self.adapter_backup: AdapterBackup | None = None
         widths, hidden = config.block_out_channels, 4 * config.model_channels
         last = len(widths) - 1
         self.conv_in = layers.Conv2d(config.in_channels, widths[0], 3, padding=1)
@@ -241,36 +180,36 @@ class UNet(nn.Module):
         self.down_blocks = nn.ModuleList()
         for i, width in enumerate(widths):
             ins = [channels] + [width] * (config.num_res_blocks - 1)
-            self.down_blocks.append(Level(ins, width, hidden, config, layers, i in config.attention, "down" if i < last else None))
+            self.down_blocks.append(UNetLevel(ins, width, hidden, config, layers, i in config.attention, "down" if i < last else None))
             skips += [width] * (config.num_res_blocks + (i < last))
             channels = width
         self.mid_block = MidBlock(channels, hidden, config, layers)
         self.up_blocks = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
             ins = [(channels if j == 0 else width) + skips.pop() for j in range(config.num_res_blocks + 1)]
-            self.up_blocks.append(Level(ins, width, hidden, config, layers, i in config.attention, "up" if i > 0 else None))
+            self.up_blocks.append(UNetLevel(ins, width, hidden, config, layers, i in config.attention, "up" if i > 0 else None))
             channels = width
         self.conv_norm_out = layers.GroupNorm(32, channels, config.norm_eps)
         self.conv_out = layers.Conv2d(channels, config.out_channels, 3, padding=1)
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device that the network runs on."""
         return self.conv_in.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The arithmetic of the network's inside; pictures go in and out in any."""
+        """The precision inside the network; pictures go in and come out in any dtype."""
         return self.conv_in.weight.dtype
 
     def embed(self, t: Tensor, y: Tensor | None) -> Embedding:
-        """Embed the timesteps: distinct levels only where they are few, every pixel otherwise."""
-        levels = NoiseLevels.of(t)
-        vectors = self.time_embedding(levels.values if levels else t[:, 0])
+        """Embed the timesteps (and class labels): the distinct ones if they are few, every pixel's otherwise."""
+        timesteps = TimestepMap.of(t)
+        vectors = self.time_embedding(timesteps.values if timesteps else t[:, 0])
         if y is not None:
             label = self.class_embedding(y)
-            vectors = vectors + (label[:, None] if levels else label[:, None, None])
-        return Embedding(levels, vectors if levels else vectors.movedim(-1, 1))
+            vectors = vectors + (label[:, None] if timesteps else label[:, None, None])
+        return Embedding(timesteps, vectors if timesteps else vectors.movedim(-1, 1))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         stride = self.config.stride
@@ -297,14 +236,14 @@ class UNet(nn.Module):
                 h = self._run(sampler, h, embedding)
         return self.conv_out(F.silu(self.conv_norm_out(h))).to(x.dtype)
 
-    def _run(self, part: Callable[..., Tensor], *given) -> Tensor:
+    def _run(self, block: Callable[..., Tensor], *inputs) -> Tensor:
         if not self.checkpointing or not torch.is_grad_enabled():
-            return part(*given)
-        return checkpoint(part, *given, use_reentrant=False)
+            return block(*inputs)
+        return checkpoint(block, *inputs, use_reentrant=False)
 
 
 def initialise(net: UNet) -> UNet:
-    """Zero the last layer of every residual branch and of the network, as ADM does: training starts from the identity."""
+    """Zero the last layer of every residual branch and of the network, as ADM does, so that training starts from the identity."""
     last = [net.conv_out]
     for block in net.modules():
         if isinstance(block, ResnetBlock):

@@ -1,13 +1,16 @@
+"""Fixtures and helpers that several test files share."""
+
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from rad_core import UNet, UNetConfig
 
-torch.set_num_threads(2)
+torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
 DATA = Path(__file__).parent / "data"
 FULL_ORACLE = Path(os.environ.get("RAD_ORACLE", Path(__file__).parents[2] / "shared" / "oracle"))
 
@@ -21,16 +24,23 @@ def oracle() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def full_oracle() -> Path:
-    """Folder with the authors' random weights: too large for the repository, so found beside it or at RAD_ORACLE."""
+    """Folder with the authors' random weights. Too large for the repository: it is beside it, or where RAD_ORACLE points."""
     if not (FULL_ORACLE / "base").is_dir():
-        pytest.skip("SKIPPED: the authors' random weights (12 MB) are not here; set RAD_ORACLE to their folder to compare whole networks")
+        pytest.skip("SKIPPED: the authors' random weights (12 MB) are missing; set RAD_ORACLE to their folder to compare whole networks")
     return FULL_ORACLE
 
 
 @pytest.fixture()
 def tiny_net() -> UNet:
-    """A random network small enough for property tests: 32 channels, two levels, attention at the lower."""
+    """A random network small enough for property tests: 32 channels, two levels, attention at the lower one."""
     torch.manual_seed(0)
     net = UNet(UNetConfig(32, (32, 64), 1, (1,), 32, image_size=16)).eval().requires_grad_(False)
     net.region_aware = True
     return net
+
+
+def hole_changed(out: Tensor, image: Tensor, mask: Tensor) -> bool:
+    """Whether every picture with a hole has new values in it. Pictures (B, 3, H, W), mask (B, 1, H, W); only pixels of mask 1 count."""
+    hole = (mask == 1).expand_as(image)
+    changed = ((out != image) & hole).flatten(1).any(1)
+    return bool((changed | ~hole.flatten(1).any(1)).all())

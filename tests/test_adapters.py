@@ -1,3 +1,5 @@
+"""Adapters: saved, merged, stacked, taken off, converted; read by PEFT; refused where they do not fit."""
+
 import copy
 
 import pytest
@@ -32,7 +34,7 @@ def bits(net: UNet) -> dict:
 
 @pytest.fixture()
 def trained(tiny_net):
-    """A network, and an adapter on it whose every tensor was moved, as training would."""
+    """A network, and an adapter on it with random values in every tensor, as after training."""
     tiny_net.region_aware = False
     model = add_adapter(clone(tiny_net), rank=4, alpha=8)
     torch.manual_seed(1)
@@ -57,9 +59,10 @@ def test_saved_adapters_load_as_trained(tmp_path, trained, picture, target):
     load_adapter(net, tmp_path / target)
     assert net.region_aware
     torch.testing.assert_close(net(*picture), expected, rtol=1e-4, atol=1e-4)
-    assert not any("lora" in name for name, _ in net.named_modules())  # merged: sampling pays nothing
+    assert not any("lora" in name for name, _ in net.named_modules())  # merged, so sampling is no slower
+    assert any(not torch.equal(before[k], v) for k, v in net.state_dict().items()) and net.adapter_backup is not None
     unload_adapters(net)
-    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items()) and not net.region_aware
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items()) and not net.region_aware and net.adapter_backup is None
 
 
 def test_peft_reads_the_folder(tmp_path, trained, picture):
@@ -75,6 +78,7 @@ def test_strength_and_stacking(tmp_path, trained):
     base = bits(net)
     load_adapter(net, tmp_path / "a")
     once = bits(net)
+    assert any(not torch.equal(base[k], v) for k, v in once.items())
     unload_adapters(net)
     load_adapter(net, tmp_path / "a", 0.0)
     assert all(torch.allclose(base[k], v, atol=1e-6) for k, v in net.state_dict().items()) and not net.region_aware
@@ -112,7 +116,7 @@ def test_damaged_and_foreign_adapters(tmp_path, trained):
     for name, sentence in (("half", "is missing"), ("foreign", "not an adapter"), ("text", "text.safetensors")):
         with pytest.raises(CheckpointError, match=sentence):
             load_adapter(net, tmp_path / f"{name}.safetensors")
-    with pytest.raises(FileNotFoundError, match="no bundled one"):
+    with pytest.raises(FileNotFoundError, match="no bundled adapter"):
         load_adapter(net, "nobody")
 
 
@@ -131,7 +135,7 @@ def test_the_authors_adapter_lacks_time_layers(full_oracle):
 
 
 def test_adapters_are_converted(tmp_path, trained):
-    """Whatever they were saved as, they do the same after; PEFT reads the result."""
+    """A converted adapter has the same effect, whatever its format was; PEFT reads the result."""
     net, model = trained
     save_adapter(model, tmp_path / "a", note="a night")
     assert is_adapter(tmp_path / "a") and not is_adapter("landscapes")
@@ -141,6 +145,7 @@ def test_adapters_are_converted(tmp_path, trained):
     expected, found = clone(net), clone(net)
     load_adapter(expected, tmp_path / "a")
     load_adapter(found, tmp_path / "c")
+    assert any(not torch.equal(a, b) for a, b in zip(expected.parameters(), net.parameters(), strict=True))
     for a, b in zip(expected.parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
     PeftModel.from_pretrained(clone(net), tmp_path / "c")
@@ -159,7 +164,7 @@ def test_training_goes_on_from_a_saved_adapter(tmp_path, trained, picture):
 
 
 def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
-    """The authors' program took the legacy attention order for the new one. Converted, their adapter does on the right base what it did."""
+    """The authors' program took the legacy attention order for the new one. Converted, their adapter has its effect on the right base."""
     torch.manual_seed(0)
     scrambled = UNet(UNetConfig(32, (32, 64), 1, (1,), 32, image_size=16))  # a legacy file, read in the wrong order
     model = add_adapter(clone(scrambled), rank=4, alpha=8)
@@ -169,7 +174,7 @@ def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
     save_adapter(model, tmp_path / "theirs.safetensors")
     expected = clone(scrambled)
     load_adapter(expected, tmp_path / "theirs.safetensors")
-    legacy_to_new(expected)  # what a network with its adapter merged is set right by
+    legacy_to_new(expected)  # a network with its adapter merged only needs reordering
     base = clone(scrambled)
     legacy_to_new(base)
     save_model(base, tmp_path / "base.safetensors")
@@ -179,7 +184,7 @@ def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
     load_adapter(theirs, tmp_path / "theirs.safetensors")
     load_adapter(ours, tmp_path / "ours.safetensors")
     torch.testing.assert_close(ours(*picture), expected(*picture), rtol=1e-4, atol=1e-4)
-    assert (theirs(*picture) - expected(*picture)).abs().max() > 1e-2, "unconverted it does something else"
+    assert (theirs(*picture) - expected(*picture)).abs().max() > 1e-2, "unconverted it has another effect"
     write_adapter(read_adapter(tmp_path / "ours.safetensors"), tmp_path / "folder")
     torch.testing.assert_close(
         PeftModel.from_pretrained(clone(base), tmp_path / "folder")(*picture), expected(*picture), rtol=1e-4, atol=1e-4

@@ -1,4 +1,4 @@
-"""The benchmark's command on a tiny network: it goes on where it was stopped, and its report says what was measured."""
+"""The benchmark's command on a tiny network: an interrupted run resumes, and the report holds what was measured."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,17 @@ from PIL import Image
 
 from rad_core import UNet, UNetConfig, load_sdm, save_model
 from rad_core.__main__ import main
-from rad_core.bench.methods import METHODS, Networks
-from rad_core.bench.report import exceptions, few_steps
+from rad_core.bench.claims import exceptions, few_steps
+from rad_core.bench.methods import ABLATION, METHODS, Networks
 from rad_core.bench.runs import Piece, fill, plan
-from rad_core.bench.scores import Measured, fewest, ratios
+from rad_core.bench.scores import Scores, fewest_calls, ratios
 from rad_core.bench.timing import other_program, side_by_side
 from rad_core.commands import bench
 from rad_core.training.diffusion import OneLevel
 
 
-def make_net() -> UNet:
-    torch.manual_seed(0)
+def make_net(seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
     return UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16)).eval().requires_grad_(False)
 
 
@@ -31,8 +31,12 @@ def place(tmp_path, monkeypatch):
 
 
 def run(*more, methods="ddrm"):
-    words = ["bench", "-o", "out", "--model", "net.safetensors", "--device", "cpu", "--methods", methods, "--masks", "box,perlin"]
-    return main([*words, "-n", "3", "--batch", "2", "--rounds", "0", *more])
+    arguments = ["bench", "-o", "out", "--model", "net.safetensors", "--device", "cpu", "--methods", methods, "--masks", "box,perlin"]
+    return main([*arguments, "-n", "3", "--batch", "2", "--rounds", "0", *more])
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "out" / "results" / "bench.json").read_text())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -53,35 +57,36 @@ def test_a_run_that_was_stopped_goes_on(place, monkeypatch):
     before = files(place / "out")
     assert len(before) == 3 and not (place / "out" / "benchmarks.md").exists()
     assert run("--report", methods="ddrm,ddnm") == 0 and len(done) == 3  # box and perlin of two pictures, and box of the third
-    found = json.loads((place / "out" / "bench.json").read_text())["rows"]
-    assert [found[mask]["ddrm"]["pictures"] for mask in ("all", "box", "perlin")] == [2, 3, 2]
+    rows = results(place)["rows"]
+    assert [rows[mask]["ddrm"]["pictures"] for mask in ("all", "box", "perlin")] == [2, 3, 2]
     monkeypatch.setattr(bench, "fill", lambda piece, *rest: (done.append(piece), fill(piece, *rest)))
     assert run() == 0
     after = files(place / "out")
     assert len(done) == len(after) == 2 * 3 and len(set(done)) == len(done)  # masks; two pieces and a second fill
     assert all(after[name] == data for name, data in before.items())
-    assert run() == 0 and len(done) == 6  # nothing is left to do
+    assert run() == 0 and len(done) == 6  # nothing was missing
 
 
 def test_the_report_says_what_was_measured(place):
     assert run("--again", "2") == 0
-    found = json.loads((place / "out" / "bench.json").read_text())
-    row = found["rows"]["all"]["ddrm"]
+    rows = results(place)["rows"]
+    row = rows["all"]["ddrm"]
     assert row["calls"] == 20 and row["pictures"] == 3 and row["diversity"] > 0
     value, low, high = row["hole RMSE"]
-    assert low < value < high and found["rows"]["box"]["ddrm"]["Fréchet"] is None  # three fills are too few
+    assert low < value < high and rows["box"]["ddrm"]["Fréchet"] is None  # three fills are too few
     text = (place / "out" / "benchmarks.md").read_text()
     assert "DDRM" in text and f"{value:.3g} [{low:.3g}, {high:.3g}]" in text and str(place) not in text
-    for name in ("bench.jpg", "bench.png"):
+    for name in ("images/bench.jpg", "images/bench.png"):
+        assert f"]({name})" in text
         with Image.open(place / "out" / name) as picture:
             assert min(picture.size) > 200
 
 
 def test_speed_is_measured_once_and_told(place, monkeypatch):
-    asked = []
+    measured = []
     tables = {"Steps": {"batch 1": {"ratio": 1.25}}}
-    monkeypatch.setattr(side_by_side, "speed_tables", lambda nets, rounds, other: asked.append(rounds) or tables)
-    assert run("--rounds", "2") == 0 and run("--rounds", "2") == 0 and asked == [2]
+    monkeypatch.setattr(side_by_side, "speed_tables", lambda nets, rounds, other: measured.append(rounds) or tables)
+    assert run("--rounds", "2") == 0 and run("--rounds", "2") == 0 and measured == [2]
     text = (place / "out" / "benchmarks.md").read_text()
     assert "### Steps" in text and "| batch 1 | 1.25 |" in text
 
@@ -102,26 +107,26 @@ def network():
 
 
 def test_another_program_is_put_beside(place, capsys):
-    """Our own network as one that knows one level alone: the same output when told one, another when told one per pixel."""
+    """Our own network, reduced to one timestep per picture: the same output for one timestep, another for one per pixel."""
     (place / "theirs.py").write_text(OTHER.format(1))
     rows = other_program.beside(make_net(), other_program.load_other(place / "theirs.py"), torch.ones(1, 1, 16, 16).triu(), 2)
-    one, each = rows["told one level"], rows["told a level per pixel"]
+    one, each = rows["one timestep"], rows["a timestep per pixel"]
     assert one["difference"] < 1e-5 < 1e-3 < each["difference"] and one["ours, s"] > 0 and one["times ours"] > 0
     (place / "theirs.py").write_text(OTHER.format(1.5))
     rows = other_program.beside(make_net(), other_program.load_other(place / "theirs.py"), torch.ones(1, 1, 16, 16), 1)
-    assert rows["told one level"]["difference"] == pytest.approx(0.5, rel=1e-4)
+    assert rows["one timestep"]["difference"] == pytest.approx(0.5, rel=1e-4)
     (place / "theirs.py").write_text("net = 1")
     for name, sentence in (("theirs.py", "must have a function network"), ("nowhere.py", "There is no file nowhere.py")):
         assert run("--other", name) == 1 and sentence in capsys.readouterr().err and not (place / "out").exists()
 
 
-def test_a_folder_of_pictures(place):
+def test_a_folder_of_pictures(place, capsys):
     (place / "photos").mkdir()
     for k in range(3):
         Image.new("RGB", (30, 20), (40 * k, 100, 50)).save(place / "photos" / f"{k}.png")
     assert run("--data", "photos") == 0
     assert "scene error" not in (place / "out" / "benchmarks.md").read_text()
-    assert run("--data", "photos", "-n", "4") == 1  # too few pictures
+    assert run("--data", "photos", "-n", "4") == 1 and "photos has only 3 pictures" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_told(place, capsys):
@@ -131,7 +136,7 @@ def test_what_does_not_fit_is_told(place, capsys):
     assert run("--again", "0") == 0
     Image.new("RGB", (20, 20)).save(place / "photo.png")
     assert run("--again", "0", "--data", ".", "-n", "1") == 1
-    assert "holds fills of another data" in capsys.readouterr().err
+    assert "has fills made with another data" in capsys.readouterr().err
 
 
 def test_what_the_report_needs_is_told_before_the_work(place, capsys, monkeypatch):
@@ -151,7 +156,7 @@ def test_dear_methods_come_last_and_for_few():
 
 
 class Still(torch.nn.Module):
-    """A network that says nothing, at once: no noise and the middle variance."""
+    """A network that predicts no noise and the middle variance, in no time."""
 
     config, device, dtype = UNetConfig(32, (32, 32), 1, (), 32, image_size=16), torch.device("cpu"), torch.float32
 
@@ -163,11 +168,11 @@ class Still(torch.nn.Module):
         return torch.cat([0 * x, 0 * x], 1)
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.dear])
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.slow])
 @pytest.mark.filterwarnings("ignore:This network was")
 def test_every_method_makes_the_calls_it_is_listed_with(name):
     calls, nets = [], Networks()
-    vars(nets).update(plain=Still(False), rad=Still(True), sdm=load_sdm("landscapes"))  # instead of the bundled ones
+    vars(nets).update(plain=Still(False), rad=Still(True), sdm=load_sdm("landscapes"))  # replace the bundled ones
     vars(nets).update(spatial=nets.rad, one_level=OneLevel(nets.rad))
     for net in (nets.plain, nets.rad, nets.sdm):
         net.register_forward_hook(lambda *_: calls.append(1))
@@ -176,20 +181,57 @@ def test_every_method_makes_the_calls_it_is_listed_with(name):
     mask[..., 4:9, 3:12] = 1
     out = METHODS[name].fill(nets, image, mask, [7])
     assert len(calls) == METHODS[name].calls
-    assert torch.isfinite(out).all() and torch.equal(out[mask.expand_as(out) == 0], image[mask.expand_as(out) == 0])
+    hole = mask.expand_as(out) > 0
+    assert torch.isfinite(out).all() and torch.equal(out[~hole], image[~hole]) and (out - image)[hole].abs().mean() > 0.05
+
+
+def make_live_net(seed: int, region_aware: bool = False) -> UNet:
+    """As `make_net`, but its output, which starts at zero, depends on its input."""
+    net, stream = make_net(), torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        parameter += 0.05 * torch.randn(parameter.shape, generator=stream)
+    net.region_aware = region_aware
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:This network was")
+def test_every_method_fills_in_its_own_way():
+    """No two names stand for the same fill, and none for the input."""
+    nets, rad = Networks(), make_live_net(1, True)
+    vars(nets).update(plain=make_live_net(0), rad=rad, sdm=load_sdm("landscapes"))
+    vars(nets).update(one_level=OneLevel(make_live_net(2, True)), spatial=make_live_net(3, True))
+    for size, many in ((16, 15), (64, 5)):
+        names = [name for name, method in METHODS.items() if method.calls <= 50 and ("sdm" in method.needs) == (size == 64)]
+        image, mask = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, size, size)
+        mask[..., 4:9, 3:12] = 1
+        fills = torch.cat([image, *(METHODS[name].fill(nets, image, mask, [7]) for name in names)])
+        assert len(names) > many and torch.pdist(fills.flatten(1)).min() > 0.01
+
+
+def test_the_ablation_is_that_of_the_repository(place, monkeypatch, capsys):
+    """Without the source tree's weights the ablation's methods need --ablation; by default they are left out."""
+    used = []
+    monkeypatch.setattr(bench, "plan", lambda methods, *rest: used.append(methods) or plan(["ddrm"], *rest))
+    command = ["bench", "-o", "out", "--device", "cpu", "-n", "1", "--again", "0", "--masks", "box", "--rounds", "0", "--report"]
+    assert all(path.is_file() for path in ABLATION)
+    main(command)
+    monkeypatch.setattr(bench, "ABLATION", (Path("a.safetensors"), Path("b.safetensors")))
+    main([*command[:2], "out2", *command[3:]])
+    assert set(used[0]) - set(used[1]) == {"spatial", "one-level"} and set(used[0]) == set(METHODS)
+    assert main([*command, "--methods", "one-level"]) == 1 and "give them as --ablation" in capsys.readouterr().err
 
 
 def test_ratios_take_the_pictures_both_filled():
-    """A method that is twice as far off on every picture: 2, with no doubt. With few pictures no Fréchet distance."""
+    """A method with twice the error on every picture: a ratio of 2, with an interval of no width. Too few pictures: no Fréchet distance."""
     values = torch.rand(1, 6, generator=torch.Generator().manual_seed(0)).double() + 1
-    make = lambda scale, count: Measured(
+    make = lambda scale, count: Scores(
         {"perceptual": scale * values[:, :count]}, torch.randn(1, count, 3), torch.randn(count, 3), None, 1.0, None
     )
     found = ratios(make(2, 6), make(1, 4))
     assert found["perceptual"] == pytest.approx((2, 2, 2)) and found["Fréchet"] is None and found["scene error"] is None
     near, far = {"perceptual": (1.04, 1, 1.1), "Fréchet": None}, {"perceptual": (1.06, 1, 1.1), "Fréchet": None}
-    assert fewest({"rad-ddim-10": far, "rad-ddim-20": near, "rad-ddim-50": near}) == "rad-ddim-20"
-    assert fewest({"rad-ddim-10": far}) is None
+    assert fewest_calls({"rad-ddim-10": far, "rad-ddim-20": near, "rad-ddim-50": near}) == "rad-ddim-20"
+    assert fewest_calls({"rad-ddim-10": far}) is None
 
 
 def test_the_report_says_where_a_claim_does_not_hold():
@@ -200,8 +242,8 @@ def test_the_report_says_where_a_claim_does_not_hold():
         "ablation": {"plain-base": {"box": same((3, 2, 4))}, "one-level": {"box": same((2, 1.5, 3))}},
     }
     wide, short = exceptions(claims)
-    assert wide.startswith("RAD with 100 calls is not surely better than RePaint, 146: wide (Fréchet 0.8 [0.7, 1.1], perceptual")
-    assert short.startswith("RAD, DDIM 20 is more than 5 % off RAD's 100: box (Fréchet 1.1 [1, 1.2]") and "box" not in wide
+    assert wide.startswith("RAD with 100 calls is not significantly better than RePaint, 146: wide (Fréchet 0.8 [0.7, 1.1], perceptual")
+    assert short.startswith("RAD, DDIM 20 is more than 5 % worse than RAD's 100: box (Fréchet 1.1 [1, 1.2]") and "box" not in wide
     claims["RAD against RePaint"]["repaint-146"]["box"] = same((1.3, 1.1, 1.5))
     assert exceptions(claims)[0].startswith("RAD with 100 calls is worse than RePaint, 146: box")
     claims["ablation"]["one-level"]["box"]["scene error"] = (0.9, 0.8, 1.0)
@@ -211,7 +253,7 @@ def test_the_report_says_where_a_claim_does_not_hold():
 def test_the_report_names_the_fewest_steps_or_the_nearest():
     found = lambda *values: {"all": {name: (v, v - 0.1, v + 0.1) for name, v in zip(("Fréchet", "perceptual"), values, strict=True)}}
     few = {"rad-ddpm-50": found(1.2, 1.0), "rad-ddim-20": found(1.06, 1.07), "rad-ddim-10": {"all": {"Fréchet": None}}}
-    told = few_steps({"fewer steps": few, "fewest": None})
-    assert "No run of fewer calls" in told and "**RAD, DDIM 20** (Fréchet 1.06 [0.96, 1.16], perceptual 1.07 [0.97, 1.17])" in told
+    sentence = few_steps({"fewer steps": few, "fewest": None})
+    assert "No run of fewer calls" in sentence and "**RAD, DDIM 20** (Fréchet 1.06 [0.96, 1.16], perceptual 1.07 [0.97, 1.17])" in sentence
     assert "within 5 % of RAD's 100, over all masks: **RAD, DDPM 50**" in few_steps({"fewer steps": few, "fewest": "rad-ddpm-50"})
     assert "has filled enough" in few_steps({"fewer steps": {"rad-ddim-10": few["rad-ddim-10"]}, "fewest": None})

@@ -1,4 +1,4 @@
-"""The networks in the package do what the README says of them, in small."""
+"""The networks in the package do what the README promises, on a few pictures."""
 
 import json
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 from rad_core import (
+    RADSettings,
     box_masks,
     bundled_adapters,
     bundled_networks,
@@ -33,17 +34,17 @@ def test_what_is_bundled():
 
 
 def test_the_ablation_s_adapters_differ_in_the_embedding_alone():
-    """RAD Table 3, Cfg. 2, and what it is compared with: their files tell how they were trained."""
-    told = []
+    """RAD Table 3, Cfg. 2, and its reference: their files record how they were trained."""
+    plans = []
     for path in ABLATION:
         with safe_open(path, "pt") as file:
-            told.append(json.loads(file.metadata()["note"]))
-    assert [plan.pop("spatial") for plan in told] == [True, False] and told[0] == told[1]
+            plans.append(json.loads(file.metadata()["note"]))
+    assert [plan.pop("spatial") for plan in plans] == [True, False] and plans[0] == plans[1]
 
 
 @pytest.mark.filterwarnings("ignore:This network was not trained for RAD")
 def test_the_adapter_makes_the_difference():
-    """RAD Table 3, Cfg. 1: RAD's steps on the plain base are far worse."""
+    """RAD Table 3, Cfg. 1: RAD's sampling with the plain base network is far worse."""
     net = load_adapter(load_model("landscapes"), "landscapes")
     truth, mask = landscapes(6, 64, seed=10_000), box_masks(6, 64, 64, seed=10_000)
     rad = hole_rmse(rad_inpaint(net, truth, mask, steps=10), truth, mask).mean()
@@ -58,7 +59,7 @@ def test_the_night_adapter_paints_nights():
 
 
 def test_a_kept_back_photograph_is_mended():
-    """Four fills: their mean is nearer to the truth than the mean colour around the scratches, and each has the fur's own texture."""
+    """The mean of four fills is closer to the truth than the mean colour around the scratches, and each has the texture of the fur."""
     photo, mask = read_photo("examples/cat.png").rgb[..., 32:128, 32:128], read_mask("examples/scratches.png")[..., 32:128, 32:128]
     fills = rad_inpaint(load_model("photos"), photo.expand(4, -1, -1, -1), mask, steps=10, sampler="ddim")
     around = F.avg_pool2d(photo * (1 - mask), 9, 1, 4) / F.avg_pool2d(1 - mask, 9, 1, 4)
@@ -68,37 +69,35 @@ def test_a_kept_back_photograph_is_mended():
 
 def test_sdm_fills_landscapes_and_knows_where_it_is_wrong():
     truth, mask = landscapes(32, 64, seed=10_000), box_masks(32, 64, 64, seed=10_000)
-    out, doubt = sdm_inpaint(load_sdm("landscapes"), truth, mask)
+    out, uncertainty = sdm_inpaint(load_sdm("landscapes"), truth, mask)
     flat = (truth * (1 - mask)).sum((2, 3), keepdim=True) / (1 - mask).sum((2, 3), keepdim=True)
     assert hole_rmse(out, truth, mask).mean() < 0.5 * hole_rmse(flat.expand_as(truth), truth, mask).mean()
     assert 0.7 < seam(out, truth, mask).median() < 1.3
-    assert rank_correlation((out - truth).abs().mean(1, keepdim=True)[mask > 0], doubt[mask > 0]) > 0.3
+    assert rank_correlation((out - truth).abs().mean(1, keepdim=True)[mask > 0], uncertainty[mask > 0]) > 0.3
 
 
 def test_rad_on_sdms_doubt_leaves_what_is_sure():
-    net, truth, mask = (
-        load_adapter(load_model("landscapes"), "landscapes"),
-        landscapes(4, 64, seed=10_000),
-        box_masks(4, 64, 64, seed=10_000),
-    )
-    out, doubt = sdm_inpaint(load_sdm("landscapes"), truth, mask)
-    refined = rad_inpaint(net, out, mask, 10, "dpmpp_2m", doubt=doubt)
+    net = load_adapter(load_model("landscapes"), "landscapes")
+    truth, mask = landscapes(4, 64, seed=10_000), box_masks(4, 64, 64, seed=10_000)
+    settings = RADSettings(steps=10, sampler="dpmpp_2m", align=0.0)
+    out, uncertainty = sdm_inpaint(load_sdm("landscapes"), truth, mask)
+    refined = rad_inpaint(net, out, mask, settings, uncertainty=uncertainty)
     changed = (refined - out).abs().mean(1, keepdim=True)
     assert torch.equal(refined[(mask == 0).expand_as(truth)], truth[(mask == 0).expand_as(truth)])
-    assert rank_correlation(changed[mask > 0], doubt[mask > 0]) > 0.2
-    doubt[..., :32] = 0
-    refined = rad_inpaint(net, out, mask, 2, "dpmpp_2m", doubt=doubt)
+    assert rank_correlation(changed[mask > 0], uncertainty[mask > 0]) > 0.2
+    uncertainty[..., :32] = 0
+    refined = rad_inpaint(net, out, mask, settings, steps=2, uncertainty=uncertainty)
     assert torch.equal(refined[..., :32], out[..., :32]) and not torch.equal(refined, out)
     with pytest.raises(ValueError, match="NaN"):
-        rad_inpaint(net, torch.where(mask > 0, torch.nan, out), mask, 2, doubt=doubt.clamp(min=0.1))
+        rad_inpaint(net, torch.where(mask > 0, torch.nan, out), mask, steps=2, uncertainty=uncertainty.clamp(min=0.1))
 
 
 def test_the_scene_reader_reads_scenes_and_misses_what_is_covered():
     truth, scene = landscapes(64, 64, seed=10_000, return_scene=True)
     reader = load_reader()
-    said = reader(truth)
+    read = reader(truth)
     for name in ("horizon", "disc_x", "disc_y"):
-        assert torch.corrcoef(torch.stack([said[name], getattr(scene, name)]))[0, 1] > 0.95
-    assert ((said["water"] > 0) == (scene.water > 0)).float().mean() > 0.95
+        assert torch.corrcoef(torch.stack([read[name], getattr(scene, name)]))[0, 1] > 0.95
+    assert ((read["water"] > 0) == (scene.water > 0)).float().mean() > 0.95
     grey = torch.where(box_masks(64, 64, 64, seed=10_000) > 0, 0.5, truth)
     assert scene_error(reader, grey, scene).mean() > 2 * scene_error(reader, truth, scene).mean()

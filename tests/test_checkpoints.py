@@ -1,3 +1,5 @@
+"""Network files: every format in and out, and damaged, hostile or foreign ones refused in one sentence."""
+
 import json
 import pickle
 import shutil
@@ -9,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rad_core import CheckpointError, UNet, UNetConfig, load_model, save_model
+from rad_core.adapter_files import ADAPTER
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
-from rad_core.checkpoints import bundled_networks, inspect, resolve
+from rad_core.checkpoints import NETWORK, bundled_networks, inspect, resolve_file
+from rad_core.sdm.files import SDM_NETWORK
 
 GUIDED = "tests/data/gd_unet_fp16.safetensors"
 
@@ -74,7 +78,7 @@ def test_architecture_is_read_from_guided_diffusions_names(tmp_path, widths, blo
 
 
 def to_guided(net: UNet) -> dict:
-    """The inverse of formats.from_guided_diffusion, written down from guided-diffusion's constructor."""
+    """The inverse of `formats.from_guided_diffusion`, written from guided-diffusion's constructor."""
     top = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2", "class_embedding": "label_emb"}
     names = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2"} | top
     index = 1
@@ -156,7 +160,19 @@ def test_a_folder_of_pictures_does_not_hide_a_bundled_network(tmp_path, monkeypa
     name = bundled_networks()[0]
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve(name).name == f"{name}.safetensors"
+    assert resolve_file(name, NETWORK).name == f"{name}.safetensors"
+
+
+def test_one_name_may_stand_for_three_kinds_of_files(tmp_path):
+    """A bundled name is looked up per kind; a file's own path and a folder that contains it come first."""
+    names = [resolve_file("landscapes", kind).name for kind in (NETWORK, SDM_NETWORK, ADAPTER)]
+    assert names == ["landscapes.safetensors", "landscapes.sdm.safetensors", "landscapes.adapter.safetensors"]
+    for place, kind in (("unet/diffusion_pytorch_model.safetensors", NETWORK), ("adapter_model.safetensors", ADAPTER)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+        assert resolve_file(tmp_path, kind) == tmp_path / place and resolve_file(str(tmp_path / place), SDM_NETWORK) == tmp_path / place
+    with pytest.raises(FileNotFoundError, match="no bundled SDM network of that name"):
+        resolve_file(tmp_path, SDM_NETWORK)
 
 
 def test_attention_order(tmp_path):
@@ -218,12 +234,19 @@ def test_broken_files_give_one_sentence(tmp_path):
         load_model(tmp_path / "folder")
 
 
+def test_files_have_the_permissions_of_new_files(tmp_path, tiny_net):
+    """Not those of private temporary files. The umask of the process is never changed, since other threads write files too."""
+    save_model(tiny_net, tmp_path / "net.safetensors")
+    (tmp_path / "new").touch()
+    assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_save_is_whole_or_not_at_all(tmp_path, tiny_net):
     target = tmp_path / "net.safetensors"
     save_model(tiny_net, target, torch.float16, note="hello")
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
-    facts = inspect(target)
-    assert facts["note"] == "hello" and facts["trained for RAD"] and facts["parameters"] == sum(p.numel() for p in tiny_net.parameters())
+    about = inspect(target)
+    assert about["note"] == "hello" and about["trained for RAD"] and about["parameters"] == sum(p.numel() for p in tiny_net.parameters())
     with pytest.raises(ValueError, match="Cannot write"):
         save_model(tiny_net, target / "below" / "a.safetensors")
 

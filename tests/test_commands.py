@@ -1,19 +1,25 @@
-"""The command line as a user meets it: in this process, on tiny files."""
+"""The command line as a user sees it: in this process, on tiny files."""
+
+import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from rad_core import UNet, UNetConfig, load_model, rad_inpaint, read_adapter, save_model
-from rad_core.__main__ import main
+from rad_core import UNet, UNetConfig, load_adapter, load_model, rad_inpaint, read_adapter, read_mask, read_photo, save_model
+from rad_core.__main__ import build_parser, main
+from rad_core.commands.inpaint import with_method
+from rad_core.commands.inpaint_methods import METHODS
+from rad_core.sdm import Generator, SDMConfig, save_sdm
 
 
 @pytest.fixture()
 def place(tmp_path, monkeypatch):
-    """A folder with a network, a photo and its mask, and the shell standing in it."""
+    """The current folder: with a network, a photo and its mask."""
     torch.manual_seed(0)
-    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, context=None))
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, tiles=True))
     net.region_aware = True
     save_model(net, tmp_path / "net.safetensors")
     rng = np.random.default_rng(0)
@@ -25,24 +31,12 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+FILES = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--device", "cpu"]
+FILL = [*FILES, "--model", "net.safetensors", "--steps", "2"]
+
+
 def fill(*more):
-    return main(
-        [
-            "inpaint",
-            "photo.png",
-            "--mask",
-            "mask.png",
-            "-o",
-            "out.png",
-            "--model",
-            "net.safetensors",
-            "--steps",
-            "2",
-            "--device",
-            "cpu",
-            *more,
-        ]
-    )
+    return main(["inpaint", *FILL, *more])
 
 
 def pixels(path):
@@ -50,31 +44,110 @@ def pixels(path):
         return np.array(picture)
 
 
+def assert_only_the_hole_changed(path):
+    changed = (pixels(path) != pixels("photo.png")).any(-1)
+    assert changed.any() and not changed[pixels("mask.png") == 0].any()
+
+
 def test_photo(place):
     assert fill("--compare", "sheet.png") == 0
-    changed = (pixels("out.png") != pixels("photo.png")).any(-1)
-    assert changed.any() and not changed[pixels("mask.png") == 0].any()
+    assert_only_the_hole_changed("out.png")
     assert pixels("sheet.png").shape[1] > 3 * 40
 
 
 def test_same_seed_same_file(place):
-    fill()
+    assert fill() == 0
     first = pixels("out.png")
-    fill()
+    assert fill() == 0
     np.testing.assert_array_equal(first, pixels("out.png"))
-    fill("--seed", "1")
+    assert fill("--seed", "1") == 0
     assert (first != pixels("out.png")).any()
+
+
+def test_the_command_fills_as_the_library_does(place):
+    """With the defaults of both: the same picture."""
+    assert main(["inpaint", *FILES, "--model", "net.safetensors", "--seed", "3"]) == 0
+    filled = rad_inpaint(load_model("net.safetensors"), read_photo("photo.png").rgb, read_mask("mask.png"), seed=3)
+    np.testing.assert_array_equal(pixels("out.png"), (filled[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    assert_only_the_hole_changed("out.png")
+
+
+def test_the_method_is_a_sub_command_or_an_option_or_the_default(place):
+    assert with_method(FILES) == with_method(["--method", "rad", *FILES]) == with_method(["rad", *FILES]) == ["rad", *FILES]
+    assert with_method([*FILES, "--method=sdm"]) == with_method([*FILES[:3], "--method", "sdm", *FILES[3:]]) == ["sdm", *FILES]
+    assert with_method(["--help"]) == ["--help"]
+    assert fill() == 0
+    plain = pixels("out.png")
+    for arguments in (["rad", *FILL], [*FILL, "--method", "rad"]):
+        (place / "out.png").unlink()
+        assert main(["inpaint", *arguments]) == 0
+        np.testing.assert_array_equal(pixels("out.png"), plain)
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        *[("rad", option) for option in ("--iterations=2", "--uncertainty=u.png", "--method=sdm", "--preset=combine", "--view=all")],
+        *[("gradpaint", option) for option in ("--align=0", "--order=mask.png", "--alpha=1")],
+        *[("sdm", option) for option in ("--steps=3", "--adapter=none", "--label=1")],
+    ],
+)
+def test_a_method_has_its_own_options_alone(place, capsys, method, option):
+    with pytest.raises(SystemExit) as exit:
+        main(["inpaint", method, *FILES, option])
+    assert exit.value.code == 2 and option.split("=")[0] in capsys.readouterr().err
+    assert not (place / "out.png").exists()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_take_their_defaults_from_the_settings(name):
+    options = build_parser().parse_args(["inpaint", name, *FILES])
+    for preset, settings in METHODS[name].presets.items():
+        options.preset = preset
+        assert METHODS[name].settings(options) == settings
+
+
+def test_settings_options_change_the_preset(place):
+    parse = lambda *more: METHODS[more[0]].settings(build_parser().parse_args(["inpaint", more[0], *FILES, *more[1:]]))
+    rad = parse("rad", "--preset", "paper", "--steps", "7", "--view", "whole", "--context", "0.5")
+    assert (rad.sampler, rad.align, rad.steps, rad.view, rad.context) == ("ddpm", 0.0, 7, "whole", 0.5)
+    assert parse("sdm", "--preset", "paper", "--no-refresh").refresh is False and parse("sdm", "--preset", "paper").refresh is True
+    assert fill() == 0
+    default = pixels("out.png")
+    assert fill("--preset", "paper", "--steps", "2") == 0
+    assert (pixels("out.png") != default).any()
+    assert_only_the_hole_changed("out.png")
+
+
+def test_sdm_writes_its_uncertainty(place):
+    torch.manual_seed(0)
+    save_sdm(Generator(SDMConfig((8, 16), (1,), 1, 8, 8, 2, image_size=16)), "net.sdm.safetensors")
+    run = ["inpaint", "sdm", *FILES, "--model", "net.sdm.safetensors", "--uncertainty", "uncertainty.png", "--compare", "sheet.png"]
+    assert main([*run, "--iterations", "2"]) == 0
+    assert_only_the_hole_changed("out.png")
+    uncertainty, hole = pixels("uncertainty.png"), pixels("mask.png") > 0
+    assert uncertainty[hole].any() and not uncertainty[~hole].any()
+    assert pixels("sheet.png").shape[1] > 4 * 40
+
+
+def test_warnings_are_notes_and_go_back_to_how_they_were(place, capsys):
+    before = warnings.showwarning
+    assert main(["inpaint", *FILL[:4], "out.jpg", *FILL[5:]]) == 0
+    assert "Note: out.jpg is a JPEG" in capsys.readouterr().err
+    assert warnings.showwarning is before
 
 
 def test_transparency_and_grey_are_kept(place):
     photo = pixels("photo.png")
     Image.fromarray(np.dstack([photo, photo[..., 0]])).save("photo.png")
     assert fill() == 0
-    assert pixels("out.png").shape[2] == 4 and (pixels("out.png")[..., 3] == np.maximum(photo[..., 0], pixels("mask.png"))).all()
+    out, hole = pixels("out.png"), pixels("mask.png") > 0
+    assert out.shape[2] == 4 and (out[..., 3] == np.maximum(photo[..., 0], pixels("mask.png"))).all()
+    assert (out[..., :3] != photo)[hole].any() and (out[..., :3] == photo)[~hole].all()
     Image.fromarray(photo[..., 0]).save("photo.png")
     assert fill("--fills", "2") == 0
     assert pixels("out.png").shape == (30, 40)
-    assert (pixels("out.png") == photo[..., 0])[pixels("mask.png") == 0].all()
+    assert (pixels("out.png") == photo[..., 0])[~hole].all() and (pixels("out.png") != photo[..., 0])[hole].any()
 
 
 def test_folders(place):
@@ -86,9 +159,17 @@ def test_folders(place):
     arguments = ["inpaint", "in", "-o", "out", "--model", "net.safetensors", "--steps", "1", "--device", "cpu", "--compare", "sheets"]
     assert main([*arguments, "--mask", "masks"]) == 0
     assert sorted(p.name for p in (place / "out").iterdir()) == sorted(p.name for p in (place / "sheets").iterdir()) == ["a.png", "b.png"]
+    first = {name: pixels(f"out/{name}.png") for name in "ab"}
+    for name in first:
+        assert_only_the_hole_changed(f"out/{name}.png")
+        (place / "out" / f"{name}.png").unlink()
     assert main([*arguments, "--mask", "mask.png"]) == 0
+    for name, picture in first.items():
+        np.testing.assert_array_equal(pixels(f"out/{name}.png"), picture)
+        (place / "out" / f"{name}.png").unlink()
     (place / "masks" / "b.png").unlink()
     assert main([*arguments, "--mask", "masks"]) == 1
+    assert not list((place / "out").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +181,7 @@ def test_folders(place):
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "nobody"], "no bundled network"),
         (
             ["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--adapter", "nobody:0.5"],
-            "no adapter nobody",
+            "no adapter file nobody",
         ),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--steps", "0"], "steps must lie"),
         (
@@ -113,6 +194,8 @@ def test_folders(place):
         (["masks", "-o", "m", "--size", "-4", "--kind", "box"], "at least 1x1"),
         (["masks", "-o", "m.png", "-n", "2"], "need a folder"),
         (["masks", "-o", "m", "--kind", "box", "--area", "5"], "Perlin masks alone"),
+        (["masks", "-o", "m", "--kind", "box", "--animate", "1"], "Perlin masks alone"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
         (["train", "base", "-o", "x.safetensors", "--stages", "16:0:2"], "SIZE:STEPS:BATCH"),
         (["train", "base", "-o", "x.safetensors", "--save-every", "0"], "at least 1"),
         (["train", "base", "-o", "x.safetensors", "--widths", "a"], "whole numbers"),
@@ -139,13 +222,14 @@ def test_erased_pictures_serve_as_their_own_masks_and_the_fill_is_seen(place):
     Image.fromarray(photo).save("photo.png")
     Image.fromarray(photo).save("mask.png")
     assert fill() == 0
-    assert (pixels("out.png")[..., 3] == 255).all()
+    out, hole = pixels("out.png"), photo[..., 3] == 0
+    assert (out[..., 3] == 255).all() and (out[..., :3] != photo[..., :3])[hole].any() and (out[..., :3] == photo[..., :3])[~hole].all()
 
 
 def test_networks_that_break_down_write_nothing(place, capsys):
     net = load_model("net.safetensors")
     net.conv_out.bias[:] = float("nan")
-    with pytest.raises(ValueError, match="not numbers"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         rad_inpaint(net, torch.zeros(1, 3, 16, 16), torch.ones(16, 16), steps=2)
     small = ["--stages", "16:1:2", "--device", "cpu"]
     assert main(["train", "rad", "--base", "net.safetensors", "-o", "a.safetensors", *small]) == 0
@@ -158,13 +242,13 @@ def test_same_names_in_a_folder_are_refused(place, capsys):
     for name in ("a.png", "a.bmp"):
         Image.open("photo.png").save(f"in/{name}")
     assert main(["inpaint", "in", "--mask", "mask.png", "-o", "out", "--model", "net.safetensors"]) == 1
-    assert "same name" in capsys.readouterr().err
+    assert "same name" in capsys.readouterr().err and not (place / "out").exists()
 
 
 def test_stopping_leaves_nothing(place, monkeypatch, capsys):
-    monkeypatch.setattr("rad_core.commands.inpaint.rad_inpaint", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("rad_core.commands.inpaint_methods.rad_inpaint", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert fill() == 130
-    assert "Stopped" in capsys.readouterr().err and not (place / "out.png").exists()
+    assert "Interrupted" in capsys.readouterr().err and not (place / "out.png").exists()
 
 
 def test_masks(place):
@@ -173,6 +257,8 @@ def test_masks(place):
     assert main(["masks", "-o", "one.png", "--kind", "box", "--size", "16"]) == 0
     assert (pixels("one.png") == 255).sum() == 64
     assert main(["masks", "-o", "clip", "-n", "4", "--size", "16", "--animate", "0.2", "--scale", "8"]) == 0
+    frames = [pixels(f"clip/mask_00{k}.png") for k in range(4)]
+    assert all((a != b).any() and (a == b).mean() > 0.5 for a, b in pairwise(frames)), "the mask moves a little"
 
 
 def test_convert_and_info(place, capsys):
@@ -180,22 +266,31 @@ def test_convert_and_info(place, capsys):
     assert main(["info", "half.safetensors"]) == 0
     out = capsys.readouterr().out
     assert "trained for RAD  True" in out and "(32, 32)" in out
+    for name, weight in load_model("net.safetensors").state_dict().items():
+        assert torch.equal(load_model("half.safetensors").state_dict()[name], weight.half().float())
+    assert (place / "half.safetensors").stat().st_size < 0.6 * (place / "net.safetensors").stat().st_size
     assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "Bundled networks: landscapes, photos" in out and "Bundled adapters: landscapes" in out
 
 
 def test_train_base_then_adapter_then_fill(place):
-    """The whole way of an adapter, a few steps long: its files load, its log counts the steps."""
+    """An adapter from training to a fill, a few steps long: its files load, its log counts the steps."""
     small = ["--stages", "16:2:2,32:1:2", "--save-every", "1", "--device", "cpu"]
     assert main(["train", "base", "-o", "base.safetensors", "--widths", "32,32", "--attention", "1", *small]) == 0
     assert main(["train", "rad", "--base", "base.safetensors", "-o", "night.safetensors", "--hour", "0", *small]) == 0
     log = (place / "night.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in log] == ["step", "1", "2", "3"]
     assert main(["info", "night.safetensors"]) == 0
-    assert fill("--model", "base.safetensors", "--adapter", "night.safetensors:0.5") == 0
+    assert fill("--model", "base.safetensors", "--adapter", "night.safetensors:0.5", "--view", "hole") == 0
+    net = load_adapter(load_model("base.safetensors"), "night.safetensors", 0.5)
+    filled = rad_inpaint(net, read_photo("photo.png").rgb, read_mask("mask.png"), steps=2, view="hole")
+    assert np.abs(pixels("out.png") - (filled[0] * 255).round().permute(1, 2, 0).numpy()).max() <= 1  # merging rounds differently
+    assert_only_the_hole_changed("out.png")
 
 
 def test_an_order_map_changes_the_fill_and_nothing_else(place):
-    fill()
+    assert fill() == 0
     plain = pixels("out.png")
     ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
     Image.fromarray(ramp).save("order.png")
@@ -214,15 +309,9 @@ def test_gradpaint_on_a_plain_network(place, capsys):
     for preset in ("plus", "paper", "combine"):
         assert fill("--method", "gradpaint", "--model", "plain.safetensors", "--preset", preset) == 0
         pictures.append(pixels("out.png"))
-        changed = (pictures[-1] != pixels("photo.png")).any(-1)
-        assert changed.any() and not changed[pixels("mask.png") == 0].any()
-    assert (pictures[0] != pictures[2]).any()
-    for wrong, sentence in (
-        (("--method", "gradpaint", "--order", "mask.png"), "--order"),
-        (("--preset", "plus"), "--preset"),
-        (("--align", "3"), "align must"),
-    ):
-        assert fill(*wrong) == 1 and sentence in capsys.readouterr().err
+        assert_only_the_hole_changed("out.png")
+    assert (pictures[0] != pictures[1]).any() and (pictures[0] != pictures[2]).any()
+    assert fill("--align", "3") == 1 and "align must" in capsys.readouterr().err
 
 
 def test_training_in_bfloat16_and_on_from_an_adapter(place):

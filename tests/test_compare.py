@@ -1,4 +1,4 @@
-"""Fills beside each other: what is measured, and that the sheet shows it."""
+"""Comparing fills: the numbers, and the sheet that shows them."""
 
 import numpy as np
 import torch

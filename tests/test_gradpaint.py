@@ -4,12 +4,13 @@ from functools import partial
 
 import pytest
 import torch
+from conftest import hole_changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rad_core import SAMPLERS, GradPaint, GradPaintSettings, gradpaint_inpaint, perlin_masks
-from rad_core.bench.baselines import rival_inpaint
-from rad_core.gradpaint import PRESETS
+from rad_core import SAMPLERS, GradPaint, Guidance, gradpaint_inpaint, perlin_masks
+from rad_core.bench.baselines import baseline_inpaint
+from rad_core.gradpaint import PRESETS, KnownPixels
 from rad_core.losses import Colours, alignment, masked_mse, natural_jump, rim_jump
 from rad_core.schedule import RegionSchedule
 from rad_core.unet import UNet, UNetConfig
@@ -31,7 +32,7 @@ class Smooth:
         flat = x.flatten(1).double() @ self.vectors * gain @ self.vectors.T
         return flat.view_as(x).to(x.dtype)
 
-    def draw(self, n, stream):
+    def sample(self, n, stream):
         z = torch.randn(n, SIDE * SIDE, generator=stream, dtype=torch.float64)
         return (z * self.values.clamp(min=0).sqrt() @ self.vectors.T).view(n, 1, SIDE, SIDE).float()
 
@@ -47,20 +48,20 @@ MASK = torch.zeros(1, 1, SIDE, SIDE)
 MASK[..., 3:9, 4:10] = 1
 
 
-def guide(picture, sigmas, settings, combine=lambda x, sigma: x, **options):
-    return GradPaint(GAUSSIAN, picture, MASK, sigmas, settings, combine, **options)
+def guide(picture, sigmas, guidance, combine=lambda x, sigma, mask: x, **options):
+    return GradPaint(GAUSSIAN, KnownPixels(picture, MASK, combine=combine), sigmas, guidance, **options)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
 def test_finite_difference_is_the_vjp(sigma):
     stream = torch.Generator().manual_seed(0)
-    picture = GAUSSIAN.draw(4, stream)
+    picture = GAUSSIAN.sample(4, stream)
     x, sigma = picture + sigma * torch.randn(picture.shape, generator=stream), torch.tensor(sigma)
     moves = []
     for gradient in ("finite_difference", "vjp"):
-        denoise = guide(picture, [sigma, 0.0], GradPaintSettings(gradient=gradient, align_until=1.0))
-        x0, _, slope = denoise._linearise(x, sigma)
-        moves.append(slope(denoise.loss(x0, 1.0)[1]))
+        denoise = guide(picture, [sigma, 0.0], Guidance(gradient=gradient, align_until=1.0))
+        x0, _, vjp = denoise._estimate_and_vjp(x, sigma)
+        moves.append(vjp(denoise.loss(x0, 1.0)[1]))
     torch.testing.assert_close(*moves, rtol=0.01, atol=0.01 * float(moves[1].abs().max()))
 
 
@@ -85,25 +86,25 @@ def test_losses_by_hand():
 @pytest.mark.parametrize("align", [0.0, 1.0])
 def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
     stream = torch.Generator().manual_seed(2)
-    picture, sigma = GAUSSIAN.draw(3, stream), torch.tensor(1.0)
+    picture, sigma = GAUSSIAN.sample(3, stream), torch.tensor(1.0)
     x = picture + torch.randn(picture.shape, generator=stream)
     colours = Colours(torch.tensor([[0.5], [2.0]]))
-    denoise = guide(picture, [sigma, 0.0], GradPaintSettings(eta=1.0), colours=colours)
-    x0, _, slope = denoise._linearise(x, sigma)
+    denoise = guide(picture, [sigma, 0.0], Guidance(eta=1.0), colours=colours)
+    x0, _, vjp = denoise._estimate_and_vjp(x, sigma)
     loss, v = denoise.loss(x0, align)
-    g = slope(v)
+    g = vjp(v)
     length = denoise._length(x0, loss, v, g, align, 0).view(-1, 1, 1, 1)
     at = lambda share: denoise.loss(x0 - share * length * g, align)[0]
     assert (at(1.0) < loss).all() and (at(1.0) < at(0.98)).all() and (at(1.0) < at(1.02)).all()
 
 
-def fills(sampler, settings, steps=30, n=100):
+def fills(sampler, guidance, steps=30, n=100):
     stream = torch.Generator().manual_seed(3)
-    picture = GAUSSIAN.draw(n, stream)
+    picture = GAUSSIAN.sample(n, stream)
     sigmas = RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps, "karras" if sampler == "dpmpp_2m" else "time")
     noise = lambda: torch.randn(picture.shape, generator=stream)
-    combine = lambda x, sigma: torch.lerp(picture + sigma * noise(), x, MASK)
-    denoise = guide(picture, sigmas, settings, combine=combine, response=2.0 if sampler == "ddpm" else 1.0)
+    combine = lambda x, sigma, mask: torch.lerp(picture + sigma * noise(), x, mask)
+    denoise = guide(picture, sigmas, guidance, combine=combine, response=2.0 if sampler == "ddpm" else 1.0)
     out = SAMPLERS[sampler](denoise, sigmas[0] * noise(), sigmas, noise)
     return torch.where(MASK > 0, out, picture), picture, denoise
 
@@ -114,13 +115,13 @@ def test_the_rim_moves_toward_the_posterior(preset, sampler):
     rim = MASK * torch.nn.functional.max_pool2d(1 - MASK, 3, 1, 1)
     distance = {}
     for name in ("combine", preset):
-        out, picture, _ = fills(sampler, PRESETS[name])
+        out, picture, _ = fills(sampler, PRESETS[name].guidance)
         distance[name] = ((out - GAUSSIAN.posterior_mean(picture, MASK)).square() * rim).sum().item()
     assert distance[preset] < (0.95 if preset == "paper" else 0.8) * distance["combine"]
 
 
 def test_the_loss_falls_along_the_run():
-    _, _, denoise = fills("ddpm", PRESETS["plus"])
+    _, _, denoise = fills("ddpm", PRESETS["plus"].guidance)
     losses = torch.stack(denoise.losses).mean(1)
     assert len(losses) == 30 and losses[-1] < 0.1 * losses[0]
 
@@ -128,36 +129,36 @@ def test_the_loss_falls_along_the_run():
 def test_settings_save_calls():
     calls = {}
     for name, chosen in {
-        "plus": GradPaintSettings(),
-        "third": GradPaintSettings(every=3),
-        "half": GradPaintSettings(until=0.5),
-        "inner": GradPaintSettings(inner_steps=2),
+        "plus": Guidance(),
+        "third": Guidance(every=3),
+        "half": Guidance(until=0.5),
+        "inner": Guidance(inner_steps=2),
     }.items():
         calls[name] = len(fills("ddim", chosen, n=2)[2].losses)
     assert calls["plus"] == 30 and calls["third"] == 10 and calls["half"] == 15 and calls["inner"] == 30
 
 
 def test_patience_ends_the_guidance_of_one_picture_and_not_of_another():
-    """Losses made up: the first picture's falls for two steps, then stays, and falls again too late; the second's always."""
-    picture, told = torch.zeros(2, 1, SIDE, SIDE), iter([(3.0, 9.0), (2.0, 8.0), (2.0, 7.0), (2.5, 6.0), (1.0, 5.0)])
-    denoise = guide(picture, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0], GradPaintSettings(patience=2))
+    """Invented losses: the first picture's falls for two steps, then stays, and falls again too late; the second's always falls."""
+    picture, losses = torch.zeros(2, 1, SIDE, SIDE), iter([(3.0, 9.0), (2.0, 8.0), (2.0, 7.0), (2.5, 6.0), (1.0, 5.0)])
+    denoise = guide(picture, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0], Guidance(patience=2))
     ends = []
-    for values in told:
-        denoise._watch(torch.tensor(values))
+    for values in losses:
+        denoise._record(torch.tensor(values))
         ends.append(denoise._finished().tolist())
     assert ends[:3] == [[False, False]] * 3 and ends[3:] == [[True, False]] * 2
 
 
 def test_moving_x0_alone_is_moving_the_state():
     """The paper moves x_t; returning x0 + d / (1 - (s/t)^p) must give a sampler the same next state, in flow matching's terms too."""
-    picture, (t, s), settings = torch.zeros(1, 1, 4, 4), (0.8, 0.5), PRESETS["paper"]
+    picture, (t, s), guidance = torch.zeros(1, 1, 4, 4), (0.8, 0.5), PRESETS["paper"].guidance
     g = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     for flow, response in ((False, 1.0), (False, 2.0), (True, 1.0)):
-        denoise = GradPaint(GAUSSIAN, picture, torch.ones_like(picture), [t, s, 0.0], settings, response=response, flow=flow)
+        denoise = GradPaint(GAUSSIAN, KnownPixels(picture, torch.ones_like(picture)), [t, s, 0.0], guidance, response=response, flow=flow)
         alpha = 1 - t if flow else 1.0
         x, x0 = torch.full_like(g, 0.3), torch.full_like(g, 0.1)
         direction = g / g.square().mean().sqrt()
-        d = -settings.eta / len(denoise.guided) * (alpha**2 + t**2) ** 0.5 * direction
+        d = -guidance.eta / len(denoise.guided) * (alpha**2 + t**2) ** 0.5 * direction
         step = lambda x, x0, kept=(s / t) ** response: kept * x + (1 - kept) * x0
         moved = x0 - denoise._length(x0, x0, g, g, 0.0, 0).view(-1, 1, 1, 1) * g
         torch.testing.assert_close(step(x, moved), step(x + d, x0 + d / alpha))
@@ -187,20 +188,22 @@ def picture(n, height, width, dtype=torch.float32, seed=0):
     dtype=st.sampled_from([torch.float32, torch.float64, torch.float16]),
     sampler=st.sampled_from(list(SAMPLERS)),
     preset=st.sampled_from(list(PRESETS)),
-    context=st.sampled_from([None, 0.5, float("inf")]),
+    view=st.sampled_from(["auto", "hole", "whole"]),
 )
-def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, sampler, preset, context):
+def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, sampler, preset, view):
     image, mask = picture(n, height, width, dtype), perlin_masks(n, height, width, area=area, softness=softness)
-    out = gradpaint_inpaint(NET, image, mask, steps=3, sampler=sampler, settings=preset, context=context)
+    out = gradpaint_inpaint(NET, image, mask, preset, steps=3, sampler=sampler, view=view, context=0.5)
     known = (mask == 0).expand_as(image)
     assert out.shape == image.shape and out.dtype == dtype and torch.isfinite(out).all()
     assert torch.equal(out[known], image[known])
+    assert hole_changed(out, image, mask)
 
 
-@pytest.mark.parametrize("fill", [gradpaint_inpaint, partial(rival_inpaint, rival="repaint")])
+@pytest.mark.parametrize("fill", [gradpaint_inpaint, partial(baseline_inpaint, baseline="repaint")])
 def test_same_seed_same_picture_alone_or_in_a_batch(fill):
     image, mask = picture(4, 16, 16), perlin_masks(4, 16, 16, area=0.4)
     together = fill(NET, image, mask, steps=4, seed=5)
+    assert hole_changed(together, image, mask)
     for k in (0, 3):
         torch.testing.assert_close(fill(NET, image[k], mask[k], steps=4, seed=5 + k)[0], together[k], rtol=0, atol=1e-3)
 
@@ -225,7 +228,7 @@ def test_one_pixel_and_full_holes():
 def test_bad_settings_are_told():
     for wrong in ({"until": 1.2}, {"every": 0}, {"gradient": "magic"}, {"step": "leap"}, {"eta": float("nan")}, {"band": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            GradPaintSettings(**wrong)
+            Guidance(**wrong)
     with pytest.raises(ValueError, match="Unknown preset 'best'"):
         gradpaint_inpaint(NET, picture(1, 8, 8), torch.ones(8, 8), settings="best")
     with pytest.warns(UserWarning, match="trained for RAD"):
@@ -238,7 +241,8 @@ def test_the_natural_step_stops_at_the_jumps_beside_the_rim():
     noise, known = 0.1 * torch.randn(1, 3, 64, 64, generator=stream), torch.ones(1, 1, 64, 64)
     known[..., 20:44, 20:44] = 0
     assert natural_jump(noise, known).item() == pytest.approx(0.2 / torch.pi**0.5, rel=0.08)
-    denoise = GradPaint(GAUSSIAN, noise, 1 - known, [1.0, 0.0], GradPaintSettings(step="natural", eta=1.0, align_until=1.0))
+    guidance = Guidance(lambda_mse=0.0, step="natural", eta=1.0, align_until=1.0)
+    denoise = GradPaint(GAUSSIAN, KnownPixels(noise, 1 - known), [1.0, 0.0], guidance)
     composite = torch.where(known > 0, noise, noise + 0.5)  # a hole that is too bright
     loss, v = denoise.loss(composite, 1.0)
     length = denoise._length(composite, loss, v, v, 1.0, 0)

@@ -1,3 +1,5 @@
+"""Masks: Perlin's noise, RAD's distribution, exact areas, one seed per mask."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from rad_core.noise import gradient_noise, unit_gradients
 
 
 def textbook_perlin(gradients: np.ndarray, y: float, x: float) -> float:
-    """Perlin 2002 at one point: the faded mix of four <gradient, offset>."""
+    """Perlin 2002 at one point: the faded mix of <gradient, offset> at the four corners."""
     fade = lambda t: 6 * t**5 - 15 * t**4 + 10 * t**3
     i, j = int(y), int(x)
     fy, fx = y - i, x - j
@@ -43,11 +45,11 @@ def test_area_is_met_to_the_pixel(size, options):
 
 @pytest.mark.parametrize("kind", list(SHAPES))
 def test_a_mask_depends_on_its_seed_alone(kind):
-    together = SHAPES[kind](6, 40, 56, seed=10)
-    assert together.shape == (6, 1, 40, 56) and together.min() >= 0 and together.max() <= 1
+    batch = SHAPES[kind](6, 40, 56, seed=10)
+    assert batch.shape == (6, 1, 40, 56) and batch.min() >= 0 and batch.max() <= 1
     for k in (0, 3, 5):
-        assert torch.equal(together[k], SHAPES[kind](1, 40, 56, seed=10 + k)[0])
-    assert not torch.equal(together[0], together[1])
+        assert torch.equal(batch[k], SHAPES[kind](1, 40, 56, seed=10 + k)[0])
+    assert not torch.equal(batch[0], batch[1])
 
 
 def test_box_and_extreme():
@@ -57,11 +59,10 @@ def test_box_and_extreme():
 
 
 def test_tiles_meet():
-    noise_like = perlin_masks(2, 64, 64, seed=3, scale=16, area=0.5, softness=1.0, tile=True)
-    across = torch.cat([noise_like, noise_like], 3)
-    step_inside = across[..., 10:60].diff(dim=3).abs().amax()
-    assert across[..., 63:65].diff(dim=3).abs().amax() <= 1.2 * step_inside
-    assert noise_like[:, :, [63, 0]].diff(dim=2).abs().amax() <= 1.2 * step_inside
+    soft = perlin_masks(2, 64, 64, seed=3, scale=16, area=0.5, softness=1.0, tile=True)
+    largest_step = soft[..., 10:60].diff(dim=3).abs().amax()
+    assert soft[..., [63, 0]].diff(dim=3).abs().amax() <= 1.2 * largest_step
+    assert soft[:, :, [63, 0]].diff(dim=2).abs().amax() <= 1.2 * largest_step
 
 
 def test_softness_and_animation():
@@ -70,7 +71,7 @@ def test_softness_and_animation():
     clip = animated_perlin_masks(24, 48, 48, scale=16, area=0.3, speed=0.1, loop=True)
     assert (clip.sum((1, 2, 3)) == round(0.3 * 48 * 48)).all()
     change = (clip - clip.roll(1, 0)).abs().mean((1, 2, 3))
-    assert change.max() < 0.15 and change.min() > 0  # moves a little in every frame, and over the loop's end too
+    assert change.max() < 0.15 and change.min() > 0  # a small change in every frame, also from the last to the first
     assert torch.equal(clip[:5], animated_perlin_masks(24, 48, 48, scale=16, area=0.3, speed=0.1, loop=True)[:5])
 
 

@@ -1,9 +1,11 @@
+"""Metrics of fills: by hand, by closed forms, and against scikit-image and torchmetrics."""
+
 import math
 
 import pytest
 import torch
 
-from rad_core.bench.features import WEIGHTS, published_judge
+from rad_core.bench.features import WEIGHTS, published_features
 from rad_core.bench.scene import SceneReader, frechet_distance, perceptual_distance
 from rad_core.bench.statistics import bootstrap, inception_scores, kernel_distance
 from rad_core.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
@@ -36,7 +38,7 @@ def test_rank_correlation_is_spearmans():
 
 
 def test_frechet_distance_of_gaussians_is_the_closed_form():
-    """|m - m'|^2 + sum (s - s')^2 where covariances are diagonal; with samples whitened to have exactly these moments."""
+    """|m - m'|^2 + sum (s - s')^2 for diagonal covariances; the samples are whitened to have exactly these moments."""
     x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)).double()
     x = x - x.mean(0)
     white = x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
@@ -44,12 +46,12 @@ def test_frechet_distance_of_gaussians_is_the_closed_form():
     shift = torch.tensor([0.3, 0.0, -1.0, 0.2]).double()
     expected = float(shift.square().sum() + (s - t).square().sum())
     assert frechet_distance(white * s, white * t + shift) == pytest.approx(expected, rel=1e-6)
-    turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)).double())
-    assert frechet_distance(white * s @ turn, (white * t + shift) @ turn) == pytest.approx(expected, rel=1e-6)
+    rotation, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)).double())
+    assert frechet_distance(white * s @ rotation, (white * t + shift) @ rotation) == pytest.approx(expected, rel=1e-6)
 
 
 def test_frechet_distance_of_few_is_that_of_many():
-    """Fewer pictures than features are reckoned another way. Two columns of zeros more make 7 pictures with 6 features into that case."""
+    """With fewer pictures than features another formula is used: for 7 pictures with 6 features, once two columns of zeros are added."""
     a, b = (torch.randn(7, 6, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     wide = lambda x: torch.cat([x, torch.zeros(7, 2)], 1)
     assert frechet_distance(wide(a), wide(b)) == pytest.approx(frechet_distance(a, b), rel=1e-5)
@@ -81,13 +83,13 @@ def test_ssim_is_scikit_images():
 def test_variation_by_hand():
     truth, hole = torch.zeros(1, 3, 1, 4), torch.tensor([[[[0.0, 0, 1, 1]]]])
     truth[..., 2], out = 1.0, torch.zeros(1, 3, 1, 4)
-    out[..., 2], out[..., 3] = 0.5, 0.5  # the pairs 1-2 and 2-3 touch the hole: jumps 1, 1 and .5, 0
+    out[..., 2], out[..., 3] = 0.5, 0.5  # the pairs 1-2 and 2-3 touch the hole: jumps 1, 1 in the truth and .5, 0 in the fill
     assert variation(out, truth, hole).item() == pytest.approx(0.25)
 
 
 @pytest.fixture(scope="module")
 def sets():
-    """Features of two sets of 40, which differ, and a network that hands pictures of 1x1 pixels on as features."""
+    """Features of two different sets of 40 pictures."""
     stream = torch.Generator().manual_seed(2)
     a = torch.randn(40, 3, generator=stream)
     return a, a * 1.5 + 0.3 + 0.1 * torch.randn(40, 3, generator=stream)
@@ -119,14 +121,14 @@ def test_frechet_and_kernel_distance_are_torchmetrics(sets):
 def test_inception_scores_know_the_same_and_the_different(sets):
     pytest.importorskip("sklearn", reason="SKIPPED: scikit-learn is not here (pip install .[evaluation])")
     a, _ = sets
-    assert inception_scores(a + 10, a) == (0, 0)  # told apart
+    assert inception_scores(a + 10, a) == (0, 0)  # two sets that a classifier separates
     stream = torch.Generator().manual_seed(4)
     unpaired, paired = inception_scores(torch.randn(400, 3, generator=stream), torch.randn(400, 3, generator=stream))
     assert unpaired == pytest.approx(0.5, abs=0.08) and paired == pytest.approx(0.5, abs=0.1)
 
 
 def test_bootstrap_is_that_of_a_mean():
-    """Of a mean the interval is known: 1.96 standard errors on each side; and a seed gives the same one."""
+    """The interval of a mean is known, 1.96 standard errors on each side; and it is the same every time."""
     values = torch.randn(200, generator=torch.Generator().manual_seed(5)).double()
     low, high = bootstrap(lambda chosen: float(values[chosen].mean()), 200, 4000)
     error = float(values.std(correction=0)) / 200**0.5
@@ -137,7 +139,7 @@ def test_bootstrap_is_that_of_a_mean():
 
 @pytest.fixture()
 def stand_in_weights(tmp_path, monkeypatch):
-    """Files of random weights where the libraries look for the published ones."""
+    """Files of random weights, where the libraries look for the published ones."""
     reason = "SKIPPED: torch-fidelity, torchvision or torchmetrics is not here"
     fidelity, vision, _ = (pytest.importorskip(name, reason=reason) for name in INCEPTION)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -149,7 +151,7 @@ def stand_in_weights(tmp_path, monkeypatch):
         inception = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     for name, net in {"FID": inception, "LPIPS": vision.alexnet()}.items():
         for weight in (p for p in net.parameters() if p.ndim > 1):
-            torch.nn.init.kaiming_normal_(weight)  # or the features of so deep a network would be nothing
+            torch.nn.init.kaiming_normal_(weight)  # the features of so deep a network would vanish otherwise
         torch.save(net.state_dict(), tmp_path / "checkpoints" / WEIGHTS[name])
     return tmp_path / "checkpoints"
 
@@ -158,10 +160,10 @@ INCEPTION = ("torch_fidelity.feature_extractor_inceptionv3", "torchvision.models
 
 
 def test_published_features_are_judged_as_torchmetrics_does(stand_in_weights):
-    """What the judge makes of two batches is what torchmetrics' own FID, KID and LPIPS make of them."""
+    """FID, KID and LPIPS from our feature extractor are torchmetrics' own."""
     from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance, LearnedPerceptualImagePatchSimilarity
 
-    judge = published_judge()
+    extractor = published_features()
     a, b = (torch.rand(6, 3, 40, 40, generator=torch.Generator().manual_seed(k)).mul(255).round() / 255 for k in range(2))
     b[:, 0] *= 0.5
     b = (b * 255).round() / 255
@@ -169,23 +171,23 @@ def test_published_features_are_judged_as_torchmetrics_does(stand_in_weights):
     for metric in (fid, kid):
         for pictures, real in ((a, True), (b, False)):
             metric.update((pictures * 255).round().to(torch.uint8), real=real)
-    features = judge.features(a), judge.features(b)
+    features = extractor.features(a), extractor.features(b)
     assert features[0].shape == (6, 2048) and (features[0] - features[1]).abs().max() > 1e-3
     assert frechet_distance(*features) == pytest.approx(float(fid.compute()), rel=1e-3)
     assert kernel_distance(*features) == pytest.approx(float(kid.compute()[0]), rel=1e-3, abs=1e-6)
-    torch.testing.assert_close(judge.features(torch.cat([a] * 3))[12:], features[0], rtol=1e-3, atol=1e-4)  # in parts as at once
+    torch.testing.assert_close(extractor.features(torch.cat([a] * 3))[12:], features[0], rtol=1e-3, atol=1e-4)  # batches do not matter
     lpips = LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
     each = torch.stack([lpips(a[k : k + 1], b[k : k + 1]) for k in range(6)])
-    torch.testing.assert_close(judge.distance(a, b), each.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(extractor.distance(a, b), each.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_weights_that_hold_more_than_tensors_are_refused(stand_in_weights):
     torch.save({"weights": print}, stand_in_weights / WEIGHTS["FID"])
-    with pytest.raises(ValueError, match="is not the file of weights"):
-        published_judge()
+    with pytest.raises(ValueError, match="is not the published weights file"):
+        published_features()
 
 
 def test_published_features_that_are_not_there_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(ValueError, match=r"The published features need|needs its published weights"):
-        published_judge()
+        published_features()

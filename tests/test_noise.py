@@ -1,3 +1,5 @@
+"""Random numbers: one stream per picture and purpose."""
+
 import pytest
 import torch
 
@@ -10,25 +12,25 @@ def first(seed, purpose):
 
 
 def test_every_bit_of_a_seed_counts():
-    """torch's own CPU generator heeds only the low 32 bits."""
+    """torch's own CPU generator uses only the low 32 bits."""
     seeds = [0, 1, 2**32, 2**40, 2**63, 2**64 - 1, -2]
     assert len({tuple(first(seed, "a")) for seed in seeds}) == len(seeds)
     assert first(-1, "a") == first(2**64 - 1, "a")
 
 
 def test_purposes_have_nothing_in_common():
-    """A mask must not tell about the picture of the same seed, or training would learn to read it."""
+    """A mask must not be correlated with the picture of the same seed, or training would exploit it."""
     hour = landscapes(300, 8, seed=0, return_scene=True)[1].hour
-    rough = perlin_masks(300, 16, 16, seed=0, area=0.5).diff(dim=3).abs().mean((1, 2, 3))  # a fine lattice makes many edges
+    edges = perlin_masks(300, 16, 16, seed=0, area=0.5).diff(dim=3).abs().mean((1, 2, 3))  # many for a fine lattice
     draws = torch.tensor([[first(seed, "a")[0], first(seed, "b")[0], first(seed + 1, "a")[0]] for seed in range(400)])
     correlation = torch.corrcoef(draws.T) - torch.eye(3)
     assert correlation.abs().max() < 0.15
-    assert torch.corrcoef(torch.stack([hour, rough]))[0, 1].abs() < 0.15
+    assert torch.corrcoef(torch.stack([hour, edges]))[0, 1].abs() < 0.15
 
 
 def test_rows_come_from_their_streams():
-    for draw in (normal, uniform):
-        together = draw(generators(3, 4, "x"), (2, 5))
-        assert torch.equal(together[2], draw(generators(5, 1, "x"), (2, 5))[0])
+    for distribution in (normal, uniform):
+        batch = distribution(generators(3, 4, "x"), (2, 5))
+        assert torch.equal(batch[2], distribution(generators(5, 1, "x"), (2, 5))[0])
     with pytest.raises(ValueError, match="2 pictures need 2 seeds"):
         generators([1], 2, "x")

@@ -4,25 +4,32 @@ import numpy as np
 import torch
 
 from rad_core import RegionSchedule
-from rad_core.training.objective import discretised_gaussian_log_likelihood, losses, mean_over, objective, region_levels, variational_bound
+from rad_core.training.objective import (
+    discretised_gaussian_log_likelihood,
+    losses,
+    masked_mean,
+    objective,
+    region_levels,
+    variational_bound,
+)
 
 
 def recorded(oracle, k):
-    """A network that answers what the authors' network answered on training batch k, and the batch."""
+    """A network with the recorded output of the authors' network for training batch k, and the batch."""
     schedule = RegionSchedule()
-    answer, mask, t = torch.tensor(oracle["whole_tr_out"][k]), torch.tensor(oracle["whole_in_mask"]), torch.tensor(oracle["tr_t"][k])
+    output, mask, t = torch.tensor(oracle["whole_tr_out"][k]), torch.tensor(oracle["whole_in_mask"]), torch.tensor(oracle["tr_t"][k])
     x0, noise = torch.tensor(oracle["whole_in_image"]), torch.tensor(oracle["whole_tr_noise"])
-    return (lambda x, level: answer), x0, noise, schedule, mask, t
+    return (lambda x, t: output), x0, noise, schedule, mask, t
 
 
 def test_the_authors_losses(oracle):
-    """Theirs is a plain mean over all pixels. Row 1 (t = 0 and t = T1) has a bound of 0 through their fault."""
+    """Theirs is a plain mean over all pixels. Batch 1 (t = 0 and t = T1) has a bound of 0 because of a bug of theirs."""
     for k in range(4):
         net, x0, noise, schedule, mask, t = recorded(oracle, k)
         squared, bound = losses(net, x0, noise, region_levels(mask, t, schedule))
         np.testing.assert_allclose(squared.mean(), oracle["tr_mse"][k], rtol=1e-5)
         if k == 1:
-            assert oracle["tr_vlb"][k] == 0 and bound.mean() > 0.1  # the decoder's term is trained
+            assert oracle["tr_vlb"][k] == 0 and bound.mean() > 0.1  # ours trains the decoder's term
         else:
             np.testing.assert_allclose(bound.mean(), oracle["tr_vlb"][k], rtol=1e-3)  # their betas are float32
             exact = losses(net, x0.double(), noise.double(), region_levels(mask, t, schedule))[1]
@@ -30,14 +37,14 @@ def test_the_authors_losses(oracle):
 
 
 def test_without_the_spatial_embedding_the_noise_is_the_same_and_the_step_is_told():
-    """RAD, Table 3, Cfg. 2. In phase 1 the hole's own level is the step's, so the same is told when a hole is filled."""
+    """RAD, Table 3, Cfg. 2. In phase 1 the hole's own level is the step's, so training and inpainting pass the same timesteps."""
     schedule, t = RegionSchedule(), torch.tensor([0, 700, 1500])
     mask = torch.zeros(3, 1, 4, 4)
     mask[..., :2] = 1
     spatial, plain = (region_levels(mask, t, schedule, spatial=which) for which in (True, False))
     assert torch.equal(spatial.beta_bar, plain.beta_bar) and torch.equal(spatial.previous, plain.previous)
-    assert plain.told.tolist() == [1, 701, 1501]
-    torch.testing.assert_close(spatial.told.flatten(1).amax(1)[:2], plain.told[:2])
+    assert plain.timesteps.tolist() == [1, 701, 1501]
+    torch.testing.assert_close(spatial.timesteps.flatten(1).amax(1)[:2], plain.timesteps[:2])
 
 
 def test_pixels_without_noise_are_left_out(oracle):
@@ -46,7 +53,7 @@ def test_pixels_without_noise_are_left_out(oracle):
     hole = (schedule.beta_bar(mask, t) > 0).expand_as(squared)
     expected = squared[hole].mean()
     torch.testing.assert_close(objective(net, x0, noise, region_levels(mask, t, schedule), vlb_weight=0), expected)
-    assert mean_over(squared, torch.zeros(2, 1, 64, 64, dtype=torch.bool)) == 0
+    assert masked_mean(squared, torch.zeros(2, 1, 64, 64, dtype=torch.bool)) == 0
 
 
 def test_everything_is_finite_at_every_singularity():
@@ -57,7 +64,7 @@ def test_everything_is_finite_at_every_singularity():
     for t in (0, 1, 500, 999, 1000, 1001, 1998, 1999):
         out = torch.randn(1, 6, 1, 5, generator=stream).requires_grad_()
         noise = torch.randn(1, 3, 1, 5, generator=stream)
-        loss = objective(lambda x, level, out=out: out, x0, noise, region_levels(mask, torch.tensor([t]), schedule), vlb_weight=1.0)
+        loss = objective(lambda x, t, out=out: out, x0, noise, region_levels(mask, torch.tensor([t]), schedule), vlb_weight=1.0)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(out.grad).all(), t
 

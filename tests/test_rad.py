@@ -2,22 +2,23 @@
 
 import pytest
 import torch
+from conftest import hole_changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rad_core import ADMDenoiser, NoiseSchedule, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
+from rad_core import ADMDenoiser, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
 from rad_core.masks import scratch_masks
 from rad_core.metrics import rim_jump
 
 
-def make_net(context: float | None = 1.0) -> UNet:
+def make_net(tiles: bool = False) -> UNet:
     torch.manual_seed(0)
-    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, context=context)).eval().requires_grad_(False)
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, tiles=tiles)).eval().requires_grad_(False)
     net.region_aware = True
     return net
 
 
-NETS = {"fit": make_net(), "tiles": make_net(None)}
+NETS = {"fit": make_net(), "tiles": make_net(True)}
 
 
 def picture(n, height, width, dtype=torch.float32, seed=0):
@@ -45,6 +46,7 @@ def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, kin
     assert out.shape == image.shape and out.dtype == dtype
     assert torch.equal(out[known], image[known])
     assert torch.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
+    assert hole_changed(out, image, mask)
 
 
 @pytest.mark.parametrize("kind", list(NETS))
@@ -52,6 +54,7 @@ def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, kin
 def test_same_seed_same_picture_alone_or_in_a_batch(kind, sampler):
     image, mask = picture(8, 16, 24), perlin_masks(8, 16, 24, area=0.4)
     together = rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5)
+    assert hole_changed(together, image, mask)
     for k in (0, 3, 7):
         alone = rad_inpaint(NETS[kind], image[k], mask[k], steps=4, sampler=sampler, seed=5 + k)
         torch.testing.assert_close(alone[0], together[k], rtol=0, atol=2e-4)
@@ -65,6 +68,7 @@ def test_same_seed_same_picture_alone_or_in_a_batch(kind, sampler):
 def test_one_mask_for_many_pictures_and_the_reverse():
     image, mask = picture(3, 16, 16), perlin_masks(3, 16, 16, area=0.5)
     shared = rad_inpaint(NETS["fit"], image, mask[:1], steps=2)
+    assert hole_changed(shared, image, mask[:1].expand(3, -1, -1, -1))
     for k in range(3):
         torch.testing.assert_close(shared[k], rad_inpaint(NETS["fit"], image[k], mask[0, 0], steps=2, seed=k)[0], rtol=0, atol=2e-4)
     assert rad_inpaint(NETS["fit"], image[:1], mask, steps=2).shape == (3, 3, 16, 16)
@@ -76,6 +80,7 @@ def test_what_stands_in_the_hole_is_not_looked_at():
     image, mask = picture(1, 40, 30), perlin_masks(1, 40, 30, seed=4, area=0.3)
     for kind, net in NETS.items():
         expected = rad_inpaint(net, image, mask, steps=3)
+        assert hole_changed(expected, image, mask)
         for junk in (0.0, 1.0, float("nan"), float("inf"), -50.0):
             spoiled = torch.where(mask == 1, junk, image)
             torch.testing.assert_close(rad_inpaint(net, spoiled, mask, steps=3), expected, rtol=0, atol=1e-6, msg=f"{kind} {junk}")
@@ -85,7 +90,7 @@ def test_empty_and_full_masks():
     image = picture(2, 20, 20)
     assert torch.equal(rad_inpaint(NETS["fit"], image, torch.zeros(20, 20), steps=2), image)
     full = rad_inpaint(NETS["fit"], image, torch.ones(20, 20), steps=2)
-    assert torch.isfinite(full).all() and not torch.equal(full[0], full[1])
+    assert torch.isfinite(full).all() and hole_changed(full, image, torch.ones(2, 1, 20, 20)) and not torch.equal(full[0], full[1])
 
 
 def test_large_picture_small_hole():
@@ -93,15 +98,13 @@ def test_large_picture_small_hole():
     mask[..., 995:, 7990:] = 1
     for net in NETS.values():
         out = rad_inpaint(net, image, mask, steps=2)
-        assert torch.equal(out[..., :990, :], image[..., :990, :])
+        assert torch.equal(out[..., :990, :], image[..., :990, :]) and hole_changed(out, image, mask)
 
 
 def test_tiles_blend_to_the_network_itself_where_one_covers_all():
-    denoise = ADMDenoiser(NETS["tiles"], NoiseSchedule())
+    denoise = ADMDenoiser(NETS["tiles"])
     x, sigma = picture(1, 16, 16), torch.full((1, 1, 16, 16), 0.7)
-    for tiled, plain in zip(
-        TiledDenoiser(denoise, 16, torch.ones_like(sigma)).with_variance(x, sigma), denoise.with_variance(x, sigma), strict=True
-    ):
+    for tiled, plain in zip(TiledDenoiser(denoise, 16, torch.ones_like(sigma)).predict(x, sigma), denoise.predict(x, sigma), strict=True):
         torch.testing.assert_close(tiled, plain)
 
 
@@ -109,12 +112,12 @@ def test_tiles_skip_what_is_known():
     calls = []
 
     class Counting(ADMDenoiser):
-        def with_variance(self, x, sigma):
+        def predict(self, x, sigma):
             calls.append(len(x))
-            return super().with_variance(x, sigma)
+            return super().predict(x, sigma)
 
     mask = scratch_masks(1, 200, 200, seed=0)
-    TiledDenoiser(Counting(NETS["tiles"], NoiseSchedule()), 16, mask)(picture(1, 200, 200), mask * 2)
+    TiledDenoiser(Counting(NETS["tiles"]), 16, mask)(picture(1, 200, 200), mask * 2)
     assert 0 < sum(calls) < 25**2 * 0.6
 
 
@@ -131,10 +134,10 @@ def test_callback_sees_every_step_and_can_cancel():
         rad_inpaint(NETS["fit"], image, mask, steps=5, callback=cancel)
 
 
-@pytest.mark.parametrize(("given", "calls"), [({}, 20), ({"sampler": "dpmpp_2m"}, 20), ({"sampler": "ddpm"}, 100), ({"steps": 3}, 3)])
-def test_steps_suit_the_sampler_unless_given(given, calls):
+@pytest.mark.parametrize(("changes", "calls"), [({}, 20), ({"sampler": "dpmpp_2m"}, 20), ({"sampler": "ddpm"}, 100), ({"steps": 3}, 3)])
+def test_steps_suit_the_sampler_unless_given(changes, calls):
     seen = []
-    rad_inpaint(NETS["fit"], picture(1, 16, 16), torch.ones(16, 16), callback=lambda step, steps, x0: seen.append((step, steps)), **given)
+    rad_inpaint(NETS["fit"], picture(1, 16, 16), torch.ones(16, 16), callback=lambda step, steps, x0: seen.append((step, steps)), **changes)
     assert seen == [(step, calls) for step in range(1, calls + 1)]
 
 
@@ -172,10 +175,10 @@ def test_bad_arguments_are_told(change, sentence):
         rad_inpaint(NETS["fit"], **({"image": torch.zeros(1, 3, 8, 8), "mask": mask} | change))
 
 
-@pytest.mark.parametrize("context", [1.0, None])
-def test_class_labels_reach_the_network(context):
+@pytest.mark.parametrize("tiles", [False, True])
+def test_class_labels_reach_the_network(tiles):
     torch.manual_seed(0)
-    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3, context=context)).eval().requires_grad_(False)
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3, tiles=tiles)).eval().requires_grad_(False)
     net.region_aware = True
     image, mask = picture(2, 16, 30), perlin_masks(2, 16, 30, area=0.5)
     first, second = (rad_inpaint(net, image, mask, steps=2, labels=torch.tensor(labels)) for labels in ([0, 1], [0, 2]))
@@ -199,12 +202,12 @@ def test_order_map_finishes_one_part_before_the_next():
     net = Watched(NETS["fit"].config).eval().requires_grad_(False)
     net.load_state_dict(NETS["fit"].state_dict())
     net.region_aware = True
-    rad_inpaint(net, image, mask, steps=4, context=float("inf"), order=order)
+    rad_inpaint(net, image, mask, steps=4, view="whole", order=order)
     first, second = ([float(t[..., x].max()) for t in levels] for x in (0, 15))
     assert first[0] == second[0] == second[1] == second[2] > first[1] > first[2] == first[3] == 0
     assert 0 < second[3] < second[2]
     levels.clear()
-    rad_inpaint(net, image, mask, steps=4, context=float("inf"), order=order, overlap=1.0)
+    rad_inpaint(net, image, mask, steps=4, view="whole", order=order, overlap=1.0)
     assert all(t.unique().numel() == 1 for t in levels)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rad_core import ADMDenoiser, NoiseSchedule, RegionSchedule
+from rad_core import ADMDenoiser, Denoiser, NoiseSchedule, RegionSchedule, UNetConfig
 from rad_core.samplers import SAMPLERS, SPACING, sample_ddim, sample_ddpm
 from rad_core.training.objective import losses, region_levels
 
@@ -25,14 +25,25 @@ class Gaussian:
         gain = torch.linalg.solve(self.cov + noise, self.cov).T
         return (self.mean + (x.flatten(1).double() - self.mean) @ gain.T).view_as(x).to(x)
 
-    def given(self, x, sigma, hidden):
-        """Exact posterior mean and covariance of the pixels `hidden`, the rest being seen through noise of `sigma`."""
+    def posterior(self, x, sigma, hidden):
+        """Exact posterior mean and covariance of the pixels `hidden`, the rest being observed through noise of `sigma`."""
         seen = ~hidden
         inner = self.cov[seen][:, seen] + torch.diag(sigma[seen].double().square())
         gain = torch.linalg.solve(inner, self.cov[seen][:, hidden]).T
         return self.mean[hidden] + gain @ (x[seen].double() - self.mean[seen]), self.cov[hidden][:, hidden] - gain @ self.cov[seen][
             :, hidden
         ]
+
+
+class FixedOutput:
+    """A network that gives the same output for every input, and records its timesteps."""
+
+    def __init__(self, output, prediction="eps"):
+        self.output, self.config, self.timesteps = output, UNetConfig(prediction=prediction), []
+
+    def __call__(self, x, t):
+        self.timesteps.append(t)
+        return self.output
 
 
 def run(name, mask, steps, known, **options):
@@ -53,7 +64,7 @@ def test_converges_to_the_exact_posterior(name, steps, options):
     known = torch.linspace(0.7, -0.6, PIXELS).double().view(1, 1, 3, 3)
     _, out = run(name, mask, steps, known, **options)
     hidden = mask.flatten() == 1
-    mean, cov = Gaussian().given(known.flatten(), torch.zeros(PIXELS), hidden)
+    mean, cov = Gaussian().posterior(known.flatten(), torch.zeros(PIXELS), hidden)
     found = out.flatten(1)[:, hidden]
     assert (out.flatten(1)[:, ~hidden] == known.flatten()[~hidden]).all()  # known pixels bit-exact
     assert (found.mean(0) - mean).abs().max() < 0.02
@@ -75,15 +86,15 @@ def test_order_of_convergence():
 
 
 def test_soft_pixels_are_noisy_observations():
-    """A soft pixel starts from the picture plus its share of noise; what comes out is the posterior given that."""
+    """A soft pixel starts from the picture plus its share of noise; what comes out is the posterior under that observation."""
     mask = torch.zeros(1, 1, 3, 3)
     mask.view(-1)[[0, 4]], mask.view(-1)[5] = 1, 0.4
     known = torch.linspace(0.5, -0.5, PIXELS).double().view(1, 1, 3, 3)
     sigma, out = run("ddpm", mask, 400, known)
     hidden = mask.flatten() > 0
-    # the posterior of all three, pixel 5 being also seen through its starting noise
+    # the posterior of all three, pixel 5 being also observed through its starting noise
     gaussian = Gaussian()
-    mean, cov = gaussian.given(known.flatten(), torch.zeros(PIXELS), hidden)
+    mean, cov = gaussian.posterior(known.flatten(), torch.zeros(PIXELS), hidden)
     k, s = 2, sigma.flatten()[5].square()
     gain = cov[:, k] / (cov[k, k] + s)
     mean, cov = mean + gain * (known.flatten()[5] - mean[k]), cov - gain[:, None] * cov[k]
@@ -96,10 +107,10 @@ def test_the_authors_run_step_by_step(oracle):
     """Their network outputs in, their next states out: the reverse step, the learned variance, the clipping."""
     schedule, mask, keep = RegionSchedule(), torch.tensor(oracle["in_mask"]), oracle["r100_keep"].tolist()
     sigmas = schedule.sigmas(mask, 100)
-    assert schedule.phase1.spaced(100).tolist() == oracle["r100_t"].tolist()
+    assert schedule.phase1.timesteps(100).tolist() == oracle["r100_t"].tolist()
     for k, i in enumerate(keep):
         answer = torch.tensor(oracle["r100_out"][k])
-        denoise = ADMDenoiser(lambda x, t, answer=answer: answer, schedule.phase1)
+        denoise = ADMDenoiser(FixedOutput(answer))
         x = torch.tensor(oracle["r100_x"][k]) * (1 + sigmas[i].square()).sqrt()
         tolerance = 1e-5 * (1 + float(sigmas[i].max())) * 10  # x0 = x - sigma eps: their float32 alpha_bar is off by 1e-3 at the noisy end
         np.testing.assert_allclose(denoise(x, sigmas[i]), oracle["r100_x0"][k], atol=max(tolerance, 2e-4))
@@ -114,23 +125,21 @@ def test_the_authors_run_step_by_step(oracle):
             np.testing.assert_allclose(((final + 1) / 2).clamp(0, 1), oracle["r100_final"], atol=1e-4)
 
 
-class Recorder:
+class Recorder(Denoiser):
     def __init__(self, denoise, states):
         self.denoise, self.states = denoise, states
 
-    def with_variance(self, x, sigma):
+    def predict(self, x, sigma):
         self.states.append(x)
-        return self.denoise.with_variance(x, sigma)
+        return self.denoise.predict(x, sigma)
 
 
 def test_plain_networks_are_told_one_step_number():
-    told = []
-    net = lambda x, t: told.append(t) or torch.zeros(x.shape[0], 6, *x.shape[2:])
-    schedule = NoiseSchedule()
-    denoise = ADMDenoiser(net, schedule, region_aware=False)
+    net, schedule = FixedOutput(torch.zeros(2, 6, 4, 4)), NoiseSchedule()
+    denoise = ADMDenoiser(net, region_aware=False)
     denoise(torch.zeros(2, 3, 4, 4), schedule.level_sigma[301].float())
     denoise(torch.zeros(2, 3, 4, 4), schedule.level_sigma[301].float().expand(2, 1, 4, 4))
-    for t in told:
+    for t in net.timesteps:
         torch.testing.assert_close(t, torch.full((2,), 300.0), rtol=0, atol=1e-2)
 
 
@@ -159,8 +168,7 @@ def test_networks_that_predict_v_are_read_as_such():
     sigma = schedule.sigma(mask, t).float()
     alpha, std = 1 / (1 + sigma.square()).sqrt(), sigma / (1 + sigma.square()).sqrt()
     answer = torch.cat([alpha * noise - std * x0, torch.zeros_like(x0)], 1)
-    denoise = ADMDenoiser(lambda x, level: answer, schedule.phase1)
-    denoise.prediction = "v"
+    denoise = ADMDenoiser(FixedOutput(answer, "v"))
     torch.testing.assert_close(denoise(x0 + sigma * noise, sigma), x0, rtol=1e-4, atol=1e-3)
     assert losses(lambda x, level: answer, x0, noise, region_levels(mask, t, schedule), prediction="v")[0].max() < 1e-10
 

@@ -72,13 +72,13 @@ def test_noise_never_falls():
 
 def test_spacing():
     schedule = NoiseSchedule()
-    assert schedule.spaced(100).tolist() == list(range(990, -1, -10))  # the authors' run
+    assert schedule.timesteps(100).tolist() == list(range(990, -1, -10))  # the authors' run
     for steps in (1, 2, 7, 20, 137, 250, 1000):
-        times = schedule.spaced(steps)
+        times = schedule.timesteps(steps)
         assert len(times) == steps and (steps == 1 or times[-1] == 0) and (times.diff() < 0).all()
     for steps in (0, -1, 1001):
         with pytest.raises(ValueError, match="between 1 and 1000"):
-            schedule.spaced(steps)
+            schedule.timesteps(steps)
 
 
 def test_sigma_maps_end_clean_and_hold_known_pixels():

@@ -1,4 +1,4 @@
-"""SDM: the network's size and layers, the iteration, the loss, each against what is known of it."""
+"""SDM: the network's size and layers, the iteration and the loss, each compared with a textbook form or a known answer."""
 
 from dataclasses import replace
 
@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from rad_core.masks import brush_masks
-from rad_core.sdm import SCHEDULES, Discriminator, Generator, SDMConfig, iterate
+from rad_core.sdm import PRESETS, SCHEDULES, Discriminator, Generator, SDMConfig, SDMSettings, iterate
 from rad_core.sdm.layers import ModulatedConv, UncertaintyAttention
-from rad_core.sdm.losses import uncertainty_loss
 from rad_core.sdm.membrane import membrane
+from rad_core.training.sdm import uncertainty_loss
 
+PAPER = PRESETS["paper"]
 SMALL = SDMConfig((16, 16, 32), (1, 2), global_convs=1, latent=32, code=32, heads=2, image_size=16)
 
 
@@ -26,30 +27,27 @@ def test_full_width_is_the_papers():
 
 
 @pytest.mark.parametrize("up", [False, True])
-@pytest.mark.parametrize("active", [False, True])
-def test_modulated_convolution_is_the_textbooks(up, active):
+@pytest.mark.parametrize("activation", [False, True])
+def test_modulated_convolution_is_the_textbooks(up, activation):
     torch.manual_seed(0)
-    layer, x, style = (
-        ModulatedConv(5, 4, 6, up=up, active=active).double(),
-        torch.randn(3, 5, 8, 8).double(),
-        torch.randn(3, 6).double(),
-    )
+    layer = ModulatedConv(5, 4, 6, up=up, activation=activation).double()
+    x, style = torch.randn(3, 5, 8, 8).double(), torch.randn(3, 6).double()
     s = layer.affine(style)
     expected = []
     for k in range(3):  # a weight of its own for every picture
-        weight = layer.weight * layer.scale * s[k].view(1, -1, 1, 1)
-        if active:
+        weight = layer.weight * layer.weight_scale * s[k].view(1, -1, 1, 1)
+        if activation:
             weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
         if up:
             line = torch.tensor([1.0, 3, 3, 1]).double() / 4
-            spread = F.conv_transpose2d(x[k : k + 1], weight.transpose(0, 1), stride=2)
-            expected.append(F.conv2d(F.pad(spread, (1, 1, 1, 1)), (line[:, None] * line).expand(4, 1, 4, 4), groups=4))
+            upsampled = F.conv_transpose2d(x[k : k + 1], weight.transpose(0, 1), stride=2)
+            expected.append(F.conv2d(F.pad(upsampled, (1, 1, 1, 1)), (line[:, None] * line).expand(4, 1, 4, 4), groups=4))
         else:
             expected.append(F.conv2d(x[k : k + 1], weight, padding=1))
     out = layer(x, style)
     assert out.shape[2:] == ((16, 16) if up else (8, 8))
     expected = torch.cat(expected)
-    if active:
+    if activation:
         expected = F.leaky_relu(expected, 0.2) * 2**0.5
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-8)
 
@@ -59,12 +57,12 @@ def test_attention_is_softmax_with_a_bias_for_every_key():
     torch.manual_seed(0)
     layer, x, u = UncertaintyAttention(8, 2).double(), torch.randn(2, 8, 3, 5).double(), torch.rand(2, 1, 6, 10).double()
     torch.nn.init.normal_(layer.bias[-1].weight)
-    flat = x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
-    q, k, v = (part.reshape(2, 2, 4, 15) for part in (layer.query(flat), layer.key(flat), layer.value(x)))
+    normed = x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    q, k, v = (maps.reshape(2, 2, 4, 15) for maps in (layer.query(normed), layer.key(normed), layer.value(x)))
     b = layer.bias(F.adaptive_avg_pool2d(u, (3, 5))).reshape(2, 2, 1, 15)
     weights = (q.transpose(2, 3) @ k / 2 + b).softmax(3)
-    seen = (weights @ v.transpose(2, 3)).transpose(2, 3).reshape(2, 8, 3, 5)
-    torch.testing.assert_close(layer(x, u), layer.out(seen) + x * 0.5**0.5)
+    attended = (weights @ v.transpose(2, 3)).transpose(2, 3).reshape(2, 8, 3, 5)
+    torch.testing.assert_close(layer(x, u), layer.out(attended) + x * 0.5**0.5)
 
 
 def test_attention_is_plain_at_the_start_and_turns_from_what_is_uncertain():
@@ -76,7 +74,7 @@ def test_attention_is_plain_at_the_start_and_turns_from_what_is_uncertain():
     u[..., :4, :] = 1
     torch.testing.assert_close(guided(x, u), plain(x, u))
     guided.bias = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1, bias=False))
-    torch.nn.init.constant_(guided.bias[0].weight, -1e4)  # what is uncertain must not be looked at
+    torch.nn.init.constant_(guided.bias[0].weight, -1e4)  # uncertain places get no attention
     changed = x.clone()
     changed[..., :2, :] = torch.randn(1, 8, 2, 4)
     torch.testing.assert_close(guided(x, u)[..., 2:, :], guided(changed, u)[..., 2:, :])
@@ -86,23 +84,23 @@ def test_attention_is_plain_at_the_start_and_turns_from_what_is_uncertain():
 @pytest.mark.parametrize("size", [(16, 16), (7, 21), (1, 3), (33, 18)])
 def test_networks_take_any_size(size):
     torch.manual_seed(0)
-    net, judge = Generator(SMALL), Discriminator(SMALL)
+    net, discriminator = Generator(SMALL), Discriminator(SMALL)
     mean, log_variance = net(torch.randn(2, 7, *size), torch.rand(2, 1, *size), torch.randn(2, 32))
     assert mean.shape == log_variance.shape == (2, 3, *size)
     assert torch.isfinite(mean).all() and log_variance.min() >= -9 and log_variance.max() <= 2
     deep = Generator(replace(SMALL, global_convs=3))
     assert deep(torch.randn(1, 7, *size), torch.rand(1, 1, *size), torch.randn(1, 32))[0].shape == (1, 3, *size)
-    scores, features = judge(mean, torch.ones(2, 1, *size))
+    scores, features = discriminator(mean, torch.ones(2, 1, *size))
     assert scores.shape == (2,) and len(features) == 2
 
 
-def stub(seen=None):
-    """A predictor whose deviation rises from left to right."""
+def stub(calls=None):
+    """A predictor whose deviation rises from left to right; appends its inputs to `calls`."""
 
-    def predict(given, uncertainty, z):
-        if seen is not None:
-            seen.append((given, uncertainty, z))
-        b, _, h, w = given.shape
+    def predict(inputs, uncertainty, z):
+        if calls is not None:
+            calls.append((inputs, uncertainty, z))
+        b, _, h, w = inputs.shape
         ramp = torch.linspace(-6, 0, w).expand(b, 3, h, w)
         return torch.full((b, 3, h, w), 0.25), ramp
 
@@ -115,7 +113,8 @@ def test_the_surest_pixels_are_decided_first_and_all_in_the_end(schedule, iterat
     picture, hole = torch.rand(3, 3, 16, 16) * 2 - 1, brush_masks(3, 16, 16, seed=1)
     known, before = (hole == 0), hole
     total = hole.sum((1, 2, 3))
-    for t, now in enumerate(iterate(stub(), picture, hole, iterations, schedule, alpha=0.0, anchor=0.0), 1):
+    settings = replace(PAPER, iterations=iterations, schedule=schedule, alpha=0.0)
+    for t, now in enumerate(iterate(stub(), picture, hole, settings), 1):
         decided = total - now.hole.sum((1, 2, 3))
         assert torch.equal(decided, (total * SCHEDULES[schedule](t / iterations)).round())
         assert (now.hole <= before).all()  # once in, a pixel stays
@@ -135,47 +134,53 @@ def test_a_picture_does_not_depend_on_its_batch_and_seeds_differ_in_the_hole_alo
     picture, hole = torch.rand(3, 3, 16, 16) * 2 - 1, brush_masks(3, 16, 16, seed=2)
 
     @torch.no_grad()
-    def last(picture, hole, seed, **options):
-        return list(iterate(net, picture, hole, 3, seed=seed, latent=32, alpha=0.1, **options))[-1].picture
+    def last(picture, hole, seed):
+        settings = replace(PAPER, iterations=3, alpha=0.1, anchor=1.0)
+        return list(iterate(net, picture, hole, settings, seed, latent=32))[-1].picture
 
-    together = last(picture, hole, 5)
-    torch.testing.assert_close(last(picture[1:2], hole[1:2], 6), together[1:2], rtol=0, atol=1e-4)
+    batch = last(picture, hole, 5)
+    assert ((batch != picture).any(1, keepdim=True) == (hole > 0)).all()
+    torch.testing.assert_close(last(picture[1:2], hole[1:2], 6), batch[1:2], rtol=0, atol=1e-4)
     other = last(picture, hole, 50)
-    differs = (other != together).any(1, keepdim=True)
+    differs = (other != batch).any(1, keepdim=True)
     assert differs.any() and not differs[hole == 0].any()
 
 
 def test_the_iteration_tells_the_network_what_it_should():
-    seen = []
+    """The seven channels, the uncertainty and z of each pass."""
+    calls = []
     picture, hole = torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
     hole[..., 2:6, 2:6] = 1
-    list(iterate(stub(seen), picture, hole, 2, alpha=0.0))
-    (first, u, z), (second, later, same) = seen
-    assert first.shape == (1, 7, 8, 8) and torch.equal(z, same) and torch.equal(u, hole)
+    list(iterate(stub(calls), picture, hole, replace(PAPER, iterations=2, alpha=0.0)))
+    (first, u, z), (second, second_u, second_z) = calls
+    assert first.shape == (1, 7, 8, 8) and torch.equal(z, second_z) and torch.equal(u, hole)
     assert torch.equal(first[:, :3], picture * (1 - hole)) and torch.equal(first[:, 3:4], 0.5 - hole)
     assert first[0, 6, 0, 0] == -0.5 and second[0, 6, 0, 0] == 0.0  # (t - 1) / T - .5
-    assert torch.equal(second[:, 5:6], later - 0.5) and torch.equal(second[:, 3:4], 0.5 - hole)
+    assert torch.equal(second[:, 5:6], second_u - 0.5) and torch.equal(second[:, 3:4], 0.5 - hole)
     assert not torch.equal(second[:, 4:5], first[:, 4:5])
 
 
 @pytest.mark.parametrize(("memory", "refresh"), [(0.0, True), (0.0, False), (0.25, True), (0.25, False)])
 def test_what_passes_hold_to(memory, refresh):
-    """A network that says k / 8 in pass k: the average of what was said is known, and so is when each pixel was decided."""
+    """A network that predicts k / 8 in pass k: the running average is known, and so is the pass in which each pixel is decided."""
     count = iter(range(1, 5))
     picture, hole = torch.zeros(1, 3, 4, 8), torch.ones(1, 1, 4, 8)
-    predict = lambda given, u, z: (torch.full((1, 3, 4, 8), next(count) / 8), torch.linspace(-6, 0, 8).expand(1, 3, 4, 8))
-    said, expected = 0.0, torch.zeros(8)
-    for t, now in enumerate(iterate(predict, picture, hole, 4, alpha=0.0, anchor=0.0, memory=memory, refresh=refresh), 1):
-        said = t / 8 if t == 1 else (1 - memory) * t / 8 + memory * said
-        new = torch.arange(8) < 2 * t  # two of the eight columns in each pass
-        expected = torch.where(new & (refresh | (torch.arange(8) >= 2 * t - 2)), said, expected)
+    predict = lambda inputs, u, z: (torch.full((1, 3, 4, 8), next(count) / 8), torch.linspace(-6, 0, 8).expand(1, 3, 4, 8))
+    average, expected = 0.0, torch.zeros(8)
+    for t, now in enumerate(iterate(predict, picture, hole, replace(PAPER, alpha=0.0, memory=memory, refresh=refresh)), 1):
+        average = t / 8 if t == 1 else (1 - memory) * t / 8 + memory * average
+        decided = torch.arange(8) < 2 * t  # two of the eight columns in each pass
+        expected = torch.where(decided & (refresh | (torch.arange(8) >= 2 * t - 2)), average, expected)
         torch.testing.assert_close(now.picture[0, 0, 0], expected)
 
 
-@pytest.mark.parametrize("wrong", [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}, {"anchor": -0.1}, {"memory": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"schedule": "steep"}, {"iterations": 0}, {"alpha": 1.5}, {"anchor": -0.1}, {"memory": 1.0}, {"view": "near"}, {"context": -1.0}],
+)
 def test_wrong_arguments_are_told(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        next(iterate(stub(), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8), **wrong))
+        SDMSettings(**wrong)
 
 
 def test_the_likelihood_is_the_exact_one_where_that_is_finite_and_finite_everywhere():
@@ -209,7 +214,7 @@ def test_the_loss_teaches_the_variance_alone():
 
 
 def test_a_membrane_solves_laplaces_equation():
-    """A plane is its own solution; other rims are compared with a solution by Gauss-Seidel to the end."""
+    """A plane is its own solution; for other rims Jacobi iterations until convergence give the exact one."""
     known = torch.ones(1, 1, 24, 20)
     known[..., 5:17, 6:15] = 0
     plane = (torch.arange(24.0).view(-1, 1) - 2 * torch.arange(20.0)).view(1, 1, 24, 20) / 20
@@ -234,12 +239,13 @@ def test_a_membrane_of_any_size_and_with_nothing_known(size):
 
 
 def test_anchored_predictions_meet_the_picture():
-    """A network that is off by a constant is off no more."""
+    """Anchoring removes a constant error of the network."""
     picture, hole = torch.rand(2, 3, 16, 16) * 0.5, brush_masks(2, 16, 16, seed=1)
-    off = lambda given, u, z: (picture + torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1), torch.full_like(picture, -4.0))
-    *_, last = iterate(off, picture, hole, 2, alpha=0.0)
-    torch.testing.assert_close(last.picture, picture, rtol=0, atol=1e-5)
-    *_, plain = iterate(off, picture, hole, 2, alpha=0.0, anchor=0.0)
+    off = lambda inputs, u, z: (picture + torch.tensor([0.3, -0.2, 0.1]).view(1, 3, 1, 1), torch.full_like(picture, -4.0))
+    settings = replace(PAPER, iterations=2, alpha=0.0)
+    *_, anchored = iterate(off, picture, hole, replace(settings, anchor=1.0))
+    torch.testing.assert_close(anchored.picture, picture, rtol=0, atol=1e-5)
+    *_, plain = iterate(off, picture, hole, settings)
     assert ((plain.picture - picture).abs()[(hole > 0).expand_as(picture)] > 0.05).all()
 
 

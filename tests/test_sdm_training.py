@@ -1,4 +1,4 @@
-"""SDM's training: it learns, it goes on where it was stopped, its ablations are other runs, its augmentation moves what it should."""
+"""SDM's training: it learns, an interrupted run resumes, ablations give other weights, augmentation transforms the right maps."""
 
 import math
 
@@ -10,7 +10,7 @@ from rad_core import landscapes
 from rad_core.__main__ import main
 from rad_core.sdm import load_sdm
 from rad_core.training.augment import Augment
-from rad_core.training.loop import TRAINING_SEEDS, Part, Stage
+from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage
 from rad_core.training.perceptual import DilatedResNet50, feature_distance, load_perceptual
 from rad_core.training.processes import Processes
 from rad_core.training.sdm import SDMPlan, SDMTraining
@@ -45,10 +45,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys)
     assert main([*run, "-o", "whole.safetensors"]) == 0
     go = SDMTraining.step
 
-    def stop(self, step, *given):
+    def stop(self, step, *inputs):
         if step == 5:
             raise KeyboardInterrupt
-        return go(self, step, *given)
+        return go(self, step, *inputs)
 
     monkeypatch.setattr(SDMTraining, "step", stop)
     assert main([*run, "-o", "halves.safetensors"]) == 130
@@ -56,6 +56,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys)
     assert main([*run, "-o", "halves.safetensors"]) == 0
     whole, halves = load_file("whole.safetensors"), load_file("halves.safetensors")
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    assert main([*run, "--learning-rate", "0", "-o", "untrained.safetensors"]) == 0
+    assert any(not torch.equal(tensor, whole[name]) for name, tensor in load_file("untrained.safetensors").items())
     assert [row["step"] for row in rows(place / "halves.csv")] == [2, 4, 6]
     assert main([*run, "--seed", "1", "-o", "halves.safetensors"]) == 1 and "other settings" in capsys.readouterr().err
 
@@ -64,7 +66,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys)
     "ablation", [["--no-dpm"], ["--alpha", "0"], ["--no-guided-attention"], ["--schedule", "cosine"], ["--iterations", "3"]]
 )
 def test_ablations_are_other_runs(place, ablation):
-    """With noise and decoupling the first step's mean is the same, so what must differ are the weights after a few."""
+    """With noise and decoupling the first step's mean is the same, so the weights are compared after a few steps."""
     run = [*COMMAND, "--stages", "16:4:4"]
     for name, extra in (("full", []), ("less", ablation)):
         assert main([*run, *(["--iterations", "2"] if "--iterations" not in extra else []), *extra, "-o", f"{name}.safetensors"]) == 0
@@ -89,7 +91,7 @@ def test_it_starts_from_a_network_of_its_shape(place, capsys):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
     assert b.config.image_size == 24
     assert main([*COMMAND, "--stages", "16:2:4", "--heads", "4", "--init", "a.safetensors", "-o", "c.safetensors"]) == 1
-    assert "another shape" in capsys.readouterr().err
+    assert "another architecture" in capsys.readouterr().err
 
 
 def test_augmentation_turns_mask_and_picture_together_and_tints_the_picture_alone():
@@ -98,13 +100,13 @@ def test_augmentation_turns_mask_and_picture_together_and_tints_the_picture_alon
     mask = (picture[:, :1] > 0.5).float()
     same, still = augment(picture, mask, streams)
     assert torch.equal(same, picture) and torch.equal(still, mask)
-    augment.chance = 0.8
+    augment.probability = 0.8
     quarter = (torch.arange(16 * 16).view(1, 1, 16, 16) % 97 / 97).expand(64, 3, 16, 16).clone().requires_grad_()
     changed, moved = augment(quarter, (quarter[:, :1] > 0.5).float().detach(), streams)
     assert not torch.equal(changed, quarter) and set(moved.unique().tolist()) <= {0.0, 1.0}
     changed.sum().backward()
     assert quarter.grad.abs().sum() > 0
-    # what the mask shows is still where the picture is bright, whatever was done to both
+    # the mask still covers the bright pixels, so both were transformed alike
     agree = [
         torch.corrcoef(torch.stack([c.mean(0).flatten(), m.flatten()]))[0, 1]
         for c, m in zip(changed.detach(), moved, strict=True)
@@ -117,10 +119,10 @@ def test_augmentation_grows_while_the_judge_is_too_sure():
     augment = Augment(pictures=10)
     for _ in range(5):
         augment.adapt(1.0, 4)
-    assert augment.chance == 0.8
+    assert augment.probability == 0.8
     for _ in range(9):
         augment.adapt(-1.0, 4)
-    assert augment.chance == 0.0
+    assert augment.probability == 0.0
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -155,21 +157,22 @@ def test_training_with_a_perceptual_loss_and_a_wrong_file(place, capsys):
 
 
 def test_the_judge_tells_pictures_from_fills_and_its_slopes_stay_small():
-    """The judge alone learns: with the augmentation on and the penalty in every step, which it must not lose by."""
+    """The discriminator alone learns, despite the augmentation and a penalty in every step."""
     from rad_core.sdm import Discriminator, Generator, SDMConfig
 
     torch.manual_seed(0)
     config = SDMConfig((8, 16), (1,), 1, 8, 8, 2, image_size=16)
-    plan = SDMPlan([Stage(16, 40, 8)], iterations=(1,), anchor=0.0, masks="box", penalty_every=1)
+    plan = SDMPlan([Stage(16, 40, 8)], iterations=(1,), anchor=0.0, masks="box", r1_every=1)
     method = SDMTraining(Generator(config), Discriminator(config), lambda n, size, seed: landscapes(n, size, seed=seed), plan)
-    method.makes, method.judges = (torch.optim.Adam(net.parameters(), rate) for net, rate in ((method.net, 0.0), (method.judge, 3e-3)))
+    method.opt_g = torch.optim.Adam(method.net.parameters(), 0.0)
+    method.opt_d = torch.optim.Adam(method.discriminator.parameters(), 3e-3)
     scores = []
     for step in range(1, 31):
-        method.augment.chance = 0.5
-        part = Part(16, TRAINING_SEEDS + 8 * step, 0, 8, 8)
-        shares = [method._share(part, method.draw(part))]
-        losses = method._teach_net(shares, Processes())
-        score = method._teach_judge(shares, step, Processes())
+        method.augment.probability = 0.5
+        part = BatchSlice(16, TRAINING_SEEDS + 8 * step, 0, 8, 8)
+        slices = [method._prepare(part, method.load_batch(part))]
+        losses = method._update_generator(slices, Processes())
+        score = method._update_discriminator(slices, step, Processes())
         scores.append(score + math.log(math.expm1(losses["adversary"])))  # real minus fake: adversary is log(1 + exp(-fake))
     assert sum(scores[-10:]) / 10 > sum(scores[:10]) / 10 + 0.5, scores
 
@@ -188,4 +191,8 @@ def test_what_a_run_is_made_of_is_remembered(place, capsys):
 
 def test_training_in_bfloat16(place):
     assert main([*COMMAND, "--stages", "16:2:4", "--precision", "bfloat16", "-o", "a.safetensors"]) == 0
+    assert main([*COMMAND, "--stages", "16:2:4", "-o", "b.safetensors"]) == 0
+    low, full = rows(place / "a.csv")[-1], rows(place / "b.csv")[-1]
+    for name in ("adversary", "features", "colours", "likelihood"):
+        assert low[name] != full[name] and low[name] == pytest.approx(full[name], rel=0.05)
     assert all(torch.isfinite(tensor).all() for tensor in load_file("a.safetensors").values())

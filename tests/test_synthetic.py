@@ -1,3 +1,5 @@
+"""Synthetic landscapes: one seed per picture, the same scene at every size, and the scene is what the picture shows."""
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,10 @@ from rad_core import landscapes
 
 
 def test_a_landscape_depends_on_its_seed_alone():
-    together = landscapes(5, 48, seed=100)
-    assert together.shape == (5, 3, 48, 48) and together.min() >= 0 and together.max() <= 1
+    batch = landscapes(5, 48, seed=100)
+    assert batch.shape == (5, 3, 48, 48) and batch.min() >= 0 and batch.max() <= 1
     for k in (0, 2, 4):
-        assert torch.equal(together[k], landscapes(1, 48, seed=100 + k)[0])
+        assert torch.equal(batch[k], landscapes(1, 48, seed=100 + k)[0])
 
 
 def test_the_same_scene_at_every_size():
@@ -26,7 +28,7 @@ def test_the_truth_is_in_the_picture():
         sky = picture[:, : int(64 * 0.4)].mean(0)
         row, column = divmod(int(sky.argmax()), 64)
         misses.append(max(abs(column - 64 * float(x)), abs(row - 64 * float(y))))
-    assert np.quantile(misses, 0.9) < 6  # the sun is the brightest spot of a clear sky (or a cloud before it), where the scene says
+    assert np.quantile(misses, 0.9) < 6  # the brightest spot of a clear sky is the sun (or a cloud before it)
     water = (scene.water == 1) & clear
     mirrored, direct = [], []
     for picture, horizon in zip(pictures[water], scene.horizon[water], strict=True):

@@ -1,4 +1,4 @@
-"""The training loop: what a batch is cut into does not matter, a killed run goes on, a bad end leaves the last good checkpoint."""
+"""The training loop: slicing a batch changes nothing, a killed run resumes, a failed run leaves the last good checkpoint."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from rad_core import RegionSchedule, UNet, UNetConfig, landscapes, load_model, read_adapter, save_model
 from rad_core.__main__ import main
 from rad_core.adapters import add_adapter
-from rad_core.training.data import Crops, Folder, mask_source, own_masks
+from rad_core.training.data import Crops, Folder, mask_source, middle, own_masks
 from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
-from rad_core.training.log import loss_curve
-from rad_core.training.loop import TRAINING_SEEDS, Part, Stage
+from rad_core.training.log import Log, loss_curve
+from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, train
 from rad_core.training.processes import Processes
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ SMALL = ["--threads", "1", "--device", "cpu", "--rank", "4", "--base", "net.safe
 
 
 def start(arguments, place):
-    """This Python in a process of its own, in a folder."""
+    """Run this Python in a process of its own, in a folder."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *arguments], cwd=place, env=environment, capture_output=True, text=True)
 
@@ -40,7 +40,7 @@ def place(tmp_path, monkeypatch):
     net = UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16))
     save_model(net, tmp_path / "net.safetensors")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rad_core.training.samples.STEPS", 2)  # what the sample sheets show does not matter here
+    monkeypatch.setattr("rad_core.training.samples.STEPS", 2)  # the sample sheets' quality does not matter here
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def method(accumulate=1, precision="float32", checkpointing=False, adapter=True)
     net = UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16))
     net.checkpointing = checkpointing
     model = add_adapter(net, 4) if adapter else net
-    for p in model.parameters():  # at the start a LoRA's B is 0, and A has no gradient
+    for p in model.parameters():  # a LoRA starts with B = 0, where A has no gradient
         if p.requires_grad:
             torch.nn.init.normal_(p, std=0.1)
     plan = TrainingPlan([Stage(16, 1, 7)], accumulate=accumulate, precision=precision)
@@ -59,14 +59,14 @@ def method(accumulate=1, precision="float32", checkpointing=False, adapter=True)
 
 
 def gradients(trained, bounds, processes=None):
-    """Of a batch of 7, cut at `bounds`."""
-    parts = [Part(16, TRAINING_SEEDS, a, b - a, 7) for a, b in pairwise(bounds)]
-    loss = trained.gradients([(part, trained.draw(part)) for part in parts], processes or Processes())
+    """Loss and gradient of a batch of 7, sliced at `bounds`."""
+    parts = [BatchSlice(16, TRAINING_SEEDS, a, b - a, 7) for a, b in pairwise(bounds)]
+    loss = trained.gradients([(part, trained.load_batch(part)) for part in parts], processes or Processes())
     return loss, torch.cat([p.grad.flatten() for p in trained.parameters])
 
 
 def test_accumulation_drops_nothing():
-    """Parts of 7 = 3 + 3 + 1 pictures, whose masks have holes of all sizes, have the gradient of the whole."""
+    """Slices of 7 = 3 + 3 + 1 pictures, whose masks have holes of all sizes, add up to the gradient of the whole batch."""
     loss, whole = gradients(method(), [0, 7])
     for bounds in ([0, 3, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]):
         other, parts = gradients(method(), bounds)
@@ -87,9 +87,9 @@ torch.save((here.count, loss, found), f"gradient{{here.rank}}.pt")
 
 
 def test_two_processes_have_the_gradient_of_one(place):
-    """As `torchrun` starts them (and, with GPUs, `accelerate launch`), over gloo; one of them takes its share in two parts."""
+    """Started by `torchrun` (as by `accelerate launch` on GPUs), over gloo; one of them splits its share into two slices."""
     (place / "worker.py").write_text(WORKER.format(tests=str(ROOT / "tests")))
-    loss, whole = gradients(method(adapter=False), [0, 7])  # so that the workers need not import PEFT, which is slow
+    loss, whole = gradients(method(adapter=False), [0, 7])  # no adapter: the workers would import PEFT, which is slow
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "worker.py"]
     done = start(launch, place)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -100,36 +100,33 @@ def test_two_processes_have_the_gradient_of_one(place):
 
 
 def test_a_batch_that_leaves_a_process_without_pictures_is_refused():
-    from rad_core.training.log import Log
-    from rad_core.training.loop import train
-
     with pytest.raises(ValueError, match="2 processes cannot share a batch of fewer pictures"):
         train(method(), TrainingPlan([Stage(16, 1, 4), Stage(16, 1, 1)]), Log(), lambda: None, processes=Processes(0, 2))
 
 
 def test_checkpointing_gives_the_same_gradient():
     (loss, kept), (other, again) = gradients(method(), [0, 7]), gradients(method(checkpointing=True), [0, 7])
-    assert loss == other
+    assert loss == other and kept.norm() > 0
     torch.testing.assert_close(again, kept)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_trains_the_same(precision):
-    """Weights and losses stay float32; the gradient has the direction of the exact one."""
+    """Weights and losses stay float32; the gradient has the direction of the float32 one."""
     trained = method(precision=precision)
     loss, exact = gradients(method(), [0, 7])
     other, found = gradients(trained, [0, 7])
     assert abs(other - loss) < 0.02 * loss and torch.cosine_similarity(found, exact, dim=0) > 0.99
     assert all(p.dtype == torch.float32 for p in trained.parameters)
-    part = Part(16, TRAINING_SEEDS, 0, 7, 7)
+    part = BatchSlice(16, TRAINING_SEEDS, 0, 7, 7)
     before = [p.detach().clone() for p in trained.parameters]
-    trained.step(1, [(part, trained.draw(part))], 1e-3, Processes())
+    trained.step(1, [(part, trained.load_batch(part))], 1e-3, Processes())
     moves = [float((p - b).detach().abs().max()) for p, b in zip(trained.parameters, before, strict=True)]
-    assert 0 < max(moves) < 0.01, "the step is the learning rate's, not the scaler's"
+    assert 0 < max(moves) < 0.01, "the step follows the learning rate, not the scaler"
 
 
 def test_a_killed_run_goes_on_bit_equal(place):
-    """kill -9 while it works, then the same command again."""
+    """kill -9 while it trains, then the same command again."""
     run = ["train", "rad", *SMALL, "--stages", "16:12:4", "--save-every", "2"]
     assert main([*run, "-o", "whole.safetensors"]) == 0
     command = [sys.executable, "-m", "rad_core", *run, "-o", "killed.safetensors"]
@@ -138,21 +135,19 @@ def test_a_killed_run_goes_on_bit_equal(place):
     while not (place / "killed.state").exists() and time.time() < end:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it must not have been finished"
+    assert process.wait() == -signal.SIGKILL, "the run must not have finished before"
     assert main([*run, "-o", "killed.safetensors"]) == 0
     whole, killed = load_file("whole.safetensors"), load_file("killed.safetensors")
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert any(tensor.any() for name, tensor in whole.items() if ".lora_B." in name), "a LoRA starts with B = 0: it was trained"
     steps = [line.split(",")[0] for line in (place / "killed.csv").read_text().splitlines()[1:]]
-    assert steps == ["2", "4", "6", "8", "10", "12"], "the log goes on too"
+    assert steps == ["2", "4", "6", "8", "10", "12"], "the log resumes too"
     (place / "killed.safetensors").unlink()
     assert main([*run, "-o", "killed.safetensors"]) == 0
-    assert read_adapter("killed.safetensors").facts.steps == 12, "a finished run writes its file again"
+    assert read_adapter("killed.safetensors").metadata.steps == 12, "a finished run writes its file again"
 
 
 def test_cancelling_keeps_the_step_it_was_at(place):
-    from rad_core.training.log import Log
-    from rad_core.training.loop import train
-
     def cancel(step, steps, losses):
         if step == 3:
             raise InterruptedError
@@ -161,20 +156,36 @@ def test_cancelling_keeps_the_step_it_was_at(place):
     fresh = lambda: DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
     first = fresh()
     with pytest.raises(InterruptedError):
-        train(first, plan, Log(), lambda: saved.append(1), place / "a.state", report=cancel)
+        train(first, plan, Log(), lambda: saved.append(1), place / "a.state", callback=cancel)
     assert saved == [1] and (place / "a.state").is_file()
     seen, again, whole = [], fresh(), fresh()
-    train(again, plan, Log(), lambda: None, place / "a.state", report=lambda step, steps, losses: seen.append(step))
+    train(again, plan, Log(), lambda: None, place / "a.state", callback=lambda step, steps, losses: seen.append(step))
     assert seen == [4, 5]
     train(whole, plan, Log(), lambda: None)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters, whole.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(again.ema.values, whole.ema.values, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(again.parameters, fresh().parameters, strict=True)), "the weights were trained"
+
+
+def test_averaged_weights_are_in_place_only_while_saving():
+    plan, trained, saved = TrainingPlan([Stage(16, 3, 2)], save_every=2), method(adapter=False), []
+    copy = lambda: [p.detach().clone() for p in trained.parameters]
+    live = []
+    train(trained, plan, Log(), lambda: saved.append(copy()), callback=lambda *_: live.append(copy()))
+    assert len(saved) == 2 and len(live) == 3
+    same = lambda a, b: all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert same(trained.parameters, live[-1]) and not same(saved[-1], live[-1])
+    assert same(saved[-1], trained.ema.values)
+    with trained.ema.applied():
+        assert same(trained.parameters, saved[-1])
+    assert same(trained.parameters, live[-1]), "the last step's weights are back"
 
 
 def test_the_file_tells_how_it_was_made(place, capsys):
     assert main(["train", "rad", *SMALL, "--stages", "16:2:2", "--licence", "CC0", "-o", "a.safetensors"]) == 0
     adapter = read_adapter("a.safetensors")
-    assert (adapter.rank, adapter.facts.steps, adapter.facts.schedule, adapter.facts.licence) == (4, 2, "linear", "CC0")
-    assert adapter.facts.data == "drawn landscapes" and len(adapter.facts.base) > 5
+    assert (adapter.rank, adapter.metadata.steps, adapter.metadata.schedule, adapter.metadata.licence) == (4, 2, "linear", "CC0")
+    assert adapter.metadata.data == "drawn landscapes" and len(adapter.metadata.base) > 5
     with safe_open("a.safetensors", "pt") as file:
         assert '"vlb_weight"' in file.metadata()["note"]
     for beside in ("a.csv", "a.curve.png", "a.samples.png", "a.state"):
@@ -190,20 +201,20 @@ def test_the_file_tells_how_it_was_made(place, capsys):
 
 
 def test_an_adapter_without_the_spatial_embedding(place, capsys):
-    """The ablation's: never told a map, in training or where its samples are made, and its file says so."""
-    told, run = [], ["train", "rad", *SMALL, "--one-level", "--stages", "16:2:3", "-o", "a.safetensors"]
+    """The ablation's network never gets a map of timesteps, in training or for its samples, and its file records that."""
+    dimensions, run = [], ["train", "rad", *SMALL, "--one-level", "--stages", "16:2:3", "-o", "a.safetensors"]
     hook = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda module, inputs: told.append(inputs[1].ndim) if isinstance(module, UNet) else None
+        lambda module, inputs: dimensions.append(inputs[1].ndim) if isinstance(module, UNet) else None
     )
     try:
         assert main(run) == 0
     finally:
         hook.remove()
-    assert set(told) == {1} and len(told) > 2
+    assert set(dimensions) == {1} and len(dimensions) > 2
     with safe_open("a.safetensors", "pt") as file:
         assert '"spatial": false' in file.metadata()["note"]
     assert main(["train", "base", *SMALL[:4], "--widths", "32,32", "--one-level", "--stages", "16:1:2", "-o", "b.safetensors"]) == 1
-    assert "--one-level is of RAD's training" in capsys.readouterr().err
+    assert "--one-level is for train rad" in capsys.readouterr().err and not (place / "b.safetensors").exists()
 
 
 def test_rank_alpha_targets_and_own_masks(place):
@@ -226,17 +237,20 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
     (folder / "a.txt").write_text(" a field \n")
-    with pytest.warns(UserWarning, match=r"1 of 3 pictures cannot be read and are left out: broken.png"):
+    with pytest.warns(UserWarning, match=r"1 of 3 pictures cannot be read and are skipped: broken.png"):
         pictures = Folder(folder)
     assert len(pictures) == 2 and pictures.caption(0) == "a field" and pictures.caption(1) == ""
-    drawn = Crops(pictures)(6, 16, 3)
-    assert drawn.shape == (6, 3, 16, 16) and drawn.min() >= 0 and drawn.max() <= 1
-    assert torch.equal(Crops(pictures)(2, 16, 5), drawn[2:4]), "picture k is drawn from seed + k"
-    middle = Crops(pictures, ())(1, 30, TRAINING_SEEDS)
-    assert any(torch.equal(middle[0], picture[:, 5:35].float() / 255) for picture in [pictures[0]]) or middle.shape[2] == 30
-    with pytest.raises(ValueError, match="Unknown change 'spin'"):
+    crops = Crops(pictures)(6, 16, 3)
+    assert crops.shape == (6, 3, 16, 16) and crops.min() >= 0 and crops.max() <= 1
+    assert torch.equal(Crops(pictures)(2, 16, 5), crops[2:4]), "picture k depends on seed + k alone"
+    middles = [middle(picture, 30) for picture in pictures]
+    assert torch.equal(middles[0], pictures[0][:, 5:35].float() / 255)
+    found = {next(k for k, one in enumerate(middles) if torch.equal(one, crop)) for crop in Crops(pictures, ())(8, 30, TRAINING_SEEDS)}
+    assert found == {0, 1}, "without augmentations a crop is the middle of one of the pictures"
+    with pytest.raises(ValueError, match="Unknown augmentation 'spin'"):
         Crops(pictures, ["spin"])
     assert main(["train", "rad", *SMALL, "--data", "pictures", "--stages", "16:2:2", "-o", "a.safetensors"]) == 0
+    assert read_adapter("a.safetensors").metadata.data == "2 pictures"
 
 
 def test_bad_ends_are_clear_and_leave_the_last_good_file(place, capsys, monkeypatch):
@@ -244,13 +258,15 @@ def test_bad_ends_are_clear_and_leave_the_last_good_file(place, capsys, monkeypa
     (place / "empty").mkdir()
     (place / "one").mkdir()
     Image.new("RGB", (3, 5)).save(place / "one" / "tiny.png")
-    assert main([*run, "--data", "one", "-o", "one.safetensors"]) == 0, "one picture, smaller than the network, is enough to begin with"
-    for data, sentence in (("empty", "it has no pictures"), ("nowhere", "cannot be read")):
+    assert main([*run, "--data", "one", "-o", "one.safetensors"]) == 0, "one picture, smaller than the network, is enough"
+    assert read_adapter("one.safetensors").metadata.data == "1 pictures"
+    for data, sentence in (("empty", "it contains no pictures"), ("nowhere", "cannot be read")):
         assert main([*run, "--data", data]) == 1 and sentence in capsys.readouterr().err
     assert main([*run[:-4], "--save-every", "2", "--masks", "nothing", "-o", "a.safetensors"]) == 1
     assert "no training masks 'nothing'" in capsys.readouterr().err
-    for option, sentence in (("--rank=0", "rank"), ("--targets=to_x", "Unknown target"), ("--label=3", "does not draw by class")):
+    for option, sentence in (("--rank=0", "rank"), ("--targets=to_x", "Unknown target"), ("--label=3", "not class-conditional")):
         assert main([*run, option]) == 1 and sentence in capsys.readouterr().err
+    assert not list(place.glob("a.*")), "nothing is written before training begins"
     assert main(run) == 0
     before = (place / "a.safetensors").read_bytes()
     (place / "a.state").unlink()
@@ -259,12 +275,12 @@ def test_bad_ends_are_clear_and_leave_the_last_good_file(place, capsys, monkeypa
     import rad_core.training.state as state
 
     def full(*args):
-        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")  # what torch says of a full disk
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")  # torch's message on a full disk
 
     (place / "a.state").unlink(missing_ok=True)
     monkeypatch.setattr(state.torch, "save", full)
     assert main(run) == 1 and "Cannot write a.state" in capsys.readouterr().err
-    assert read_adapter("a.safetensors").facts.steps == 2, "the weights were written before, and are whole"
+    assert read_adapter("a.safetensors").metadata.steps == 2, "the weights were written before, and are complete"
 
 
 FULL = """
@@ -277,7 +293,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(place):
-    """A real one, as far as a process can be given one: no file may grow beyond what the last checkpoint needed."""
+    """As real as a process can have it: no file may grow beyond what the last checkpoint needed."""
     run = ["train", "base", *SMALL[:4], "--widths", "32,32", "--stages", "16:4:2", "--save-every", "2", "-o", "a.safetensors"]
     assert main([*run[:-2], "-o", "b.safetensors"]) == 0
     (place / "a.safetensors").write_bytes((place / "b.safetensors").read_bytes())
@@ -287,11 +303,14 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(place):
     assert sorted(p.name for p in place.iterdir() if p.name.startswith("tmp")) == []
 
 
-def test_networks_that_draw_by_class(place):
+def test_networks_that_draw_by_class(place, capsys):
     torch.manual_seed(0)
     save_model(UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3)), "classes.safetensors")
     run = ["train", "rad", *SMALL[:-1], "classes.safetensors", "--stages", "16:1:2", "-o", "a.safetensors"]
-    assert main([*run, "--label", "2"]) == 0 and main(run) == 1
+    assert main([*run, "--label", "2"]) == 0 and read_adapter("a.safetensors").metadata.steps == 1
+    (place / "a.safetensors").unlink()
+    assert main(run) == 1 and not (place / "a.safetensors").exists()
+    assert "pass the label of the pictures' class, 0 to 2" in capsys.readouterr().err
 
 
 def test_the_loss_curve_goes_down_where_the_loss_does():

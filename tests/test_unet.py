@@ -1,12 +1,15 @@
+"""The network: the authors' and guided-diffusion's outputs, the shortcut against the dense path, sizes and precisions."""
+
 import numpy as np
 import pytest
 import torch
 
 from rad_core import UNet, UNetConfig, load_model
-from rad_core.unet import MAX_LEVELS, NoiseLevels
+from rad_core.timestep_embedding import MAX_LEVELS, TimestepMap
 
 
-def draw(*shape):
+def noise(*shape):
+    """Seeded standard normal numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -37,32 +40,32 @@ def test_the_authors_outputs(full_oracle):
 
 
 def dense(net, x, t):
-    """The paper's own way: every pixel embedded and projected."""
-    original, NoiseLevels.of = NoiseLevels.of, classmethod(lambda cls, t: None)
+    """The output of the paper's own way: every pixel embedded and projected."""
+    original, TimestepMap.of = TimestepMap.of, classmethod(lambda cls, t: None)
     try:
         return net(x, t)
     finally:
-        NoiseLevels.of = original
+        TimestepMap.of = original
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("levels", [1, 2, 5])
 def test_the_shortcut_is_exact(tiny_net, layout, levels):
-    x = draw(2, 3, 16, 24).to(memory_format=layout)
+    x = noise(2, 3, 16, 24).to(memory_format=layout)
     values = torch.linspace(0, 700.5, levels)
     t = values[torch.randint(levels, (2, 1, 16, 24), generator=torch.Generator().manual_seed(1))]
-    assert NoiseLevels.of(t) is not None
+    assert TimestepMap.of(t) is not None
     torch.testing.assert_close(tiny_net.to(memory_format=layout)(x, t), dense(tiny_net, x, t), rtol=1e-5, atol=1e-5)
 
 
 def test_many_levels_take_the_dense_path(tiny_net):
     t = torch.linspace(0, 999, 256).view(1, 1, 16, 16)
-    assert NoiseLevels.of(t) is None and len(torch.unique(t)) > MAX_LEVELS
-    torch.testing.assert_close(tiny_net(draw(1, 3, 16, 16), t), dense(tiny_net, draw(1, 3, 16, 16), t))
+    assert TimestepMap.of(t) is None and len(torch.unique(t)) > MAX_LEVELS
+    torch.testing.assert_close(tiny_net(noise(1, 3, 16, 16), t), dense(tiny_net, noise(1, 3, 16, 16), t))
 
 
 def test_a_constant_map_equals_a_scalar(tiny_net):
-    x, t = draw(3, 3, 16, 16), torch.tensor([0.0, 37.25, 999.0])
+    x, t = noise(3, 3, 16, 16), torch.tensor([0.0, 37.25, 999.0])
     torch.testing.assert_close(tiny_net(x, t.view(3, 1, 1, 1).expand(3, 1, 16, 16)), tiny_net(x, t), rtol=1e-5, atol=1e-5)
 
 
@@ -70,7 +73,7 @@ def test_a_constant_map_equals_a_scalar(tiny_net):
     "config",
     [
         UNetConfig(32, (32, 32, 64), 2, (1, 2), 32, num_classes=5),
-        UNetConfig(64, (32, 64), 1, (0, 1), None, num_heads=4, out_channels=3),  # first width below the model's, as the 512 network
+        UNetConfig(64, (32, 64), 1, (0, 1), None, num_heads=4, out_channels=3),  # first width below model_channels, as in the 512 network
         UNetConfig(32, (32,), 3, (0,), 32),
     ],
 )
@@ -79,12 +82,12 @@ def test_variants_run_at_any_multiple_of_the_stride(config):
     net = UNet(config).eval()
     y = torch.tensor([1, 4]) if config.num_classes else None
     for height, width in [(config.stride * 3, config.stride * 4), (config.stride * 8, config.stride * 2)]:
-        assert net(draw(2, 3, height, width), torch.tensor([3.0, 500.0]), y).shape == (2, config.out_channels, height, width)
+        assert net(noise(2, 3, height, width), torch.tensor([3.0, 500.0]), y).shape == (2, config.out_channels, height, width)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_follows_float32(tiny_net, dtype):
-    x, t = draw(1, 3, 16, 16), torch.tensor([300.0])
+    x, t = noise(1, 3, 16, 16), torch.tensor([300.0])
     exact = tiny_net(x, t)
     out = tiny_net.to(dtype)(x, t)
     assert out.dtype == torch.float32
@@ -93,6 +96,6 @@ def test_half_precision_follows_float32(tiny_net, dtype):
 
 def test_misuse_is_told(tiny_net):
     with pytest.raises(ValueError, match="multiples of 2, got 16x15"):
-        tiny_net(draw(1, 3, 15, 16), torch.tensor([1.0]))
+        tiny_net(noise(1, 3, 15, 16), torch.tensor([1.0]))
     with pytest.raises(ValueError, match="takes no class labels"):
-        tiny_net(draw(1, 3, 16, 16), torch.tensor([1.0]), torch.tensor([1]))
+        tiny_net(noise(1, 3, 16, 16), torch.tensor([1.0]), torch.tensor([1]))

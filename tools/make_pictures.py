@@ -1,6 +1,6 @@
-"""Makes the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
+"""Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tests/host/inside/make_pictures.py [gradpaint, sdm, training or compare, for that family alone]
+Run with the host's interpreter: python tools/make_pictures.py [gradpaint, sdm, training or compare, for that family alone]
 """
 
 import json
@@ -10,7 +10,7 @@ import time
 
 import make_workflows
 import torch
-from host import HOST, PACK, Host
+from make_workflows import HOST, PACK, Host
 from PIL import Image
 
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
@@ -42,29 +42,29 @@ class Pictures:
         return self.host.call("RAI_DrawLandscape", size=64, batch_size=1, seed=seed, time_of_day="any")[0]
 
     def shape(self, shape, image, seed=3, share=40.0):
-        given = {"width": 64, "height": 64, "batch_size": 1, "seed": seed, "shape": shape, "share": share, "invert": False}
-        return self.host.call("RAI_InpaintMaskShapes", **given, image=image)[0]
+        options = {"width": 64, "height": 64, "batch_size": 1, "seed": seed, "shape": shape, "share": share, "invert": False}
+        return self.host.call("RAI_InpaintMaskShapes", **options, image=image)[0]
 
     def perlin(self, **change):
-        given = {"width": 256, "height": 256, "batch_size": 1, "seed": 5, "as_in_training": False, "scale": 64.0, "area": 40.0}
-        given |= {"octaves": 1, "softness": 0.0, "tileable": False, "invert": False} | change
-        return self.host.call("RAI_PerlinMask", **given)[0]
+        options = {"width": 256, "height": 256, "batch_size": 1, "seed": 5, "as_in_training": False, "scale": 64.0, "area": 40.0}
+        options |= {"octaves": 1, "softness": 0.0, "tileable": False, "invert": False} | change
+        return self.host.call("RAI_PerlinMask", **options)[0]
 
     def model(self, adapter=True, name="landscapes (bundled)"):
         model, vae = self.host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")
         return (self.host.call("RAI_LoadRADAdapter", model=model, adapter_name=name, strength=1.0)[0] if adapter else model), vae
 
     def rad(self, model, image, mask, **change):
-        given = {"seed": 1, "steps": 100, "sampler": "ddpm", "view": "network's own", "context": 1.0, "eta": 0.0} | change
-        return self.host.call("RAI_RADInpaint", model=model, image=image, mask=mask, **given)[0]
+        options = {"seed": 1, "steps": 100, "sampler": "ddpm", "view": "network's own", "context": 1.0, "eta": 0.0, "align": 0.0} | change
+        return self.host.call("RAI_RADInpaint", model=model, image=image, mask=mask, **options)[0]
 
     def all(self) -> None:
         call, image = self.host.call, self.landscape()
         self.write("RAI_DrawLandscape", *((f"seed {k}", self.landscape(k)) for k in (7, 12, 19, 23)))
         variants = {"scale 64": {}, "octaves 4": {"octaves": 4}, "softness 0.4": {"softness": 0.4}, "area 15": {"area": 15.0}}
         self.write("RAI_PerlinMask", *((label, self.perlin(**change)) for label, change in variants.items()))
-        given = {"width": 256, "height": 256, "frames": 8, "seed": 5, "scale": 64.0, "area": 40.0, "speed": 0.1, "softness": 0.0}
-        (frames,) = call("RAI_PerlinMaskAnimation", **given, loop=True, invert=False)
+        options = {"width": 256, "height": 256, "frames": 8, "seed": 5, "scale": 64.0, "area": 40.0, "speed": 0.1, "softness": 0.0}
+        (frames,) = call("RAI_PerlinMaskAnimation", **options, loop=True, invert=False)
         self.write("RAI_PerlinMaskAnimation", *((f"frame {k}", frames[k : k + 1]) for k in (0, 1, 2, 3)))
         large = torch.zeros(1, 256, 256, 3)
         shapes = ("box", "extreme", "wide", "brush", "scratches")
@@ -93,8 +93,8 @@ class Pictures:
         self.write("RAI_ADMConditioning", ("hole", self.hole(image, mask)), *by_host)
 
         def own(sampler, scheduler, latent=latent, steps=50, **order):
-            given = {"model": rad, "seed": 1, "steps": steps, "cfg": 1.0, "sampler": sampler, "scheduler": scheduler, "eta": 0.0}
-            (out,) = call("RAI_RADSampler", **given, positive=conditioning, negative=conditioning, latent_image=latent, **order)
+            options = {"model": rad, "seed": 1, "steps": steps, "cfg": 1.0, "sampler": sampler, "scheduler": scheduler, "eta": 0.0}
+            (out,) = call("RAI_RADSampler", **options, positive=conditioning, negative=conditioning, latent_image=latent, **order)
             return vae.decode(out["samples"])
 
         kinds = (("ddpm", "normal"), ("ddim", "normal"), ("dpmpp_2m", "karras"))
@@ -122,16 +122,16 @@ class Pictures:
         run |= {"denoise": 1.0, "preset": "plus", "model": model}
 
         def fill(**change):
-            given = run | {"vae": vae, "image": image, "mask": mask, "size": 0, "context": 1.0} | change
-            return call("RAI_GradPaintInpaint", **given)[0]
+            options = run | {"vae": vae, "image": image, "mask": mask, "size": 0, "context": 1.0} | change
+            return call("RAI_GradPaintInpaint", **options)[0]
 
         self.write("RAI_GradPaintInpaint", ("picture", image), hole, ("seed 1", fill()), ("seed 2", fill(seed=2)))
         self.write("RAI_GradPaintSettings", hole, *((preset, fill(preset=preset)) for preset in ("combine", "paper", "plus")))
         latent = {"samples": vae.encode(image), "noise_mask": mask[:, None]}
 
         def sample(sampler, scheduler):
-            given = run | {"latent_image": latent, "sampler_name": sampler, "scheduler": scheduler}
-            return vae.decode(call("RAI_GradPaintSampler", **given)[0]["samples"])
+            options = run | {"latent_image": latent, "sampler_name": sampler, "scheduler": scheduler}
+            return vae.decode(call("RAI_GradPaintSampler", **options)[0]["samples"])
 
         (plain,) = self.host.nodes.common_ksampler(model, 1, 30, 1.0, "ddim", "normal", words, words, latent)
         self.write("RAI_GradPaintSampler", hole, ("KSampler", vae.decode(plain["samples"])), ("GradPaint", sample("ddim", "normal")))
@@ -143,38 +143,54 @@ class Pictures:
         mask = self.shape("box", image)
         hole = ("hole", self.hole(image, mask))
         (network,) = call("RAI_LoadSDMModel", sdm_name="landscapes (bundled)", precision="float32")
-        given = {"sdm": network, "image": image, "mask": mask, "iterations": 4, "schedule": "linear", "alpha": 0.01, "anchor": 1.0}
-        given |= {"view": "around the hole", "context": 1.0}
-        fills, doubts, passes = call("RAI_SDMInpaint", **given, seed=1, fills=2)
-        fill, doubt = ("SDM", fills), ("uncertainty, times 3", 3 * doubts)
+        options = {"sdm": network, "image": image, "mask": mask, "iterations": 4, "schedule": "linear", "alpha": 0.01, "anchor": 1.0}
+        options |= {"view": "around the hole", "context": 1.0}
+        fills, uncertainties, passes = call("RAI_SDMInpaint", **options, seed=1, fills=2)
+        fill, uncertainty = ("SDM", fills), ("uncertainty, times 3", 3 * uncertainties)
         self.write("RAI_LoadSDMModel", ("picture", image), hole, ("seed 1", fills), ("seed 2", fills[1:]))
-        self.write("RAI_SDMInpaint", hole, *((f"pass {k + 1}", passes[k : k + 1]) for k in (0, 1, 3)), doubt)
-        given = {"model": rad, "image": fills[:1], "mask": mask, "uncertainty": doubts[:1], "seed": 1, "steps": 10, "strength": 3.0}
-        (refined,) = call("RAI_RefineWithRAD", **given, sampler="dpmpp_2m", view="network's own", context=1.0)
-        self.write("RAI_RefineWithRAD", hole, fill, doubt, ("refined", refined))
+        self.write("RAI_SDMInpaint", hole, *((f"pass {k + 1}", passes[k : k + 1]) for k in (0, 1, 3)), uncertainty)
+        options = {
+            "model": rad,
+            "image": fills[:1],
+            "mask": mask,
+            "uncertainty": uncertainties[:1],
+            "seed": 1,
+            "steps": 10,
+            "strength": 3.0,
+        }
+        (refined,) = call("RAI_RefineWithRAD", **options, sampler="dpmpp_2m", view="network's own", context=1.0)
+        self.write("RAI_RefineWithRAD", hole, fill, uncertainty, ("refined", refined))
 
     def compare(self) -> None:
         picture = self.landscape()
         mask = self.shape("box", picture)
         fills = [self.rad(self.model(adapter)[0], picture, mask, steps=50) for adapter in (False, True)]
-        given = {"original": picture, "mask": mask, "result_1": fills[0], "result_2": fills[1], "labels": "without adapter, with adapter"}
-        image, table = self.host.call("RAI_InpaintCompare", **given)
+        options = {"original": picture, "mask": mask, "result_1": fills[0], "result_2": fills[1], "labels": "without adapter, with adapter"}
+        image, table = self.host.call("RAI_InpaintCompare", **options)
         print(table)
         pixels = (image[0] * 255).round().byte().numpy()
         Image.fromarray(pixels).save(HELP / "RAI_InpaintCompare.jpg", quality=88)
 
     def training(self, steps: int = 400) -> None:
-        """An adapter trained by the node from a folder of 64 nights, and what it makes of holes that show little of a day."""
+        """An adapter trained by the node from a folder of 64 nights, and its fills of large holes in pictures of the day."""
         folder = self.host.base / "input" / "nights"
         folder.mkdir()
         nights = self.host.call("RAI_DrawLandscape", size=64, batch_size=64, seed=2**41, time_of_day="night")[0]
         for k, night in enumerate(nights):
             self.core.write_photo(folder / f"{k}.png", self.core.Photo(night[None].movedim(-1, 1)))
         model, _ = self.model(adapter=False)
-        given = {"adapter_name": "nights", "steps": steps, "batch_size": 8, "rank": 16, "learning_rate": 1e-3, "size": 0, "masks": "perlin"}
-        given |= {"flip": True, "precision": "auto", "gradient_checkpointing": False, "save_every": 20, "seed": 0, "resume": True}
+        options = {
+            "adapter_name": "nights",
+            "steps": steps,
+            "batch_size": 8,
+            "rank": 16,
+            "learning_rate": 1e-3,
+            "size": 0,
+            "masks": "perlin",
+        }
+        options |= {"flip": True, "precision": "auto", "gradient_checkpointing": False, "save_every": 20, "seed": 0, "resume": True}
         began = time.perf_counter()
-        trained, *_ = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **given)
+        trained, *_ = self.host.call("RAI_TrainRADAdapter", model=model, folder="nights", **options)
         print(f"trained for {time.perf_counter() - began:.0f} s")
         self.nights(trained)
 
@@ -184,7 +200,7 @@ class Pictures:
         fills = [self.rad(net, pictures, mask) for net in (self.model()[0], trained)]
         labels, shown = ("picture", "hole", "bundled adapter", "trained on nights"), (pictures, self.hole(pictures, mask), *fills)
         columns = [(label, batch.movedim(-1, 1)) for label, batch in zip(labels, shown, strict=True)]
-        self.sheets.sheet(columns, PACK / "docs" / "nights.jpg", cell=128)
+        self.sheets.sheet(columns, PACK / "docs" / "images" / "nights.jpg", cell=128)
         self.write("RAI_TrainRADAdapter", *zip(labels, shown, strict=True))
         pixels = (torch.cat([shown[1][0], shown[3][0]], 1) * 255).round().byte().numpy()
         Image.fromarray(pixels).resize((800, 400), Image.NEAREST).save(WORKFLOWS / f"{TRAINING}.jpg", quality=88)
@@ -232,7 +248,7 @@ class Pictures:
 
 
 if __name__ == "__main__":
-    family = "".join(sys.argv[1:])  # before the host takes them
+    family = "".join(sys.argv[1:])  # read before the host does
     pictures = Pictures(Host())
     families = {name: getattr(pictures, name) for name in ("all", "gradpaint", "sdm", "training", "compare")}
     for name, draw in families.items():

@@ -1,11 +1,16 @@
-"""Writes example_workflows/*.json, in the web page's format, from short descriptions and the nodes' own schemas.
+"""Write example_workflows/*.json, in the web page's format, from short descriptions and the nodes' own schemas.
 
-Run with the host's interpreter: python tests/host/inside/make_workflows.py
+Run with the host's interpreter: python tools/make_workflows.py
 """
 
 import json
+import sys
+from pathlib import Path
 
-from host import PACK, Host
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
+from host import HOST, PACK, Host
+
+__all__ = ["HOST", "PACK", "Host"]  # for make_pictures
 
 # Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row))
 LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
@@ -52,7 +57,7 @@ WORKFLOWS = {
         "rad": ("RAI_RADInpaint", RAD | {"sampler": "ddpm", "steps": 100, "align": 0.0}, (2, 0)),
         "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
         "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": ("Note", "RAD with its paper's settings: 100 steps of DDPM, and nothing done about the rim."),
+        "note": ("Note", "RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim."),
     },
     "Perlin mask": {
         "still": ("RAI_PerlinMask", {"batch_size": 4, "octaves": 2, "seed": 5}, (0, 0)),
@@ -76,8 +81,8 @@ WORKFLOWS = {
         "after at night": ("PreviewImage", {"images": "larger at night"}, (3, 3)),
         "note": (
             "Note",
-            "The same hole and seed through two adapters on one network. The night adapter was trained on night landscapes alone: "
-            "round a piece of daylight it paints a night. Nothing is loaded twice.",
+            "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
+            "around a piece of daylight it paints a night. Nothing is loaded twice.",
         ),
     },
     "Order map": {
@@ -89,7 +94,7 @@ WORKFLOWS = {
         "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "sampler": "ddpm", "align": 0.0}, (2, 0)),
         "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
         "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": ("Note", "Nearly all of the picture is a hole, and the grey map says what is generated first: black first, white last."),
+        "note": ("Note", "Nearly all of the picture is a hole, and the grey map sets what is generated first: black first, white last."),
     },
     "KSampler on ADM": {
         "picture": LANDSCAPE,
@@ -163,7 +168,7 @@ WORKFLOWS = {
         "after": ("PreviewImage", {"images": "fill"}, (3, 0)),
         "note": (
             "Note",
-            "Choose a checkpoint of yours (not an inpainting one) and set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL. "
+            "Choose a checkpoint of your own (not an inpainting one) and set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL. "
             "Paint the hole in the mask editor and connect Load Image's mask, or keep the box.",
         ),
     },
@@ -191,15 +196,15 @@ WORKFLOWS = {
         "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
         "larger": ("ImageScaleBy", {"image": "fill"} | LARGER, (3, 0)),
         "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "doubt": ("MaskToImage", {"mask": ("fill", 1)}, (4, 0)),
-        "larger doubt": ("ImageScaleBy", {"image": "doubt"} | LARGER, (4, 1)),
-        "shown doubt": ("PreviewImage", {"images": "larger doubt"}, (4, 2)),
+        "uncertainty": ("MaskToImage", {"mask": ("fill", 1)}, (4, 0)),
+        "larger uncertainty": ("ImageScaleBy", {"image": "uncertainty"} | LARGER, (4, 1)),
+        "shown uncertainty": ("PreviewImage", {"images": "larger uncertainty"}, (4, 2)),
         "larger passes": ("ImageScaleBy", {"image": ("fill", 2)} | LARGER, (5, 0)),
         "passes": ("PreviewImage", {"images": "larger passes"}, (5, 1)),
         "note": (
             "Note",
-            "Fills the hole in four passes, the surest pixels first. On the right how uncertain each pixel is (white: very), and what "
-            "stood after each pass.",
+            "Fills the hole in four passes, the most certain pixels first. On the right: how uncertain each pixel is (white: very), and "
+            "the picture after each pass.",
         ),
     },
     "Refine with RAD": {
@@ -218,7 +223,7 @@ WORKFLOWS = {
         "before": ("PreviewImage", {"images": "larger fill"}, (4, 1)),
         "larger": ("ImageScaleBy", {"image": "refine"} | LARGER, (5, 0)),
         "after": ("PreviewImage", {"images": "larger"}, (5, 1)),
-        "note": ("Note", "SDM fills the hole, and RAD re-imagines in ten steps what SDM is not sure of."),
+        "note": ("Note", "SDM fills the hole, and RAD re-imagines in ten steps what SDM is uncertain of."),
     },
     "Train an adapter": {
         "pictures": ("RAI_DrawLandscape", {"seed": 1000, "size": 64, "batch_size": 64, "time_of_day": "night"}, (0, 0)),
@@ -232,9 +237,9 @@ WORKFLOWS = {
         "samples": ("PreviewImage", {"images": ("train", 2)}, (3, 0)),
         "note": (
             "Note",
-            "Teaches the bundled network to fill holes with nights. For pictures of yours write their folder's name into Train RAD "
-            "Adapter and disconnect Draw Landscape. The new file is then in the list of Load RAD Adapter (press R). Cancel whenever "
-            "you like: the same settings go on from there.",
+            "Teaches the bundled network to fill holes with nights. For your own pictures, enter their folder's name in Train RAD "
+            "Adapter and disconnect Draw Landscape. The new file then appears in Load RAD Adapter (press R). Safe to cancel: run it "
+            "again to resume.",
         ),
     },
     "Photo repair": {
@@ -245,8 +250,8 @@ WORKFLOWS = {
         "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
         "note": (
             "Note",
-            "Choose a photo of yours in Load Image: the picture there is a drawing, and this network knows photographs, so in flat "
-            "colours it leaves faint lines. The mask is drawn here; for real scratches paint them in the mask editor and "
+            "Choose a photo of your own in Load Image: the picture there is a drawing, and this network was trained on photographs, so "
+            "in flat colours it leaves faint lines. The mask is drawn here; for real scratches paint them in the mask editor and "
             "connect Load Image's mask instead.",
         ),
     },
@@ -274,7 +279,7 @@ def default(info: dict, name: str):
 
 
 def height(kind: str, info: dict) -> int:
-    """About what the page gives the node; a picture wants room of its own."""
+    """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
     picture = 340 if kind in ("PreviewImage", "LoadImage") else 200 if kind in SHOWS_A_MASK else 0
     return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + picture
@@ -301,7 +306,7 @@ def build(nodes: dict, infos: dict) -> dict:
                 }
             )
             continue
-        given, (column, row) = rest
+        values_of, (column, row) = rest
         info = infos[kind]
         above = [node for node in nodes.values() if node[0] != "Note" and node[2][0] == column and node[2][1] < row]
         row = sum(height(node[0], infos[node[0]]) + GAP for node in above)
@@ -313,13 +318,13 @@ def build(nodes: dict, infos: dict) -> dict:
                 slot = {"name": key, "type": io_type, "link": None}
                 if key in widgets:
                     slot["widget"] = {"name": key}
-                    values.append(given.get(key, default(info, key)))
+                    values.append(values_of.get(key, default(info, key)))
                     if (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
                         values.append("fixed")
                     if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
                         values.append("image")
-                elif key in given:
-                    source, index = given[key] if isinstance(given[key], tuple) else (given[key], 0)
+                elif key in values_of:
+                    source, index = values_of[key] if isinstance(values_of[key], tuple) else (values_of[key], 0)
                     slot["link"] = len(links) + 1
                     links.append([len(links) + 1, ids[source], index, ids[name], len(inputs), io_type])
                 inputs.append(slot)
@@ -375,12 +380,12 @@ def to_api(workflow: dict, infos: dict) -> dict:
 
 
 def needs_a_download(workflow: dict) -> bool:
-    """Built, but not to be run here: it wants a checkpoint of the artist's."""
+    """Whether a workflow is not to be run here, because it needs a checkpoint of the user's."""
     return any(node["type"] == "CheckpointLoaderSimple" for node in workflow["nodes"])
 
 
 def infos_of(host: Host) -> dict:
-    """What the host's /object_info says of the nodes that the workflows use."""
+    """The host's /object_info of the nodes that the workflows use."""
     kinds = {node[0] for nodes in WORKFLOWS.values() for node in nodes.values()} - {"Note"}
     return {kind: host.info(kind) for kind in kinds}
 

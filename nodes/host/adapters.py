@@ -1,7 +1,7 @@
 """RAD adapters as patches of a host MODEL: nothing is reloaded, and the host merges and unmerges the weights.
 
-On an ADM network the adapter is a PEFT file (`rad_core.adapter_files`). On a latent model it is a LoRA file of the host's own kind, with
-the time layers as differences, so that the host's LoRA loader reads it too (and misses nothing but the noise level per pixel).
+For an ADM network the adapter is a PEFT file (`rad_core.adapter_files`). For a latent model it is a LoRA file of the host's own kind, with
+the time layers as differences, so that the host's LoRA loader reads it too (and only lacks the noise level per pixel).
 """
 
 import json
@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...rad_core import CheckpointError, read_adapter
-from ...rad_core.adapter_files import FACTS_KEY, Adapter, Facts, facts_in, resolve_adapter, warn_of_other_base
+from ...rad_core.adapter_files import ADAPTER, ADAPTER_KEY, Adapter, AdapterMetadata, adapter_metadata, warn_of_other_base
 from ...rad_core.adapters import check_fit
-from ...rad_core.atomic import write_whole
-from ...rad_core.checkpoints import read_tensors
+from ...rad_core.atomic import atomic_write
+from ...rad_core.checkpoints import read_tensors, resolve_file
 from .adm import REGION_AWARE, ADMModel
 from .spatial_embedding import need_unet, with_spatial_embedding
 
@@ -27,11 +27,11 @@ PREFIX = "diffusion_model."
 
 
 def with_adapter(model, path: str, strength: float):
-    """A clone of a MODEL with an adapter on it, W + strength (alpha / rank) B A and T + strength (T_adapter - T_base).
+    """Clone a MODEL and put an adapter on it: W + strength (alpha / rank) B A and T + strength (T_adapter - T_base).
 
     Raises:
-        FileNotFoundError, CheckpointError: as `rad_core.read_adapter`, or it does not fit the network.
-        ValueError: a MODEL that no adapter is for.
+        FileNotFoundError, CheckpointError: as `rad_core.read_adapter`, or the adapter does not fit the network.
+        ValueError: there are no adapters for this kind of MODEL.
     """
     return (_on_adm if isinstance(model.model, ADMModel) else _on_unet)(model, path, strength)
 
@@ -43,7 +43,7 @@ def _on_adm(model, path: str, strength: float):
     parameters = dict(model.model.diffusion_model.named_parameters())
     check_fit(adapter, parameters)
     if not adapter.time:
-        logging.warning(f"RAD adapter {adapter.name} lacks the time layers; its fills will not be as good as trained.")
+        logging.warning(f"RAD adapter {adapter.name} has no time layers; its fills will be worse than it was trained for.")
     patches, base = {}, _loaded(model)
     _warn(adapter, base)
     for name, (a, b) in adapter.lora.items():
@@ -60,13 +60,13 @@ def _on_adm(model, path: str, strength: float):
 
 
 def _on_unet(model, path: str, strength: float):
-    """With the noise level per pixel that it was trained for."""
+    """Put an adapter on a latent model, with the noise level per pixel that it was trained for."""
     need_unet(model, "Load RAD Adapter")
-    file = resolve_adapter(path)
+    file = resolve_file(path, ADAPTER)
     tensors, metadata = read_tensors(file)
     if not any(key.startswith(PREFIX) for key in tensors):
         raise CheckpointError(
-            f"{file.name} is not a RAD adapter for a latent model. Those for pixel-space networks want one from 'Load ADM Model', "
+            f"{file.name} is not a RAD adapter for a latent model. Adapters for pixel-space networks need one from 'Load ADM Model', "
             "other LoRA the host's own loader."
         )
     layers = {key.rpartition(".lora_" if ".lora_" in key else ".")[0] for key in tensors}
@@ -78,12 +78,13 @@ def _on_unet(model, path: str, strength: float):
             f"Adapter {file.name} was made for another network: {wrong[0].removeprefix(PREFIX)} does not fit "
             f"({len(layers) - len(wrong)} of {len(layers)} layers do). Load the network it was trained on."
         )
-    _warn(Adapter(file.name, {}, {}, {}, facts=facts_in(metadata, file.name)), _loaded(model))
+    _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), _loaded(model))
     patched, _ = comfy.sd.load_lora_for_models(model, None, tensors, strength, 0.0)
     return with_spatial_embedding(patched)
 
 
 def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes: dict[str, torch.Size]) -> bool:
+    """Whether the tensors of an adapter's layer fit the network; `known`: the host's LoRA names and their weights."""
     if layer not in known:
         return False
     shape = shapes[known[layer]]
@@ -94,7 +95,7 @@ def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes:
 
 
 def _loaded(model) -> dict[str, Tensor]:
-    """Of each weight the value before any patch, which comes first."""
+    """The network's weights before any patch, by name."""
     return {key.removeprefix(PREFIX): parts[0][0] for key, parts in model.get_key_patches(PREFIX).items()}
 
 
@@ -103,16 +104,18 @@ def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
         logging.warning(warning)
 
 
-def write_latent_adapter(trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, facts: Facts) -> None:
-    """Write what PEFT trained on a copy of a host U-Net as a LoRA file of the host's.
+def write_latent_adapter(
+    trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, about: AdapterMetadata
+) -> None:
+    """Write an adapter that PEFT trained on a copy of a host U-Net as a LoRA file of the host's kind.
 
     Args:
-        trained: `get_peft_model_state_dict`, of a `LatentNetwork`.
+        trained: `get_peft_model_state_dict` of a `LatentNetwork`.
         base: the network's weights by name.
         alpha: of the LoRA.
 
     Raises:
-        ValueError: the place cannot be written.
+        ValueError: the path cannot be written.
     """
     tensors = {}
     for key, value in trained.items():
@@ -123,6 +126,6 @@ def write_latent_adapter(trained: dict[str, Tensor], base: dict[str, Tensor], al
         else:
             layer, _, leaf = name.rpartition(".")
             tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float()
-    metadata = {"format": "pt", "note": note, FACTS_KEY: json.dumps(asdict(facts))}
+    metadata = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(about))}
     tensors = {key: value.contiguous() for key, value in tensors.items()}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))

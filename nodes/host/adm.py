@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
 
-REGION_AWARE = "region_aware"  # attribute of ADMModel that an adapter patches
-VARIANCE = "rad_variance"  # transformer option: a function that is given the network's variance code
+REGION_AWARE = "region_aware"  # the attribute of ADMModel that an adapter patches
+VARIANCE_CALLBACK = "rad_model_var_values"  # transformer option: a function that receives the network's values for the variance
 
 
 class PixelRGB(comfy.latent_formats.LatentFormat):
@@ -31,18 +31,20 @@ class ADMConfig(comfy.supported_models_base.BASE):
 
 
 class ADMModel(comfy.model_base.BaseModel):
-    """The host's view of a `rad_core.UNet`.
+    """A `rad_core.UNet` as the host sees it.
 
-    With a RAD network or adapter and a noise mask, every pixel is told its own noise level, sigma x mask, and known pixels stay
-    clean (RAD 3.1). A plain network is told one level for all, and the host noises the known pixels as it does for any MODEL.
+    With a RAD network or adapter and a noise mask, every pixel has its own noise level, sigma x mask, and known pixels stay clean
+    (RAD 3.1). A plain network gets one level for all pixels, and the host noises the known pixels as it does for any MODEL.
     """
+
+    region_aware: bool  # adapters patch it
 
     def __init__(self, net: UNet):
         super().__init__(ADMConfig({"disable_unet_model_creation": True, "in_channels": 3}), comfy.model_base.ModelType.EPS)
         self.diffusion_model = net
         self.schedule = NoiseSchedule(net.config.schedule)
         self.model_sampling.set_sigmas(self.schedule.level_sigma[1:])
-        setattr(self, REGION_AWARE, net.region_aware)
+        self.region_aware = net.region_aware
 
     def _apply_model(
         self,
@@ -63,10 +65,10 @@ class ADMModel(comfy.model_base.BaseModel):
         if classes:
             check_class(classes, y)
         labels = y.to(x.device).long().flatten() if classes else None
-        denoise = ADMDenoiser(self.diffusion_model, self.schedule, self.region_aware, labels)
-        x0, code = denoise.with_variance(x.float(), sigma.float())
-        if code is not None and VARIANCE in options:
-            options[VARIANCE](code)
+        denoise = ADMDenoiser(self.diffusion_model, self.region_aware, labels, self.schedule)
+        x0, model_var_values = denoise.predict(x.float(), sigma.float())
+        if model_var_values is not None and VARIANCE_CALLBACK in options:
+            options[VARIANCE_CALLBACK](model_var_values)
         return x0
 
     def extra_conds(self, **kwargs) -> dict:
@@ -74,29 +76,38 @@ class ADMModel(comfy.model_base.BaseModel):
         return {} if label is None else {"y": comfy.conds.CONDRegular(label)}
 
     def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs) -> Tensor:
-        """What the host puts where the mask is 0."""
+        """What the host puts where the mask is 0: the clean picture for a region-aware network."""
         return latent_image if self.region_aware else super().scale_latent_inpaint(sigma, noise, latent_image, **kwargs)
 
     def get_dtype(self) -> torch.dtype:
         return self.diffusion_model.conv_in.weight.dtype
 
     def memory_required(self, input_shape, cond_shapes=None) -> float:
-        """Bytes: about 24 maps of the full-size level live at once."""
+        """Bytes that a batch needs: about 24 maps of the full-size level exist at the same time."""
         batch, _, height, width = input_shape
         return 24 * batch * height * width * self.diffusion_model.config.block_out_channels[0] * self.get_dtype().itemsize
 
 
 def noise_levels(t: Tensor, denoise_mask: Tensor | None, sigma_map: Tensor | None) -> Tensor | None:
-    """Noise level of every pixel (B, 1, H, W): as `tell` said, else sigma t (B,) times the mask; None where one level holds for all."""
+    """Noise level of every pixel (B, 1, H, W): the map, else sigma t (B,) times the mask; None where one level holds for all pixels."""
     if sigma_map is not None:
         return sigma_map
     return None if denoise_mask is None else t.view(-1, 1, 1, 1) * denoise_mask
 
 
 def check_class(classes: int, label: Tensor | None) -> None:
-    """Raises ValueError: a class-conditional network without a label of its own."""
+    """Check the label of a class-conditional network.
+
+    Raises:
+        ValueError: it is missing, or out of range.
+    """
     if label is None or bool((label < 0).any() | (label >= classes).any()):
-        raise ValueError(f"This network draws by class: set a class from 0 to {classes - 1} in 'ADM Conditioning'.")
+        raise ValueError(f"This network is class-conditional: set a class from 0 to {classes - 1} in 'ADM Conditioning'.")
+
+
+def class_conditioning(label: int) -> list:
+    """A CONDITIONING that carries a class label, and an empty text because samplers need one."""
+    return [[torch.zeros(1, 1, 1), {"class_label": torch.tensor([label])}]]
 
 
 def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torch.float32):
@@ -105,14 +116,14 @@ def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torc
     # v0.3.64 has no CoreModelPatcher
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     model = patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
-    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", tell_mask_and_keep_known)
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", _keep_known_of_adm)
     return model
 
 
-def tell(model_wrap, **maps: Tensor) -> None:
-    """Give maps (B, 1, H, W) to the model of a running guider, as arguments of `_apply_model`.
+def set_conds(model_wrap, **maps: Tensor) -> None:
+    """Pass maps (B, 1, H, W) to the model of a running guider, as arguments of `_apply_model`.
 
-    As conds they are repeated for cond and uncond, and cut to a conditioning's area, as x is. A guider's conds are made anew for
+    As conds they are repeated for cond and uncond, and cut to a conditioning's area, as x is. A guider makes its conds anew for
     every run, so nothing stays behind.
     """
     for conds in model_wrap.conds.values():
@@ -120,19 +131,26 @@ def tell(model_wrap, **maps: Tensor) -> None:
             cond["model_conds"].update({name: comfy.conds.CONDNoiseShape(values) for name, values in maps.items()})
 
 
-def tell_mask_and_keep_known(
-    executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest
-) -> Tensor:
-    """Around a host sampler's whole run: the model hears of the mask, and known pixels are put back as they were.
+def keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest) -> Tensor:
+    """Wrap a host sampler's run on a region-aware network: pass the mask on to the model, and put known pixels back at the end.
 
-    Samplers such as uni_pc leave a trace of noise on them. A mask that changes from step to step (Differential Diffusion) would
-    contradict the levels the network is told; grey is the network's own business here, so that function is left out.
+    Samplers such as uni_pc leave a trace of noise on known pixels. A mask that changes from step to step (Differential Diffusion)
+    would contradict the noise levels that the network gets, which handles grey itself, so that function is removed.
     """
+    if denoise_mask is not None:
+        extra_args["model_options"].pop("denoise_mask_function", None)
+    return _keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
+
+
+def _keep_known_of_adm(executor, model_wrap, *args) -> Tensor:
+    """`keep_known`; a plain ADM network keeps the mask that changes."""
+    return (keep_known if model_wrap.inner_model.region_aware else _keep_known)(executor, model_wrap, *args)
+
+
+def _keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest) -> Tensor:
     if denoise_mask is None:
         return executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
-    tell(model_wrap, denoise_mask=denoise_mask[:, :1])
-    if getattr(model_wrap.inner_model, REGION_AWARE, True):
-        extra_args["model_options"].pop("denoise_mask_function", None)
+    set_conds(model_wrap, denoise_mask=denoise_mask[:, :1])
     samples = executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
     return torch.where(denoise_mask > 0, samples, latent_image.to(samples))
 
@@ -143,10 +161,10 @@ def pixel_vae():
 
 
 def need_adm(model, node: str) -> ADMModel:
-    """The ADM network behind a MODEL.
+    """The ADM network of a MODEL, for the node of this name.
 
     Raises:
-        ValueError: it is another kind.
+        ValueError: the MODEL is of another kind.
     """
     if not isinstance(model.model, ADMModel):
         kind = type(model.model).__name__

@@ -1,6 +1,6 @@
-"""Where an artist's files lie: models/adm, models/rad_adapters and models/sdm, and what extra_model_paths.yaml adds to them.
+"""Where users' files are: models/adm, models/rad_adapters and models/sdm, and what extra_model_paths.yaml adds to them.
 
-Adapters for latent models lie in models/rad_adapters/latent, which the host's LoRA loaders list too.
+Adapters for latent models are in models/rad_adapters/latent, which the host's LoRA loaders list too.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ EXTENSIONS = {".safetensors", ".pt", ".bin"}
 
 
 def register_folders() -> None:
+    """Create the folders and register them with the host."""
     for kind in BUNDLED_OF:
         folder = os.path.join(folder_paths.models_dir, kind)
         with contextlib.suppress(OSError):  # a models folder that cannot be written to is no reason to have no nodes
@@ -33,19 +34,19 @@ def register_folders() -> None:
 
 
 def choices(kind: str) -> list[str]:
-    """Names for a loader's list: the bundled ones, then the artist's files."""
+    """Names for a loader's list: the bundled ones, then the user's files."""
     return [name + BUNDLED for name in BUNDLED_OF[kind]()] + folder_paths.get_filename_list(kind)
 
 
 def locate(kind: str, choice: str) -> str:
-    """What `rad_core` loads for a choice: a bundled name or a path."""
+    """The bundled name or path of a choice, for `rad_core` to load."""
     if choice.endswith(BUNDLED):
         return choice.removesuffix(BUNDLED)
     return folder_paths.get_full_path_or_raise(kind, choice)
 
 
 def fingerprint(kind: str, choice: str) -> str:
-    """Changes when the file behind a choice does."""
+    """A text that changes when the file behind a choice does."""
     if choice.endswith(BUNDLED):
         return choice
     path = folder_paths.get_full_path(kind, choice)
@@ -53,18 +54,18 @@ def fingerprint(kind: str, choice: str) -> str:
 
 
 def adapter_file(name: str, latent: bool) -> Path:
-    """Where a new adapter is written.
+    """The file that a new adapter is written to; `latent`: it is for a latent model.
 
     Raises:
         ValueError: a name that is empty or a path.
     """
     name = name.strip().removesuffix(".safetensors")
     if not name or any(sign in name for sign in '/\\:*?"<>|') or name.startswith("."):
-        raise ValueError(f"'{name}' cannot be a file's name: use letters, numbers, blanks and dashes.")
+        raise ValueError(f"'{name}' cannot be a file's name: use letters, numbers, spaces and dashes.")
     folder = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
     return (folder / LATENT if latent else folder) / f"{name}.safetensors"
 
 
 def picture_folder(text: str) -> str:
-    """A folder by its full path, or inside the host's input folder."""
+    """A folder given by its full path, or by its name inside the host's input folder."""
     return os.path.join(folder_paths.get_input_directory(), os.path.expanduser(text.strip()))

@@ -10,31 +10,35 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .adm import need_adm
+from .adm import ADMModel, need_adm
 
 
 class HostNetwork:
-    """An ADM MODEL that the host has loaded, as a network for `rad_core`."""
+    """An ADM MODEL that the host has loaded, as a `rad_core.denoisers.Network`."""
 
-    def __init__(self, model, node: str):
-        self.inner = need_adm(model, node)
-        self.config, self.region_aware, self.device = self.inner.diffusion_model.config, self.inner.region_aware, model.load_device
-        self.dtype = self.inner.manual_cast_dtype or self.inner.get_dtype()  # that it computes in
+    def __init__(self, inner: ADMModel, device: torch.device):
+        self.net = inner.diffusion_model
+        self.config, self.region_aware, self.device = self.net.config, inner.region_aware, device
+        self.dtype = inner.manual_cast_dtype or inner.get_dtype()
 
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        return self.inner.diffusion_model(x, t, *labels)
+        return self.net(x, t, *labels)
 
 
-def loaded(model, node: str, pictures: int) -> HostNetwork:
-    """Bring a MODEL onto the host's device with its patches, making room for a batch of so many pictures."""
+def load_network(model, node: str, pictures: int) -> HostNetwork:
+    """Load an ADM MODEL with its patches onto the host's device, with room for a batch of this many pictures.
+
+    Raises:
+        ValueError: another kind of MODEL than the node of this name needs.
+    """
     inner = need_adm(model, node)
     size = inner.diffusion_model.config.image_size
     comfy.model_management.load_models_gpu([model], memory_required=inner.memory_required((pictures, 3, size, size)))
-    return HostNetwork(model, node)
+    return HostNetwork(inner, model.load_device)
 
 
 def is_oom(error: Exception) -> bool:
-    """Newer hosts know more kinds of it."""
+    """Whether a GPU's memory ran out. Newer hosts know more kinds of such errors."""
     return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
 
 
@@ -42,15 +46,21 @@ ADVICE = "Choose a smaller context or picture, or float16 in 'Load ADM Model'."
 
 
 def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: str = ADVICE) -> Tensor | tuple:
-    """work(start, stop) -> a batch of results or several, for all `count` pictures; where memory runs out, in halves.
+    """Run work(start, stop), which returns a tensor or several, on `count` pictures; where memory runs out, on half as many at a time.
+
+    Args:
+        advice: what to do if a single picture does not fit.
+
+    Returns:
+        the results of all pictures, concatenated.
 
     Raises:
         MemoryError: a single picture does not fit.
     """
-    parts, start, size = [], 0, count
+    results, start, size = [], 0, count
     while start < count:
         try:
-            parts.append(work(start, min(start + size, count)))
+            results.append(work(start, min(start + size, count)))
             start += size
         except Exception as error:
             if not is_oom(error):
@@ -58,14 +68,14 @@ def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: s
             if size == 1:
                 raise MemoryError(f"Not even one picture fits into the GPU's memory. {advice}") from None
             size = (size + 1) // 2
-            logging.warning(f"Out of GPU memory: going on with {size} pictures at a time.")
+            logging.warning(f"Out of GPU memory: continuing with {size} pictures at a time.")
         if start < count:
             comfy.model_management.soft_empty_cache()
-    return tuple(map(torch.cat, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else torch.cat(parts)
+    return tuple(map(torch.cat, zip(*results, strict=True))) if isinstance(results[0], tuple) else torch.cat(results)
 
 
 def progress(steps: int) -> Callable[[int, int, Tensor], None]:
-    """A callback for `rad_core`: the node's progress bar with a preview of x0, and the host's cancel button."""
+    """A callback for `rad_core`: the node's progress bar with a preview of x0 in [0, 1], and the host's cancel button."""
     bar = comfy.utils.ProgressBar(steps)
 
     def report(step: int, total: int, x0: Tensor) -> None:

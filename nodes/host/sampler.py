@@ -1,4 +1,4 @@
-"""RAD's element-wise samplers as a host SAMPLER: a noise level per pixel, known pixels clean, and if wanted an order."""
+"""RAD's element-wise samplers as a host SAMPLER: a noise level per pixel, clean known pixels, and an optional order."""
 
 from functools import partial
 
@@ -8,11 +8,12 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...rad_core import NoiseSchedule, RegionSchedule
+from ...rad_core import RegionSchedule
+from ...rad_core.denoisers import Denoiser
 from ...rad_core.images import check_order
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
-from .adm import VARIANCE, ADMModel, tell
+from .adm import VARIANCE_CALLBACK, ADMModel, set_conds
 from .spatial_embedding import has_spatial_embedding
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
@@ -20,9 +21,10 @@ SAMPLER_NAMES = comfy.samplers.SAMPLER_NAMES
 
 
 class HostSampler(comfy.samplers.Sampler):
-    """
+    """A sampler of `rad_core.SAMPLERS` as the host's SAMPLER.
+
     Args:
-        sampler: a name in `rad_core.SAMPLERS`.
+        sampler: its name.
         eta: noise of "ddim", 0 to 1.
         order: (B or 1, h, w) in [0, 1], which part is generated first, or None. overlap: see `SigmaMaps`.
     """
@@ -32,14 +34,14 @@ class HostSampler(comfy.samplers.Sampler):
         self.order, self.overlap = order, overlap
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
-        """The host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out.
+        """Follow the host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out.
 
         Raises:
-            ValueError: the MODEL cannot be told a noise level per pixel, or the order does not fit.
+            ValueError: the MODEL takes no noise level per pixel, or the order does not fit.
         """
         check_model(model_wrap.model_patcher)
         table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
-        schedule = RegionSchedule(NoiseSchedule(betas(table)))
+        schedule = RegionSchedule(betas(table))
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else denoise_mask[:, :1]
         order = None if self.order is None else check_order(self.order, mask)
         shares = schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist()
@@ -48,30 +50,27 @@ class HostSampler(comfy.samplers.Sampler):
         last = len(sigmas) - 1
         report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
         denoise = _HostDenoiser(model_wrap, extra_args, float(table[0]))
-        draw = partial(normal, streams, noise.shape[1:], noise.device)
-        return self.sampler(denoise, latent_image + maps[0] * noise, maps, draw, report)
+        fresh_noise = partial(normal, streams, noise.shape[1:], noise.device)
+        return self.sampler(denoise, latent_image + maps[0] * noise, maps, fresh_noise, report)
 
 
-class _HostDenoiser:
-    """The host's guided MODEL on the `denoise(x, sigma)` contract, sigma a map."""
+class _HostDenoiser(Denoiser):
+    """The host's guided MODEL on the denoiser contract, sigma a map."""
 
     def __init__(self, model_wrap, extra_args: dict, least: float):
         self.model_wrap, self.least = model_wrap, least
         self.options, self.seed = extra_args["model_options"], extra_args.get("seed")
 
-    def with_variance(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        codes: list[Tensor] = []
+    def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        variances: list[Tensor] = []
         options = comfy.model_patcher.create_model_options_clone(self.options)
-        options.setdefault("transformer_options", {})[VARIANCE] = codes.append
+        options.setdefault("transformer_options", {})[VARIANCE_CALLBACK] = variances.append
         sigma = sigma.expand(x.shape[0], -1, -1, -1)
-        tell(self.model_wrap, sigma_map=sigma)
+        set_conds(self.model_wrap, sigma_map=sigma)
         highest = sigma.amax((1, 2, 3)).clamp(min=self.least)
         x0 = self.model_wrap(x, highest, model_options=options, seed=self.seed)
         # With CFG there are two predictions, and the learned variance of neither is that of the mixture.
-        return x0, codes[0] if len(codes) == 1 and codes[0].shape == x0.shape else None
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.with_variance(x, sigma)[0]
+        return x0, variances[0] if len(variances) == 1 and variances[0].shape == x0.shape else None
 
 
 def betas(sigmas: Tensor) -> Tensor:
@@ -81,21 +80,21 @@ def betas(sigmas: Tensor) -> Tensor:
 
 
 def check_model(model) -> None:
-    """Can a MODEL be told a noise level per pixel?
+    """Check that a MODEL takes a noise level per pixel.
 
     Raises:
-        ValueError: no; says what to do.
+        ValueError: it does not.
     """
     if not isinstance(model.model, ADMModel) and not has_spatial_embedding(model):
         raise ValueError(
-            "This MODEL knows one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node (SD1.5, SDXL), "
+            "This MODEL takes one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node (SD1.5, SDXL), "
             "or load a pixel-space network with 'Load ADM Model'."
         )
 
 
 def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: int, cfg: float, positive, negative, latent: dict) -> dict:
-    """As KSampler does, with RAD's sampler: LATENT in, LATENT out."""
-    import latent_preview  # the host's; it wants a running host
+    """Sample as KSampler does, but with RAD's sampler: LATENT in, LATENT out."""
+    import latent_preview  # the host's; it needs a running host
 
     ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))

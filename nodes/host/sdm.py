@@ -1,4 +1,6 @@
-"""SDM networks in the host's care: it moves them to its device and back, and makes room."""
+"""SDM networks under the host's memory management."""
+
+from collections.abc import Sequence
 
 import comfy.model_management
 import comfy.model_patcher
@@ -10,7 +12,7 @@ from ...rad_core.sdm import Generator
 
 
 class SDMModel(nn.Module):
-    """What the host holds. (A `Generator` tells its device itself; the host wants to write it down.)"""
+    """Holds a `Generator` for the host, which sets a device attribute that a `Generator` computes itself."""
 
     def __init__(self, generator: Generator):
         super().__init__()
@@ -23,11 +25,12 @@ def load_sdm_model(path: str, dtype: torch.dtype) -> comfy.model_patcher.ModelPa
     return comfy.model_patcher.ModelPatcher(SDMModel(load_sdm(path, dtype)), *devices)
 
 
-def loaded_sdm(model: comfy.model_patcher.ModelPatcher, shape: tuple[int, int, int]) -> Generator:
-    """Bring a network onto the host's device, making room for (count, height, width) of pictures."""
+def load_sdm_network(model: comfy.model_patcher.ModelPatcher, pictures: int, size: Sequence[int] | None = None) -> Generator:
+    """Load a network onto the host's device, with room for this many pictures of `size` (height, width), or of its own size."""
     generator = model.model.generator
-    size = torch.finfo(generator.code.weight.dtype).bits // 8
-    needed = 16 * size * generator.config.widths[0] * torch.Size(shape).numel()  # about that many maps at full size live at once
+    height, width = size or (generator.size, generator.size)
+    bytes_each = torch.finfo(generator.code.weight.dtype).bits // 8
+    needed = 16 * bytes_each * generator.config.widths[0] * pictures * height * width  # about 16 full-size maps exist at the same time
     # layers of equalised learning rate scale their weights when used, so the host cannot stream them piece by piece
     comfy.model_management.load_models_gpu([model], memory_required=needed, force_full_load=True)
     return generator

@@ -1,8 +1,8 @@
 """A noise level per pixel for the host's own U-Nets (SD1.5, SDXL), through the model patcher alone (RAD 3.3, 3.4).
 
 Outside the network sigma stays a scalar, so every sampler of the host works. Inside, known latents stay clean, the network sees
-x / sqrt(sigma_i^2 + 1) at pixel i, and each residual block is told the embedding of that pixel's own timestep. As in `rad_core.unet`
-the few distinct levels of a mask are embedded once each and blended, which gives the same numbers.
+x / sqrt(sigma_i^2 + 1) at pixel i, and each residual block gets the embedding of that pixel's own timestep. As in `rad_core.unet`
+the few distinct noise levels of a mask are embedded once each and blended, which gives the same result.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock,
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
-from ...rad_core.unet import MAX_LEVELS
-from .adm import noise_levels, tell_mask_and_keep_known
+from ...rad_core.timestep_embedding import MAX_LEVELS
+from .adm import keep_known, noise_levels
 
 WRAPPER = "rad_spatial_noise_embedding"
 
 
 @dataclass
 class Differences:
-    """What the blocks of one forward pass need: set before it, cleared after it."""
+    """The embeddings that the blocks add in a forward pass: set before it, cleared after it."""
 
-    vectors: Tensor | None = None  # (B, L, E): each level's embedding less that of the scalar timestep
-    weights: Tensor | None = None  # (L, h, w) or (B, L, h, w): where each level holds
+    vectors: Tensor | None = None  # (B, L, E): each timestep's embedding minus that of the scalar timestep
+    weights: Tensor | None = None  # (B, L, h, w): where each of them applies
 
 
 class SpatialEmbedding(nn.Sequential):
@@ -49,11 +49,12 @@ class SpatialEmbedding(nn.Sequential):
 
 
 def has_spatial_embedding(model) -> bool:
+    """Whether a MODEL is one of `with_spatial_embedding`."""
     return bool(model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER))
 
 
 def with_spatial_embedding(model):
-    """A clone of a MODEL that is told the noise level of every pixel when its latents have a noise mask.
+    """Clone a MODEL and give it the noise level of every pixel when its latents have a noise mask.
 
     Raises:
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
@@ -66,12 +67,12 @@ def with_spatial_embedding(model):
         patched.add_object_patch(f"diffusion_model.{name}.emb_layers", SpatialEmbedding(block.emb_layers, depth, differences))
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, _PerPixel(differences))
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, tell_mask_and_keep_known)
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
     return patched
 
 
 def need_unet(model, node: str) -> UNetModel:
-    """The U-Net behind a MODEL.
+    """The U-Net of a MODEL, for the node of this name.
 
     Raises:
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
@@ -82,13 +83,13 @@ def need_unet(model, node: str) -> UNetModel:
         kind = type(model.model).__name__
         raise ValueError(
             f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
-            "(Networks from 'Load ADM Model' know a noise level per pixel by themselves.)"
+            "(Networks from 'Load ADM Model' do not need it.)"
         )
     return net
 
 
 def blocks_of(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
-    """Every residual block with its name, and how often the picture was halved before it."""
+    """Every residual block with its name and its depth: how often the picture was halved before it."""
     blocks, depth = [], 0
     for part in ("input_blocks", "middle_block", "output_blocks"):
         for name, module in getattr(net, part).named_modules():
@@ -117,16 +118,16 @@ class _PerPixel:
         sigma_map=None,
         **kwargs,
     ) -> Tensor:
-        given = (c_concat, c_crossattn, control, transformer_options or {})
+        others = (c_concat, c_crossattn, control, transformer_options or {})
         sigma_i = noise_levels(t, denoise_mask, sigma_map)
         if sigma_i is None:
-            return executor(x, t, *given, **kwargs)
+            return executor(x, t, *others, **kwargs)
         inner, sigma, sigma_i = executor.class_obj, t.view(-1, 1, 1, 1), sigma_i.to(x)
         self._set(inner, sigma_i, t)
         try:
-            # the host divides by sqrt(sigma^2 + 1); each pixel wants its own
+            # the host divides by sqrt(sigma^2 + 1); each pixel needs its own factor
             x_in = x * ((sigma.square() + 1) / (sigma_i.square() + 1)).sqrt()
-            x0 = executor(x_in, t, *given, **kwargs)
+            x0 = executor(x_in, t, *others, **kwargs)
         finally:
             self.differences.vectors = self.differences.weights = None
         if isinstance(inner.model_sampling, comfy.model_sampling.V_PREDICTION):
@@ -136,7 +137,7 @@ class _PerPixel:
         return x - eps * sigma_i
 
     def _set(self, inner, sigma_i: Tensor, t: Tensor) -> None:
-        """Embed the map's distinct levels. A soft mask's many are rounded to 16, evenly spread."""
+        """Embed the map's distinct noise levels; those of a soft mask are rounded to 16 evenly spaced ones."""
         levels = sigma_i.unique()
         if len(levels) > MAX_LEVELS:
             levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
@@ -147,7 +148,7 @@ class _PerPixel:
 
 
 def _embed(inner, sigma: Tensor) -> Tensor:
-    """(n,) -> (n, E), as the host's U-Net does it. Clean pixels are told the table's first step."""
+    """(n,) -> (n, E), as in the host's U-Net. Clean pixels get the first timestep."""
     net, sampling = inner.diffusion_model, inner.model_sampling
     steps = sampling.timestep(sigma.clamp(min=float(sampling.sigma_min))).float()
     return embed_steps(net, steps, inner.manual_cast_dtype or inner.get_dtype())
@@ -155,5 +156,5 @@ def _embed(inner, sigma: Tensor) -> Tensor:
 
 def embed_steps(net: UNetModel, steps: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Timesteps (...,) -> (..., E)."""
-    code = timestep_embedding(steps.flatten(), net.model_channels).to(dtype or net.time_embed[0].weight.dtype)
-    return net.time_embed(code).unflatten(0, steps.shape)
+    waves = timestep_embedding(steps.flatten(), net.model_channels).to(dtype or net.time_embed[0].weight.dtype)
+    return net.time_embed(waves).unflatten(0, steps.shape)

@@ -1,6 +1,4 @@
-"""TAESD, the small decoder of previews, as the place where GradPaint looks at the hole's rim."""
-
-from collections.abc import Callable
+"""TAESD, the small decoder of previews, as the colours in which GradPaint compares the two sides of the hole's rim."""
 
 import comfy.taesd.taesd
 import folder_paths
@@ -11,7 +9,11 @@ from ...rad_core.losses import Colours
 
 
 class TAESDColours(Colours):
-    """Latents -> the picture TAESD makes of them, (B, 3, 8 h, 8 w), with its gradient by backpropagation.
+    """The picture that TAESD decodes from latents, (B, 3, 8 h, 8 w), with its gradient by backpropagation.
+
+    Args:
+        latent_format: of the host's MODEL.
+        picture: (B, C, h, w), latents on the device to run on.
 
     Raises:
         ValueError: there is no TAESD for these latents, or its file is missing.
@@ -28,21 +30,19 @@ class TAESDColours(Colours):
                 f"The file of '{name}' is not in models/vae_approx: put it there, or set align_in to 'colours' in GradPaint Settings."
             )
         path = folder_paths.get_full_path("vae_approx", file)
-        with torch.inference_mode(False):  # autograd refuses weights that were made under it
+        with torch.inference_mode(False):  # autograd refuses weights made in inference mode
             self.taesd = comfy.taesd.taesd.TAESD(None, path, latent_channels=picture.shape[1]).to(picture.device).requires_grad_(False)
 
-    def see(self, values: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def to_colours(self, values: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.taesd.decode(values)
+
+    def vjp(self, values: Tensor, gradient: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             latents = values.clone().requires_grad_()
-            colours = self.taesd.decode(latents)
+            return torch.autograd.grad(self.taesd.decode(latents), latents, gradient.clone())[0]
 
-        def back(gradient: Tensor) -> Tensor:
-            with torch.inference_mode(False):
-                return torch.autograd.grad(colours, latents, gradient.clone())[0]
-
-        return colours.detach(), back
-
-    def change(self, values: Tensor, move: Tensor, step: float = 1e-3) -> Tensor:
-        move_size = move.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-30)
+    def jvp(self, values: Tensor, move: Tensor, step: float = 1e-3) -> Tensor:
+        size = move.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-30)
         with torch.no_grad():
-            return (self.taesd.decode(values + step * move / move_size) - self.taesd.decode(values)) * move_size / step
+            return (self.taesd.decode(values + step * move / size) - self.taesd.decode(values)) * size / step

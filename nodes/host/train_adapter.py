@@ -1,48 +1,53 @@
-"""The run behind *Train RAD Adapter*: from a MODEL and pictures to an adapter file."""
+"""The run behind *Train RAD Adapter*: from a MODEL and pictures to an adapter file.
+
+Training works on a copy of the MODEL's network: the host's own is only read, so nothing of a run stays behind in it.
+"""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import comfy.lora
 import comfy.model_management
+import comfy.model_sampling
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...rad_core.adapter_files import Facts, fingerprint
+from ...rad_core import RegionSchedule, UNet
+from ...rad_core.adapter_files import AdapterMetadata, fingerprint
 from ...rad_core.adapters import add_adapter, save_adapter
 from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
-from ...rad_core.training.data import Crops, mask_source, middle
-from ...rad_core.training.diffusion import DiffusionTraining, Draw, TrainingPlan, check_label, pictures_of
+from ...rad_core.training.data import Crops, mask_source
+from ...rad_core.training.diffusion import DiffusionTraining, LoadBatch, TrainingPlan, check_label, pictures_of
 from ...rad_core.training.log import Log, loss_curve
 from ...rad_core.training.loop import Stage, memory_format, train
 from ...rad_core.training.samples import COUNT, holes, sample_columns
-from .adapters import with_adapter, write_latent_adapter
+from .adapters import PREFIX, with_adapter, write_latent_adapter
 from .adm import ADMModel
-from .run import is_oom, progress
-from .training import (
+from .folders import adapter_file
+from .latent_training import (
+    LATENT_SIZE,
     LATENT_TARGETS,
     LATENT_TIME_LAYERS,
+    LatentNetwork,
     LatentPictures,
-    copy_of,
+    collate_conds,
     decode,
-    encode,
+    encode_pictures,
     fill_latents,
-    gather,
-    prediction_of,
-    said_of,
-    schedule_of,
 )
-
-LATENT_SIZE = 512
+from .run import is_oom, progress
+from .sampler import betas
+from .spatial_embedding import need_unet
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the node asks for. size: of the training pictures, 0 for the network's own."""
+class TrainingSettings:
+    """What the user of the node sets. size: of the training pictures, 0 for the network's own."""
 
     steps: int
     batch_size: int
@@ -59,145 +64,187 @@ class Settings:
 
 @dataclass
 class Run:
-    """What is trained on what, and how its fills look."""
+    """A network under training, its data, and what is made of it on the way."""
 
     net: nn.Module  # wrapped by PEFT
-    draw: Draw
+    load_batch: LoadBatch
     mask_scale: int  # pixels of a picture for one of x0
-    show: Callable[[], list[tuple[str, Tensor]]]  # columns of a sample sheet
-    save: Callable[[Path, str, Facts], None]
+    columns: Callable[[], list[tuple[str, Tensor]]]  # of a sample sheet
+    save: Callable[[Path, str, AdapterMetadata], None]
+
+
+def adapter_path(model, name: str) -> Path:
+    """The file for a MODEL's new adapter. Raises ValueError for a name that is empty or a path."""
+    return adapter_file(name, latent=not isinstance(model.model, ADMModel))
 
 
 def train_adapter(
-    model, pictures: Sequence[Tensor], settings: Settings, path: Path, resume: bool, vae=None, said: Sequence[list] = ()
+    model, pictures: Sequence[Tensor], settings: TrainingSettings, path: Path, resume: bool, vae=None, prompts: Sequence[list] = ()
 ) -> tuple[object, Tensor, Tensor]:
-    """
+    """Train a RAD adapter for a MODEL and write it.
+
     Args:
         pictures: (3, H, W) each, uint8 or in [0, 1].
-        path: the .safetensors file to write; beside it lie the run's log (.csv) and what it needs to go on (.state).
-        resume: go on from there, if there is something.
+        path: the .safetensors file; beside it are written the run's log (.csv) and what it needs to resume (.state).
+        resume: continue the run that left its state there, if any.
         vae: of a latent model.
-        said: CONDITIONINGs of a latent model: one for all pictures, or one for each.
+        prompts: CONDITIONINGs, one for all pictures or one for each. A class-conditional ADM network's label is in the first.
 
     Returns:
         the MODEL with the adapter on it, the loss curve and a sheet of samples, both IMAGE.
 
     Raises:
         ValueError: something is missing, does not fit, or cannot be written. CheckpointError, FloatingPointError: as `train`.
-        MemoryError: a part of a batch does not fit.
+        MemoryError: a slice of a batch does not fit into memory.
     """
     precision = settings.precision
     if precision == "auto":
         precision = "float32" if comfy.model_management.get_torch_device().type == "cpu" else "bfloat16"
     settings = replace(settings, precision=precision)
     adm = isinstance(model.model, ADMModel)
-    given = None if adm else _latents(model, pictures, settings, vae, said)  # in the host's inference mode, which its networks want
+    # encoded in the host's inference mode, which its own networks need
+    latents = None if adm else encode_pictures(model, vae, pictures, prompts, settings.size or LATENT_SIZE, settings.flip)
     with torch.inference_mode(False), torch.enable_grad():
         net, base = copy_of(model, precision)
         comfy.model_management.unload_all_models()
-        device = comfy.model_management.get_torch_device()
         net.checkpointing = settings.checkpointing
         size = settings.size or (net.config.image_size if adm else LATENT_SIZE)
-        run = (
-            _on_pictures(net, pictures, settings, size, said, device)
-            if adm
-            else _on_latents(net, model, vae, given, base, settings, device)
-        )
-        stages = [Stage(size // run.mask_scale, settings.steps, settings.batch_size)]
+        run = _on_pictures(net, pictures, settings, size, prompts) if adm else _on_latents(net, model, vae, latents, base, settings)
         plan = TrainingPlan(
-            stages,
+            [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
             settings.learning_rate,
             precision=precision,
             seed=settings.seed,
             save_every=settings.save_every,
             prediction=prediction_of(model),
         )
-        method = DiffusionTraining(run.net, run.draw, plan, schedule_of(model), mask_source(settings.masks))
-        log, shown = Log(path.with_suffix(".csv")), [draw_sheet(run.show()[:2])]
-        facts = Facts(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
-        state = path.with_suffix(".state")
-        if not resume:
-            state.unlink(missing_ok=True)
-
-        def save() -> None:
-            run.save(path, plan.describe(), replace(facts, steps=log.step))
-            shown[:] = [draw_sheet(run.show())]
-
-        tell = progress(settings.steps)
-        note = json.dumps([asdict(settings) | {"save_every": None}, facts.base, facts.data])
-        try:
-            train(method, plan, log, save, state, note, report=lambda step, steps, _: tell(step, steps, _tensor(shown[0])))
-        except Exception as error:
-            if not is_oom(error):
-                raise
-            raise MemoryError(
-                "Training does not fit into the GPU's memory: choose a smaller batch or size, gradient checkpointing, or bfloat16."
-            ) from None
-        samples = _tensor(shown[0]).movedim(1, -1)
-    return with_adapter(model, str(path), 1.0), _tensor(loss_curve(log.rows)).movedim(1, -1), samples
+        method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), mask_source(settings.masks))
+        about = AdapterMetadata(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
+        log = Log(path.with_suffix(".csv"))
+        sheet = _train(run, method, plan, log, path, resume, about, settings)
+    return with_adapter(model, str(path), 1.0), _to_tensor(loss_curve(log.rows)).movedim(1, -1), _to_tensor(sheet).movedim(1, -1)
 
 
-def _tensor(picture: Image.Image) -> Tensor:
+def _train(
+    run: Run,
+    method: DiffusionTraining,
+    plan: TrainingPlan,
+    log: Log,
+    path: Path,
+    resume: bool,
+    about: AdapterMetadata,
+    settings: TrainingSettings,
+) -> Image.Image:
+    """Train, with the last sample sheet as the node's preview, and return that sheet."""
+    state, sheets = path.with_suffix(".state"), [draw_sheet(run.columns()[:2])]
+    if not resume:
+        state.unlink(missing_ok=True)
+
+    def save() -> None:
+        run.save(path, plan.describe(), replace(about, steps=log.step))
+        sheets[:] = [draw_sheet(run.columns())]
+
+    preview = progress(settings.steps)
+    note = json.dumps([asdict(settings) | {"save_every": None}, about.base, about.data])
+    try:
+        train(method, plan, log, save, state, note, callback=lambda step, steps, losses: preview(step, steps, _to_tensor(sheets[0])))
+    except Exception as error:
+        if not is_oom(error):
+            raise
+        raise MemoryError(
+            "Training does not fit into the GPU's memory: choose a smaller batch or size, gradient checkpointing, or bfloat16."
+        ) from None
+    return sheets[0]
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
     """(1, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.array(picture)).movedim(2, 0)[None].float() / 255
 
 
-def _on_pictures(net, pictures: Sequence[Tensor], settings: Settings, size: int, said: Sequence[list], device: torch.device) -> Run:
-    label = None
-    if said:
-        label = said[0][0][1].get("class_label")
+def _on_pictures(net: UNet, pictures: Sequence[Tensor], settings: TrainingSettings, size: int, prompts: Sequence[list]) -> Run:
+    """Training of an ADM network."""
+    device = comfy.model_management.get_torch_device()
+    label = prompts[0][0][1].get("class_label") if prompts else None
     label = None if label is None or net.config.num_classes is None else int(label)
     check_label(net.config.num_classes, label)
     net = net.to(device, memory_format=memory_format(device, settings.precision))
     net.region_aware = True
-    source = Crops(pictures, ("flip", "crop") if settings.flip else ("crop",), net.config.context is None)
+    source = Crops(pictures, ("flip", "crop") if settings.flip else ("crop",), net.config.tiles)
     examples = source(COUNT, size, 0), holes(mask_source(settings.masks), size)
     with seeded(settings.seed):
         trained = add_adapter(net, settings.rank).to(device)
-    save = lambda path, note, facts: save_adapter(trained, path, note=note, facts=replace(facts, schedule=net.config.schedule))
+    save = lambda path, note, about: save_adapter(trained, path, note=note, metadata=replace(about, schedule=net.config.schedule))
     return Run(trained, pictures_of(source, label), 1, lambda: sample_columns(net, *examples, label), save)
 
 
-def _latents(model, pictures: Sequence[Tensor], settings: Settings, vae, said: Sequence[list]) -> LatentPictures:
-    if vae is None:
-        raise ValueError("This MODEL works on latents: connect its VAE too.")
-    if not said:
-        raise ValueError("This MODEL draws by prompt: connect 'positive' (what the pictures show), or 'clip' for captions.")
-    size = settings.size or LATENT_SIZE
-    latents = []
-    for picture in pictures:
-        square = middle(picture, size)[None]
-        both = [square, square.flip(3)] if settings.flip else [square]
-        latents.append(torch.cat([encode(model, vae, side) for side in both]))
-    given = [entry for conditioning in said for entry in said_of(model, conditioning[:1], latents[0].shape[2:])]
-    return LatentPictures(latents, given * len(latents) if len(given) == 1 else given)
-
-
-def _on_latents(net, model, vae, given: LatentPictures, base: dict[str, Tensor], settings: Settings, device: torch.device) -> Run:
+def _on_latents(net: LatentNetwork, model, vae, latents: LatentPictures, base: dict[str, Tensor], settings: TrainingSettings) -> Run:
+    """Training of a host U-Net."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
 
-    given = LatentPictures([x.clone() for x in given.latents], [tuple(v if v is None else v.clone() for v in one) for one in given.given])
-    net = net.to(device)
+    data, net = latents.clone(), net.to(comfy.model_management.get_torch_device())
     targets = {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
     with seeded(settings.seed):
         trained = get_peft_model(net, LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **targets))
     for p in trained.parameters():
         if p.requires_grad:
             p.data = p.data.float()
-    some = [k * len(given.latents) // min(COUNT, len(given.latents)) for k in range(min(COUNT, len(given.latents)))]
-    x0, known = torch.stack([given.latents[k][0] for k in some]), gather([given.given[k] for k in some])
-    masks = holes(mask_source(settings.masks), x0.shape[-1])[: len(some)]
+    count = min(COUNT, len(data.latents))
+    examples = [k * len(data.latents) // count for k in range(count)]
+    x0, cond = torch.stack([data.latents[k][0] for k in examples]), collate_conds([data.conds[k] for k in examples])
+    masks = holes(mask_source(settings.masks), x0.shape[-1])[:count]
     with torch.inference_mode():
         pictures = decode(model, vae, x0).clone()
     scale = pictures.shape[-1] // x0.shape[-1]
     marked = mark_hole(pictures, masks.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
 
-    def show() -> list[tuple[str, Tensor]]:
-        filled = fill_latents(net, schedule_of(model), prediction_of(model), x0, masks, known)
+    def columns() -> list[tuple[str, Tensor]]:
+        filled = fill_latents(net, schedule_of(model), prediction_of(model), x0, masks, cond)
         with torch.inference_mode():
             return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
 
-    def save(path: Path, note: str, facts: Facts) -> None:
-        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, facts)
+    def save(path: Path, note: str, about: AdapterMetadata) -> None:
+        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about)
 
-    return Run(trained, given.draw, scale, show, save)
+    return Run(trained, data.load_batch, scale, columns, save)
+
+
+def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Copy a MODEL's network for training, a `UNet` or a `LatentNetwork`, and return it with the weights that were loaded.
+
+    Raises:
+        ValueError: another kind of MODEL.
+    """
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
+    plain, merged = weights_of(model)
+    if isinstance(model.model, ADMModel):
+        net = UNet(model.model.diffusion_model.config)
+        net.load_state_dict(merged)
+        return net, plain
+    need_unet(model, "Train RAD Adapter")
+    return LatentNetwork.of(model, merged, dtype), plain
+
+
+def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A MODEL's weights as they were loaded, and with its patches (LoRA, adapters) merged: float32 copies by name."""
+    plain, merged = {}, {}
+    for key, ((weight, convert), *patches) in model.get_key_patches(PREFIX).items():
+        name = key.removeprefix(PREFIX)
+        plain[name] = merged[name] = convert(weight.to("cpu", copy=True), inplace=True).float()
+        if patches:
+            merged[name] = comfy.lora.calculate_weight(patches, plain[name].clone(), key)
+    return plain, merged
+
+
+def schedule_of(model) -> RegionSchedule:
+    """RAD's schedule on a MODEL's own noise levels."""
+    if isinstance(model.model, ADMModel):
+        return RegionSchedule(model.model.schedule)
+    return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.double().cpu()))
+
+
+def prediction_of(model) -> str:
+    """What a MODEL's network predicts: "eps" or "v"."""
+    if isinstance(model.model, ADMModel):
+        return model.model.diffusion_model.config.prediction
+    return "v" if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION) else "eps"

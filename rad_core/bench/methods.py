@@ -1,4 +1,4 @@
-"""What the benchmark compares: every method by its name, on the same networks."""
+"""The methods that the benchmark compares, by name, on the same networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,49 +9,57 @@ import torch
 from torch import Tensor
 
 from ..adapters import load_adapter, merge_adapters
-from ..checkpoints import WEIGHTS, load_model
+from ..checkpoints import load_model
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..training.diffusion import OneLevel
 from ..unet import UNet
-from .baselines import RIVALS, rival_inpaint
+from .baselines import BASELINES, baseline_inpaint
 
-ABLATION = WEIGHTS / "landscapes.spatial.safetensors", WEIGHTS / "landscapes.one-level.safetensors"
+_REPOSITORY = Path(__file__).parents[2]
+ABLATION = tuple(_REPOSITORY / "measurements" / "weights" / f"landscapes.{name}.safetensors" for name in ("spatial", "one-level"))
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a benchmark by their names or files; each is loaded when it is first asked for.
+    """The networks of a benchmark by their names or files. Each is loaded when it is first used.
 
-    `one_level` is the paper's ablation (RAD, Table 3, Cfg. 2), trained without a level per pixel; `spatial` was trained as long with it.
-    `told_one_level` is `rad`, told one level all the same.
+    Args:
+        model: an ADM network. adapter: its RAD adapter. sdm_model: an SDM network.
+        device: where they run.
+        ablation: adapters trained equally long with and without a noise level per pixel (RAD, Table 3, Cfg. 2), or None.
     """
 
     model: str = "landscapes"
     adapter: str = "landscapes"
     sdm_model: str = "landscapes"
     device: torch.device | str = "cpu"
-    ablation: tuple[Path, Path] | None = None  # adapters trained with and without a level per pixel
+    ablation: tuple[Path, Path] | None = None
 
     @cached_property
     def plain(self) -> UNet:
+        """The network without an adapter."""
         return load_model(self.model).requires_grad_(False).to(self.device, memory_format=torch.channels_last)
 
     @cached_property
     def rad(self) -> UNet:
+        """The network with its RAD adapter."""
         return self._adapted(self.adapter)
 
     @cached_property
-    def told_one_level(self) -> OneLevel:
+    def one_level_at_test(self) -> OneLevel:
+        """`rad`, trained with a level per pixel, but given the hole's level for all pixels."""
         return OneLevel(self.rad)
 
     @cached_property
     def one_level(self) -> OneLevel:
+        """The ablation: trained with one level for all pixels, and given one."""
         return OneLevel(self._adapted(self.ablation[1]))
 
     @cached_property
     def spatial(self) -> UNet:
+        """The ablation's counterpart: trained equally long, with a level per pixel."""
         return self._adapted(self.ablation[0])
 
     def _adapted(self, adapter: str | Path) -> UNet:
@@ -60,81 +68,85 @@ class Networks:
 
     @cached_property
     def sdm(self) -> Generator:
+        """The SDM network."""
         return load_sdm(self.sdm_model, device=self.device)
 
 
 ABLATED = ("spatial", "one-level")  # the methods that need `Networks.ablation`
-Fill = Callable[[Networks, Tensor, Tensor, Sequence[int]], Tensor]  # of pictures, masks and seeds
+Fill = Callable[[Networks, Tensor, Tensor, Sequence[int]], Tensor]  # (networks, pictures, masks, seeds) -> fills
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method as the benchmark knows it.
+    """A method of the benchmark.
 
     Args:
         label: its name in tables.
-        calls: network calls for a picture; one that is differentiated counts as one.
+        calls: network calls for a picture. A call that is differentiated counts as one.
+        fill: (networks, pictures (B, 3, H, W), masks (B, 1, H, W), seeds) -> fills (B, 3, H, W).
         needs: the networks it uses, by their names in `Networks`.
-        dear: so many calls that it fills few pictures.
-        shown: has a column on the sheet.
+        slow: takes thousands of calls, so it fills fewer pictures.
+        on_sheet: has a column on the sheet of pictures.
     """
 
     label: str
     calls: int
     fill: Fill
     needs: tuple[str, ...]
-    dear: bool = False
-    shown: bool = False
+    slow: bool = False
+    on_sheet: bool = False
 
 
-def _rad(label: str, sampler: str, steps: int, net: str = "rad", shown: bool = False, align: float = 0.0) -> Method:
-    fill = lambda nets, x, m, seed: rad_inpaint(getattr(nets, net), x, m, steps, sampler, seed, align=align)
-    return Method(label, steps + (len(ALIGNMENT.guided(steps)) if align else 0), fill, (net,), shown=shown)
+def _rad(label: str, sampler: str, steps: int, net: str = "rad", on_sheet: bool = False, align: float = 0.0) -> Method:
+    fill = lambda nets, x, mask, seed: rad_inpaint(getattr(nets, net), x, mask, seed=seed, steps=steps, sampler=sampler, align=align)
+    return Method(label, steps + (len(ALIGNMENT.guided(steps)) if align else 0), fill, (net,), on_sheet=on_sheet)
 
 
 def _gradpaint(label: str, steps: int, preset: str) -> Method:
-    calls = steps + len(PRESETS[preset].guided(steps)) * PRESETS[preset].inner_steps
-    fill = lambda nets, x, m, seed: gradpaint_inpaint(nets.plain, x, m, steps, seed=seed, settings=preset)
-    return Method(label, calls, fill, ("plain",), shown=True)
+    guidance = PRESETS[preset].guidance
+    fill = lambda nets, x, mask, seed: gradpaint_inpaint(nets.plain, x, mask, preset, seed=seed, steps=steps)
+    return Method(label, steps + len(guidance.guided(steps)) * guidance.inner_steps, fill, ("plain",), on_sheet=True)
 
 
-def _rival(label: str, name: str, steps: int, dear: bool = False, **options) -> Method:
-    fill = lambda nets, x, m, seed: rival_inpaint(nets.plain, x, m, steps, name, seed, **options)
-    return Method(label, RIVALS[name].calls(steps), fill, ("plain",), dear, shown=True)
+def _baseline(label: str, name: str, steps: int, slow: bool = False, **options) -> Method:
+    fill = lambda nets, x, mask, seed: baseline_inpaint(nets.plain, x, mask, steps, name, seed, **options)
+    return Method(label, BASELINES[name].calls(steps), fill, ("plain",), slow, on_sheet=True)
 
 
-def _sdm(iterations: int, shown: bool = False) -> Method:
-    fill = lambda nets, x, m, seed: sdm_inpaint(nets.sdm, x, m, iterations, seed, context="own")[0]
-    return Method(f"SDM, {iterations}", iterations, fill, ("sdm",), shown=shown)
+def _sdm(iterations: int, on_sheet: bool = False) -> Method:
+    fill = lambda nets, x, mask, seed: sdm_inpaint(nets.sdm, x, mask, seed=seed, iterations=iterations, view="native")[0]
+    return Method(f"SDM, {iterations}", iterations, fill, ("sdm",), on_sheet=on_sheet)
 
 
-def _refined(nets: Networks, x: Tensor, m: Tensor, seed: Sequence[int], steps: int) -> Tensor:
-    filled, doubt = sdm_inpaint(nets.sdm, x, m, 4, seed, context="own")
-    return rad_inpaint(nets.rad, filled, m, steps, "dpmpp_2m", seed, doubt=doubt)
+def _refined(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
+    """SDM's fill, and its uncertain pixels once more by RAD."""
+    filled, uncertainty = sdm_inpaint(nets.sdm, x, mask, seed=seed, iterations=4, view="native")
+    return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="dpmpp_2m", align=0.0)
 
 
 METHODS: dict[str, Method] = {
-    "rad-ddpm-100": _rad("RAD, DDPM 100", "ddpm", 100, shown=True),
+    "rad-ddpm-100": _rad("RAD, DDPM 100", "ddpm", 100, on_sheet=True),
     "rad-ddpm-50": _rad("RAD, DDPM 50", "ddpm", 50),
     "rad-ddpm-20": _rad("RAD, DDPM 20", "ddpm", 20),
     **{f"rad-ddim-{n}": _rad(f"RAD, DDIM {n}", "ddim", n) for n in (50, 20, 10)},
-    **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, shown=n == 20) for n in (50, 20, 10)},
-    "rad-aligned": _rad("RAD, DDIM 20, aligned", "ddim", 20, shown=True, align=1.0),
-    "plain-base": _rad("plain base", "ddpm", 50, "plain", shown=True),
-    "told-one-level": _rad("RAD, told one level", "ddpm", 50, "told_one_level"),
+    **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, on_sheet=n == 20) for n in (50, 20, 10)},
+    "rad-aligned": _rad("RAD, DDIM 20, aligned", "ddim", 20, on_sheet=True, align=1.0),
+    "plain-base": _rad("plain base", "ddpm", 50, "plain", on_sheet=True),
+    "one-level-at-test": _rad("RAD, one level at test", "ddpm", 50, "one_level_at_test"),
     "spatial": _rad("RAD, trained on", "ddpm", 50, "spatial"),
-    "one-level": _rad("RAD, one level", "ddpm", 50, "one_level", shown=True),
+    "one-level": _rad("RAD, one level", "ddpm", 50, "one_level", on_sheet=True),
     "combine": _gradpaint("combine-image", 50, "combine"),
     "gradpaint-paper": _gradpaint("GradPaint, paper", 50, "paper"),
     "gradpaint-plus": _gradpaint("GradPaint, plus", 50, "plus"),
-    "repaint-2410": _rival("RePaint, 2410", "repaint", 250, dear=True),
-    "repaint-146": _rival("RePaint, 146", "repaint-short", 30),
-    "mcg": _rival("MCG", "mcg", 50, scale=1.0),  # the better of 1 and 4 in RMSE on 6 landscapes of seeds 5000 and up,
-    "dps": _rival("DPS", "dps", 50, scale=4.0),  # and so this: the papers' 1000 steps can do with less in each
-    "ddrm": _rival("DDRM", "ddrm", 20),
-    "ddnm": _rival("DDNM", "ddnm", 50),
-    "lanpaint": _rival("LanPaint", "lanpaint", 20),
-    "ding": _rival("DInG", "ding", 25),
-    **{f"sdm-{n}": _sdm(n, shown=n == 4) for n in (1, 2, 4, 8, 10)},
-    "sdm-rad": Method("SDM 4 + RAD 10", 14, partial(_refined, steps=10), ("sdm", "rad"), shown=True),
+    "repaint-2410": _baseline("RePaint, 2410", "repaint", 250, slow=True),
+    "repaint-146": _baseline("RePaint, 146", "repaint-short", 30),
+    # MCG's and DPS's scales are the better of 1 and 4 by RMSE on 6 landscapes of seeds 5000 and up: the papers' are for 1000 steps
+    "mcg": _baseline("MCG", "mcg", 50, scale=1.0),
+    "dps": _baseline("DPS", "dps", 50, scale=4.0),
+    "ddrm": _baseline("DDRM", "ddrm", 20),
+    "ddnm": _baseline("DDNM", "ddnm", 50),
+    "lanpaint": _baseline("LanPaint", "lanpaint", 20),
+    "ding": _baseline("DInG", "ding", 25),
+    **{f"sdm-{n}": _sdm(n, on_sheet=n == 4) for n in (1, 2, 4, 8, 10)},
+    "sdm-rad": Method("SDM 4 + RAD 10", 14, partial(_refined, steps=10), ("sdm", "rad"), on_sheet=True),
 }

@@ -1,7 +1,7 @@
 """A network that reads a landscape's scene: time of day, sun, horizon, clouds, water, snow, trees, ground.
 
-Landscapes are drawn from known parameters, so a fill can be asked what it shows: a reflection that belongs to another sun is a *scene
-error*, and its features give a Fréchet distance and a perceptual distance with nothing to download. Trained by
+Landscapes are drawn from known parameters, so what a fill shows can be compared with them: a reflection of a sun that is not there is a
+*scene error*. The network's features give a Fréchet distance and a perceptual distance with nothing to download. Trained by
 `python -m rad_core.bench.scene -o rad_core/weights/scene.reader.safetensors`.
 """
 
@@ -16,20 +16,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..atomic import write_whole
+from ..atomic import atomic_write
 from ..checkpoints import WEIGHTS
-from ..synthetic import Scene, landscapes
+from ..synthetic import UNSEEN, Scene, landscapes
 from ..training.loop import TRAINING_SEEDS
 
 READER = WEIGHTS / "scene.reader.safetensors"
 NUMBERS = ("horizon", "disc_x", "disc_y", "disc_radius", "cloud_cover")
-SPREAD = {"horizon": 0.058, "disc_x": 0.23, "disc_y": 0.1, "disc_radius": 0.0087, "cloud_cover": 0.29}  # their standard deviations
+MEANS = {"horizon": 0.58, "disc_x": 0.5, "disc_y": 0.26, "disc_radius": 0.05, "cloud_cover": 0.5}
+DEVIATIONS = {"horizon": 0.058, "disc_x": 0.23, "disc_y": 0.1, "disc_radius": 0.0087, "cloud_cover": 0.29}
 FLAGS = ("water", "snow", "trees")
 GROUNDS = 6
 
 
 class SceneReader(nn.Module):
-    """(B, 3, 64, 64) in [0, 1] -> scene. Other sizes are resized to 64."""
+    """Reads a landscape's scene from pictures (B, 3, 64, 64) in [0, 1]; other sizes are resized to 64."""
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128), features: int = 64):
         super().__init__()
@@ -42,7 +43,7 @@ class SceneReader(nn.Module):
         self.read = nn.Linear(features, 2 + len(NUMBERS) + len(FLAGS) + GROUNDS)
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
-        """Every block's features."""
+        """Every block's feature maps, each (B, width, h, w)."""
         x, maps = F.interpolate(pictures, (64, 64), mode="bilinear", antialias=True) * 2 - 1, []
         for block in self.blocks:
             x = block(x)
@@ -50,63 +51,62 @@ class SceneReader(nn.Module):
         return maps
 
     def features(self, pictures: Tensor) -> Tensor:
-        """(B, 64)"""
+        """The features that the scene is read from, (B, 64)."""
         return self.squeeze(F.adaptive_avg_pool2d(self.maps(pictures)[-1], 4).flatten(1))
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """hour: (B, 2) cosine and sine. NUMBERS: (B,) in deviations from the mean. FLAGS: (B,) logits. ground: (B, 6) logits."""
+        """The scene: hour (B, 2), cosine and sine; NUMBERS (B,), standardised; FLAGS (B,), logits; ground (B, 6), logits."""
         hour, numbers, flags, ground = self.read(F.silu(self.features(pictures))).split([2, len(NUMBERS), len(FLAGS), GROUNDS], 1)
         named = dict(zip((*NUMBERS, *FLAGS), torch.cat([numbers, flags], 1).unbind(1), strict=True))
         return {"hour": hour, "ground": ground} | named
 
 
-def errors(said: dict[str, Tensor], scene: Scene) -> dict[str, Tensor]:
-    """How far a reading is off, (B,) each: squared for hour and numbers, cross-entropy for the rest."""
+def errors(prediction: dict[str, Tensor], scene: Scene) -> dict[str, Tensor]:
+    """Errors of a predicted scene, (B,) each: squared error for hour and numbers, cross-entropy for the rest."""
     angle = scene.hour * (2 * math.pi / 24)
-    out = {"hour": (said["hour"] - torch.stack([angle.cos(), angle.sin()], 1)).square().sum(1)}
-    out |= {name: (said[name] - (getattr(scene, name) - _MEANS[name]) / SPREAD[name]).square() for name in NUMBERS}
-    out |= {name: F.binary_cross_entropy_with_logits(said[name], getattr(scene, name), reduction="none") for name in FLAGS}
-    return out | {"ground": F.cross_entropy(said["ground"], scene.ground.long(), reduction="none")}
-
-
-_MEANS = {"horizon": 0.58, "disc_x": 0.5, "disc_y": 0.26, "disc_radius": 0.05, "cloud_cover": 0.5}
+    out = {"hour": (prediction["hour"] - torch.stack([angle.cos(), angle.sin()], 1)).square().sum(1)}
+    out |= {name: (prediction[name] - (getattr(scene, name) - MEANS[name]) / DEVIATIONS[name]).square() for name in NUMBERS}
+    out |= {name: F.binary_cross_entropy_with_logits(prediction[name], getattr(scene, name), reduction="none") for name in FLAGS}
+    return out | {"ground": F.cross_entropy(prediction["ground"], scene.ground.long(), reduction="none")}
 
 
 def scene_error(reader: SceneReader, pictures: Tensor, scene: Scene) -> Tensor:
-    """Sum of `errors` over the scene, (B,)."""
+    """The sum of `errors` of the scene that the reader sees in pictures, (B,)."""
     return sum(errors(reader(pictures), scene).values())
 
 
 def perceptual_distance(reader: SceneReader, a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared distance of normalised features over all blocks, as LPIPS takes it without its learned weights. (B,)"""
+    """Mean squared distance of normalised feature maps over all blocks, (B,): LPIPS without its learned weights."""
     unit = lambda maps: maps * torch.rsqrt(maps.square().sum(1, keepdim=True) + 1e-10)
     pairs = zip(reader.maps(a), reader.maps(b), strict=True)
     return sum((unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in pairs) / len(reader.blocks)
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Between Gaussians fitted to two sets of features (N, D): |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Heusel et al. 2017)."""
+    """The distance between Gaussians fitted to two sets of features (N, D) (Heusel et al. 2017).
+
+    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2).
+    """
     a, b = a.double(), b.double()
     shift, (a, b) = (a.mean(0) - b.mean(0)).square().sum(), ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))  # C = a^T a
     if max(len(a), len(b)) < a.shape[1]:
         cross = torch.linalg.svdvals(a @ b.T).sum()  # C C' has the eigenvalues of (a b^T)(a b^T)^T
     else:
-        # and those of the symmetric C^1/2 C' C^1/2
         values, vectors = torch.linalg.eigh(a.T @ a)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # C C' has those of the symmetric C^1/2 C' C^1/2 too
         cross = torch.linalg.eigvalsh(root @ (b.T @ b) @ root).clamp(min=0).sqrt().sum()
     return float(shift + a.square().sum() + b.square().sum() - 2 * cross)
 
 
 def load_reader() -> SceneReader:
-    """The trained network, in eval mode."""
+    """The bundled network, in eval mode."""
     reader = SceneReader()
     reader.load_state_dict({name: tensor.float() for name, tensor in load_file(READER).items()})
     return reader.eval().requires_grad_(False)
 
 
 def train_reader(steps: int, batch: int, seed: int, rate: float = 2e-3) -> SceneReader:
-    """Minimise the sum of `errors` over drawn landscapes."""
+    """Train a network on the sum of `errors` over drawn landscapes."""
     torch.manual_seed(seed)
     reader = SceneReader().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(reader.parameters(), rate)
@@ -134,8 +134,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     reader = train_reader(options.steps, options.batch, options.seed)
     state = {name: tensor.half().contiguous() for name, tensor in reader.state_dict().items()}
-    write_whole(options.output, lambda temporary: save_file(state, temporary, {"format": "pt"}))
-    pictures, scene = landscapes(500, 64, seed=10_000, return_scene=True)
+    atomic_write(options.output, lambda temporary: save_file(state, temporary, {"format": "pt"}))
+    pictures, scene = landscapes(500, 64, seed=UNSEEN, return_scene=True)
     print(json.dumps({name: float(values.mean()) for name, values in errors(reader(pictures), scene).items()}, indent=1))
 
 

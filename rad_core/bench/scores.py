@@ -1,4 +1,4 @@
-"""The benchmark's numbers: what the kept fills are worth, with intervals, and what follows for the papers' claims."""
+"""The benchmark's numbers: how good the fills are, with confidence intervals, and ratios that test the papers' claims."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,131 +9,138 @@ import torch
 from torch import Tensor
 
 from ..metrics import hole_rmse, psnr, ring_rmse, seam, ssim, variation
-from .features import Judge
+from .features import FeatureExtractor
 from .methods import METHODS
 from .runs import Pictures, Piece, holes, read
 from .scene import frechet_distance, scene_error
 from .statistics import bootstrap, inception_scores, kernel_distance
 
-ENOUGH = 8  # fills that a distance between sets is given for
-DRAWS = 200  # of the pictures, for an interval
+ENOUGH = 8  # fewest fills for a distance between sets
+DRAWS = 200  # resamples of the pictures for an interval
 MEASURES = {"hole RMSE": hole_rmse, "PSNR": psnr, "SSIM": ssim, "ring RMSE": ring_rmse, "seam": seam, "TV": variation}
+COMPARED = ("Fréchet", "perceptual", "scene error")  # the errors that claims are tested on
 Interval = tuple[float, float, float]  # value, low, high
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A method's fills of n pictures under M kinds of mask.
+class Scores:
+    """How good a method's fills are: of n pictures, each under M kinds of mask.
 
-    values: of every measure (M, n). features: (M, n, D) of the fills. true: (n, D) of the pictures. spread: how far second fills are
-    from the first, (M, few), or None. seconds: for a picture. peak: MiB.
+    Args:
+        values: by measure, (M, n).
+        features: of the fills, (M, n, D). true_features: of the pictures, (n, D).
+        spread: RMSE between the first and the second fills, (M, pictures filled twice), or None.
+        seconds: for a picture. peak: memory in MiB, or None.
     """
 
     values: dict[str, Tensor]
     features: Tensor
-    true: Tensor
+    true_features: Tensor
     spread: Tensor | None
     seconds: float
     peak: float | None
 
     @property
     def pictures(self) -> int:
+        """n."""
         return self.features.shape[1]
 
-    def first(self, count: int) -> "Measured":
+    def first(self, count: int) -> "Scores":
+        """The scores of the first pictures alone."""
         values = {name: value[:, :count] for name, value in self.values.items()}
-        return Measured(values, self.features[:, :count], self.true[:count], self.spread, self.seconds, self.peak)
+        return Scores(values, self.features[:, :count], self.true_features[:count], self.spread, self.seconds, self.peak)
 
     def distance(self, between: Callable[[Tensor, Tensor], float], chosen: Tensor | None = None) -> float:
-        """Between the fills and the pictures, all masks together."""
+        """A distance between the features of all fills and those of the pictures, or of the chosen pictures (indices)."""
         chosen = torch.arange(self.pictures) if chosen is None else chosen
-        out = self.features[:, chosen].flatten(0, 1)
-        return between(out, self.true[chosen].repeat(len(self.features), 1))
+        fills = self.features[:, chosen].flatten(0, 1)
+        return between(fills, self.true_features[chosen].repeat(len(self.features), 1))
 
     def mean(self, name: str, chosen: Tensor | None = None) -> float:
+        """The mean of a measure over masks and pictures, or over the chosen pictures (indices)."""
         values = self.values[name] if chosen is None else self.values[name][:, chosen]
         return float(values.mean())
 
 
 @torch.no_grad()
-def measure(method: str, mask: str, pieces: Sequence[Piece], pictures: Pictures, judge: Judge, folder: Path) -> Measured:
-    """Read a method's fills under one kind of mask and judge them."""
-    told, fills = [], {0: [], 1: []}
-    for piece in sorted((p for p in pieces if p.method == method and p.mask == mask), key=lambda piece: (piece.turn, piece.start)):
-        out, info = read(piece, folder)
-        fills[piece.turn].append(out)
-        told.append(info | {"pictures": piece.count})
+def score(method: str, mask: str, pieces: Sequence[Piece], pictures: Pictures, extractor: FeatureExtractor, folder: Path) -> Scores:
+    """Read a method's fills under one kind of mask, and compare them with the pictures."""
+    records, fills = [], {0: [], 1: []}
+    for piece in sorted((p for p in pieces if p.method == method and p.mask == mask), key=lambda piece: (piece.repeat, piece.start)):
+        out, record = read(piece, folder)
+        fills[piece.repeat].append(out)
+        records.append(record | {"pictures": piece.count})
     out = torch.cat(fills[0])
     truth, hole = pictures.truth[: len(out)], holes(mask, len(out), out.shape[2])
-    values = {name: of(out, truth, hole) for name, of in MEASURES.items()} | {"perceptual": judge.distance(out, truth)}
-    if judge.reader and pictures.scene is not None:
-        values["scene error"] = scene_error(judge.reader, out, pictures.first_scenes(len(out)))
+    values = {name: measure(out, truth, hole) for name, measure in MEASURES.items()}
+    values["perceptual"] = extractor.distance(out, truth)
+    if extractor.reader and pictures.scene is not None:
+        values["scene error"] = scene_error(extractor.reader, out, pictures.first_scenes(len(out)))
     again = torch.cat(fills[1]) if fills[1] else None
-    peaks = [info["peak"] for info in told if info["peak"] is not None]
-    return Measured(
+    peaks = [record["peak"] for record in records if record["peak"] is not None]
+    return Scores(
         {name: value[None].double() for name, value in values.items()},
-        judge.features(out)[None].double(),
-        judge.features(truth).double(),
+        extractor.features(out)[None].double(),
+        extractor.features(truth).double(),
         None if again is None else hole_rmse(again, out[: len(again)], hole[: len(again)])[None],
-        sum(info["seconds"] for info in told) / sum(info["pictures"] for info in told),
+        sum(record["seconds"] for record in records) / sum(record["pictures"] for record in records),
         max(peaks, default=None),
     )
 
 
-def together(parts: Sequence[Measured]) -> Measured:
-    """Several kinds of mask as one."""
-    return Measured(
+def pool(parts: Sequence[Scores]) -> Scores:
+    """The scores under several kinds of mask as one. All parts are of the same pictures."""
+    return Scores(
         {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values},
         torch.cat([part.features for part in parts]),
-        parts[0].true,
+        parts[0].true_features,
         None if any(part.spread is None for part in parts) else torch.cat([part.spread for part in parts]),
         sum(part.seconds for part in parts) / len(parts),
         max((part.peak for part in parts if part.peak is not None), default=None),
     )
 
 
-def row(method: str, found: Measured, draws: int = DRAWS) -> dict[str, float | int | Interval | None]:
-    """A method's numbers. Means over pictures and masks, but medians of ratios; intervals by drawing the pictures anew."""
-    known, whole = METHODS[method], found.features.shape[0] * found.pictures >= ENOUGH
-    numbers: dict = {"calls": known.calls, "pictures": found.pictures, "seconds": found.seconds, "peak MiB": found.peak}
-    numbers["Fréchet"] = interval(lambda chosen: found.distance(frechet_distance, chosen), found.pictures, draws) if whole else None
+def summarise(method: str, scores: Scores, draws: int = DRAWS) -> dict[str, float | int | Interval | None]:
+    """A method's numbers for a table: means over pictures and masks, medians of ratios, intervals by resampling the pictures."""
+    count = scores.pictures
+    enough = len(scores.features) * count >= ENOUGH
+    numbers: dict = {"calls": METHODS[method].calls, "pictures": count, "seconds": scores.seconds, "peak MiB": scores.peak}
+    numbers["Fréchet"] = interval(lambda chosen: scores.distance(frechet_distance, chosen), count, draws) if enough else None
     for name in ("perceptual", "scene error", "hole RMSE"):
-        if name in found.values:
-            numbers[name] = interval(lambda chosen, name=name: found.mean(name, chosen), found.pictures, draws)
-    numbers |= {name: found.mean(name) for name in ("PSNR", "SSIM", "ring RMSE")}
-    numbers |= {name: float(found.values[name].median()) for name in ("seam", "TV")}
-    numbers["diversity"] = None if found.spread is None else float(found.spread.mean())
-    many = len(found.features) * found.pictures > found.true.shape[1]  # fewer can always be told apart, and the kernel distance is noise
-    numbers["KID"] = found.distance(kernel_distance) if many else None
-    numbers["U-IDS"], numbers["P-IDS"] = found.distance(inception_scores) if many else (None, None)
+        if name in scores.values:
+            numbers[name] = interval(lambda chosen, name=name: scores.mean(name, chosen), count, draws)
+    numbers |= {name: scores.mean(name) for name in ("PSNR", "SSIM", "ring RMSE")}
+    numbers |= {name: float(scores.values[name].median()) for name in ("seam", "TV")}
+    numbers["diversity"] = None if scores.spread is None else float(scores.spread.mean())
+    # with fewer fills than features an SVM always separates the sets, and the kernel distance is noise
+    many = len(scores.features) * count > scores.true_features.shape[1]
+    numbers["KID"] = scores.distance(kernel_distance) if many else None
+    numbers["U-IDS"], numbers["P-IDS"] = scores.distance(inception_scores) if many else (None, None)
     return numbers
 
 
 def interval(statistic: Callable[[Tensor], float], count: int, draws: int) -> Interval:
-    """A statistic of all pictures with its interval."""
+    """A statistic of all `count` pictures, with its confidence interval."""
     return (statistic(torch.arange(count)), *bootstrap(statistic, count, draws))
 
 
-COMPARED = ("Fréchet", "perceptual", "scene error")
-
-
-def ratios(of: Measured, to: Measured, draws: int = DRAWS) -> dict[str, Interval | None]:
-    """A method's errors as multiples of another's, on the pictures both filled; the same pictures are drawn for both."""
+def ratios(of: Scores, to: Scores, draws: int = DRAWS) -> dict[str, Interval | None]:
+    """One method's errors as multiples of another's, on the pictures that both filled. Each resample is the same for both."""
     count, found = min(of.pictures, to.pictures), {}
     of, to = of.first(count), to.first(count)
     for name in COMPARED:
         if name == "Fréchet":
             enough = count > 1 and count * len(of.features) >= ENOUGH
-            take = lambda one, chosen: one.distance(frechet_distance, chosen)
+            error = lambda scores, chosen: scores.distance(frechet_distance, chosen)
         else:
-            enough = count > 1 and name in of.values  # one picture has no interval
-            take = lambda one, chosen, name=name: one.mean(name, chosen)
-        statistic = lambda chosen, take=take: math.log(max(take(of, chosen), 1e-12) / max(take(to, chosen), 1e-12))
-        found[name] = tuple(math.exp(value) for value in interval(statistic, count, draws)) if enough else None
+            enough = count > 1 and name in of.values  # a single picture has no interval
+            error = lambda scores, chosen, name=name: scores.mean(name, chosen)
+        log_ratio = lambda chosen, error=error: math.log(max(error(of, chosen), 1e-12) / max(error(to, chosen), 1e-12))
+        found[name] = tuple(math.exp(value) for value in interval(log_ratio, count, draws)) if enough else None
     return found
 
 
-def fewest(compared: dict[str, dict[str, Interval | None]], limit: float = 1.05) -> str | None:
-    """Of the methods compared with one by `ratios`: the one of the fewest calls that is nowhere more than `limit` times as far off."""
+def fewest_calls(compared: dict[str, dict[str, Interval | None]], limit: float = 1.05) -> str | None:
+    """The method of the fewest calls among those with no ratio above `limit`, or None. `compared`: by method, `ratios` to the same one."""
     good = [method for method, found in compared.items() if all(value is None or value[0] <= limit for value in found.values())]
     return min(good, key=lambda method: METHODS[method].calls, default=None)

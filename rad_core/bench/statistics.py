@@ -1,4 +1,4 @@
-"""How two sets of pictures differ, by their features (N, D); and how sure a number is.
+"""How two sets of pictures differ by their features (N, D), and confidence intervals.
 
 The Fréchet distance is in `scene`.
 """
@@ -12,7 +12,10 @@ from ..noise import generators
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """KID (Binkowski et al. 2018): the unbiased squared MMD with kernel (a.b / D + 1)^3. About 0 for sets of one kind, at times below."""
+    """KID (Binkowski et al. 2018): the unbiased squared MMD with kernel (a.b / D + 1)^3.
+
+    About 0 for two sets from one distribution, and sometimes negative.
+    """
     a, b = a.double(), b.double()
     kernel = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
     within = lambda x: (kernel(x, x).sum() - kernel(x, x).diagonal().sum()) / (len(x) * (len(x) - 1))
@@ -20,13 +23,13 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 
 def inception_scores(out: Tensor, truth: Tensor) -> tuple[float, float]:
-    """U-IDS and P-IDS (Zhao et al. 2021, Eq. 8 and 9): how often a linear SVM takes fills for pictures; .5 is the best.
+    """U-IDS and P-IDS (Zhao et al. 2021, Eq. 8 and 9): how often a linear SVM mistakes fills for real pictures; .5 is the best.
 
     Args:
-        out, truth: (N, D), fill k being of picture k. With N below D they can always be told apart, and both are 0.
+        out, truth: (N, D), where fill k is of picture k. With N below D an SVM always separates them, and both scores are 0.
 
     Returns:
-        U-IDS: the share of all that is taken for the other kind. P-IDS: how often a fill looks truer than its own picture.
+        U-IDS: the share of fills and pictures that are misclassified. P-IDS: how often a fill scores as more real than its own picture.
     """
     from sklearn.svm import LinearSVC  # in the `evaluation` extra
 
@@ -38,16 +41,15 @@ def inception_scores(out: Tensor, truth: Tensor) -> tuple[float, float]:
     return float((real < 0).double().mean() + (made > 0).double().mean()) / 2, float((made > real).double().mean())
 
 
-def bootstrap(
-    statistic: Callable[[Tensor], float], count: int, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Confidence interval of a statistic of `count` pictures, by drawing them anew with replacement (Efron 1979, percentiles).
+def bootstrap(statistic: Callable[[Tensor], float], count: int, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % confidence interval of a statistic of `count` pictures, by resampling them with replacement (Efron 1979, percentiles).
 
     Args:
-        statistic: of the numbers of the pictures that are in, (count,), some of them several times.
+        statistic: of the indices of the pictures in the sample, (count,), some of them repeated.
+        count: number of pictures. draws: number of resamples.
 
     Returns:
-        The percentiles, moved by what the draws' mean is off: a Fréchet distance grows when fewer different pictures are in.
+        (low, high), shifted by the resamples' bias: a Fréchet distance grows when a sample has fewer distinct pictures.
     """
     (stream,) = generators(seed, 1, "bootstrap")
     values = torch.tensor([statistic(torch.randint(count, (count,), generator=stream)) for _ in range(draws)], dtype=torch.float64)

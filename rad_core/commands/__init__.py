@@ -1,1 +1,1 @@
-"""One file per command: HELP, add_arguments(parser), run(options)."""
+"""The commands of the command line: a module each, with HELP, add_arguments(parser) and run(options)."""

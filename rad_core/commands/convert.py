@@ -1,4 +1,4 @@
-"""`convert`: any network or adapter file into our safetensors."""
+"""`convert`: convert any network or adapter file to our safetensors."""
 
 import argparse
 from pathlib import Path
@@ -9,15 +9,15 @@ from ..adapter_files import is_adapter, read_adapter, write_adapter
 from ..adapters import adapter_to_new, load_adapter
 from ..checkpoints import inspect, load_model, save_model
 
-HELP = "convert a network (.pt, diffusers, the RAD authors' file; adapters merged if wanted) or an adapter to safetensors"
+HELP = "convert a network (.pt, diffusers, the RAD authors' file), with adapters merged if you like, or an adapter to safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a network or adapter, file or folder, or a bundled network's name")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--adapter", action="append", default=[], help="RAD adapter to merge; repeat to stack")
+    parser.add_argument("--adapter", action="append", default=[], help="RAD adapter to merge into the network; repeat to stack")
     parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the input file (default: auto)")
-    parser.add_argument("--base", help="of an adapter that was trained on it with its legacy attention order ignored: set that right")
+    parser.add_argument("--base", help="for an adapter trained on this network with its legacy attention order ignored: correct it")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the output (default: float32)")
 
 
@@ -28,21 +28,17 @@ def run(options: argparse.Namespace) -> None:
     if is_adapter(options.model):
         adapter = read_adapter(options.model)
         if adapter.for_latents:
-            raise ValueError(f"{adapter.name} is an adapter for a latent model: ComfyUI loads it as it is.")
+            raise ValueError(f"{adapter.name} is an adapter for a latent model; ComfyUI loads it without conversion.")
         if options.base:
             adapter = adapter_to_new(adapter, load_model(options.base))
         write_adapter(adapter, options.output, dtype)
         print(f"Wrote {options.output}.")
         return
     if options.base:
-        raise ValueError("--base goes with an adapter; a network's own order is --attention-order.")
+        raise ValueError("--base is for adapters; for a network use --attention-order.")
     net = load_model(options.model, attention_order=options.attention_order)
     for adapter in options.adapter:
         load_adapter(net, adapter)
-    save_model(
-        net,
-        options.output,
-        getattr(torch, options.dtype),
-        note=inspect(options.model)["note"] or f"converted from {Path(options.model).name}",
-    )
+    note = inspect(options.model)["note"] or f"converted from {Path(options.model).name}"
+    save_model(net, options.output, dtype, note)
     print(f"Wrote {options.output}.")

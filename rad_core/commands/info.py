@@ -1,4 +1,4 @@
-"""`info`: say what a network or adapter file is."""
+"""`info`: describe a network or adapter file."""
 
 import argparse
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from ..adapter_files import CONFIG_KEY, bundled_adapters, read_adapter
 from ..checkpoints import CheckpointError, bundled_networks, inspect
 from ..sdm import bundled_sdms, inspect_sdm
 
-HELP = "say what a network or adapter file is; without a file, list the bundled ones"
+HELP = "describe a network or adapter file; without a file, list the bundled ones"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help="a network or adapter file or folder, or a bundled name")
-    parser.add_argument("--adapter", action="store_true", help="look for an adapter of this name first")
-    parser.add_argument("--sdm", action="store_true", help="look for an SDM network of this name first")
+    parser.add_argument("--adapter", action="store_true", help="where several bundled files have the name: describe the adapter")
+    parser.add_argument("--sdm", action="store_true", help="where several bundled files have the name: describe the SDM network")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -26,15 +26,16 @@ def run(options: argparse.Namespace) -> None:
     kinds = [inspect, describe_adapter, inspect_sdm]
     first = describe_adapter if options.adapter else inspect_sdm if options.sdm else inspect
     for key, value in describe(options.file, sorted(kinds, key=lambda kind: kind is not first)).items():
-        print(
-            f"{key.replace('_', ' '):>20}  {value:,}"
-            if isinstance(value, int) and not isinstance(value, bool)
-            else f"{key.replace('_', ' '):>20}  {value}"
-        )
+        value = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        print(f"{key.replace('_', ' '):>20}  {value}")
 
 
 def describe(file: str, kinds: list[Callable[[str], dict]]) -> dict:
-    """As the first kind of file that it can be; what is none is told by the first."""
+    """Describe a file as the first kind that it can be.
+
+    Raises:
+        CheckpointError, FileNotFoundError: it is of no kind; the message is that of the first.
+    """
     for kind in kinds:
         try:
             return kind(file)
@@ -44,8 +45,9 @@ def describe(file: str, kinds: list[Callable[[str], dict]]) -> dict:
 
 
 def describe_adapter(file: str) -> dict:
+    """What is known of an adapter. Raises as `read_adapter`."""
     adapter = read_adapter(file)
-    made = {name: value for name, value in asdict(adapter.facts).items() if value and name != "base"}
+    origin = {name: value for name, value in asdict(adapter.metadata).items() if value and name != "base"}
     return {
         "adapter": adapter.name,
         "for": "a latent model of ComfyUI" if adapter.for_latents else "a pixel-space network",
@@ -53,6 +55,6 @@ def describe_adapter(file: str) -> dict:
         "alpha": adapter.config.get("lora_alpha", adapter.rank),
         "LoRA layers": len(adapter.lora),
         "time layers": f"{len(adapter.time)} tensors" if adapter.time else "none: not enough for RAD alone",
-        **made,
+        **origin,
         "PEFT configuration": "yes" if adapter.config else f"none (no adapter_config.json and no {CONFIG_KEY})",
     }

@@ -1,18 +1,20 @@
-"""SDM, the spatial diffusion model: a network that fills a hole in a few passes, the most certain pixels first, and says how sure it is."""
+"""SDM, the spatial diffusion model: fills holes in a few passes, the most certain pixels first, and returns how uncertain each one is."""
 
 from .files import bundled_sdms, inspect_sdm, load_sdm, save_sdm
 from .inpaint import OneShot, sdm_inpaint
-from .iterate import MEMORY, SCHEDULES, Iteration, iterate
+from .iterate import Iteration, iterate
 from .network import Discriminator, Generator, SDMConfig
+from .settings import PRESETS, SCHEDULES, SDMSettings
 
 __all__ = [
-    "MEMORY",
+    "PRESETS",
     "SCHEDULES",
     "Discriminator",
     "Generator",
     "Iteration",
     "OneShot",
     "SDMConfig",
+    "SDMSettings",
     "bundled_sdms",
     "inspect_sdm",
     "iterate",

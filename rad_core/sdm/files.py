@@ -1,22 +1,19 @@
-"""SDM networks in and out: one safetensors file, with the architecture in its metadata."""
+"""SDM network files: one safetensors file each, with the architecture in its header."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from ..atomic import write_whole
-from ..checkpoints import METADATA_KEY, WEIGHTS, CheckpointError, json_object, read_tensors
+from ..checkpoints import METADATA_KEY, CheckpointError, FileKind, json_object, read_tensors, resolve_file, write_network
 from .network import Generator, SDMConfig
 
-SUFFIX = ".sdm.safetensors"  # of the bundled ones
+SDM_NETWORK = FileKind("SDM network", ".sdm.safetensors")
 
 
 def bundled_sdms() -> list[str]:
     """Names of the SDM networks that come with the package."""
-    return sorted(p.name.removesuffix(SUFFIX) for p in WEIGHTS.glob("*" + SUFFIX))
+    return SDM_NETWORK.bundled()
 
 
 def load_sdm(path: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Generator:
@@ -31,23 +28,24 @@ def load_sdm(path: str | Path, dtype: torch.dtype = torch.float32, device: torch
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: not an SDM network, damaged, or of another width than it says.
+        CheckpointError: the file is not an SDM network, is damaged, or its tensors do not fit the architecture in its header.
     """
-    tensors, metadata = read_tensors(path := _resolve(path))
-    described = json_object(metadata.get(METADATA_KEY, "{}"), f"the description in {path.name}").get("sdm")
-    if not isinstance(described, dict):
+    path = resolve_file(path, SDM_NETWORK)
+    tensors, header = read_tensors(path)
+    architecture = _metadata(header, path).get("sdm")
+    if not isinstance(architecture, dict):
         raise CheckpointError(f"{path.name} is not an SDM network ({len(tensors)} tensors, such as '{next(iter(tensors))}').")
     try:
-        config = SDMConfig(**described | {name: tuple(described[name]) for name in ("widths", "attention")})
+        config = SDMConfig(**architecture | {name: tuple(architecture[name]) for name in ("widths", "attention")})
         with torch.device("meta"):
             net = Generator(config)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, ArithmeticError):
-        raise CheckpointError(f"{path.name}: its description of the network is not one of an SDM network.") from None
-    for name, wanted in net.state_dict().items():
+        raise CheckpointError(f"{path.name}: the architecture in its header is not that of an SDM network.") from None
+    for name, expected in net.state_dict().items():
         if name not in tensors:
             raise CheckpointError(f"{path.name} is not a whole SDM network: '{name}' is missing.")
-        if tensors[name].shape != wanted.shape:
-            raise CheckpointError(f"{path.name}: '{name}' has shape {tuple(tensors[name].shape)}, expected {tuple(wanted.shape)}.")
+        if tensors[name].shape != expected.shape:
+            raise CheckpointError(f"{path.name}: '{name}' has shape {tuple(tensors[name].shape)}, expected {tuple(expected.shape)}.")
         if not torch.isfinite(tensors[name]).all():
             raise CheckpointError(f"{path.name}: '{name}' has NaN or infinite values.")
     net.load_state_dict({name: tensors[name].float() for name in net.state_dict()}, assign=True)
@@ -55,30 +53,25 @@ def load_sdm(path: str | Path, dtype: torch.dtype = torch.float32, device: torch
 
 
 def save_sdm(net: Generator, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:
-    """Write a generator.
+    """Write an SDM network.
+
+    Args:
+        dtype: of the tensors in the file; None for the network's own.
+        note: any text, such as how the network was trained.
 
     Raises:
         ValueError: the file cannot be written.
     """
-    metadata = {METADATA_KEY: json.dumps({"sdm": asdict(net.config), "note": note}), "format": "pt"}
-    state = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
-    write_whole(path, lambda temporary: save_file(state, temporary, metadata))
+    write_network(net, path, {"sdm": asdict(net.config), "note": note}, dtype)
 
 
 def inspect_sdm(path: str | Path) -> dict:
-    """What an SDM file is, for the `info` command. Raises as `load_sdm`."""
-    net, path = load_sdm(path), _resolve(path)
-    note = json_object(read_tensors(path)[1][METADATA_KEY], path.name).get("note", "")
+    """Describe an SDM file, for the `info` command. Raises as `load_sdm`."""
+    net, path = load_sdm(path), resolve_file(path, SDM_NETWORK)
+    note = _metadata(read_tensors(path)[1], path).get("note", "")
     parameters = sum(p.numel() for p in net.parameters())
     return {"file": path.name, "method": "SDM", "parameters": parameters, **asdict(net.config), "note": note}
 
 
-def _resolve(path: str | Path) -> Path:
-    given, bundled = Path(path), WEIGHTS / f"{path}{SUFFIX}"
-    if given.is_file():
-        return given
-    if given.name == str(path) and bundled.is_file():
-        return bundled
-    raise FileNotFoundError(
-        f"There is no SDM file {path}, and no bundled one of that name (there are: {', '.join(bundled_sdms()) or 'none'})."
-    )
+def _metadata(header: dict[str, str], path: Path) -> dict:
+    return json_object(header.get(METADATA_KEY, "{}"), f"the metadata of {path.name}")

@@ -6,15 +6,15 @@ from torch import Tensor
 
 
 def membrane(values: Tensor, known: Tensor, steps: int = 4) -> Tensor:
-    """Extend values smoothly from where they are known: about the solution of Laplace's equation, from coarse to fine.
+    """Extend values smoothly over the unknown pixels: an approximate solution of Laplace's equation, from coarse to fine.
 
     Args:
-        values: (B, C, H, W), looked at where `known` is 1.
+        values: (B, C, H, W), ignored where `known` is 0.
         known: (B, 1, H, W) of 0 and 1.
-        steps: Jacobi's iterations at each size.
+        steps: Jacobi iterations at each resolution.
 
     Returns:
-        (B, C, H, W): `values` where known; 0 where nothing is known at all. Differentiable.
+        (B, C, H, W): `values` where known; 0 everywhere if nothing is known. Differentiable.
     """
     values = values * known
     height, width = known.shape[2:]
@@ -25,11 +25,11 @@ def membrane(values: Tensor, known: Tensor, steps: int = 4) -> Tensor:
     coarse = F.adaptive_avg_pool2d(values, half) / share.clamp(min=1e-6)
     x = F.interpolate(membrane(coarse, (share > 0).to(known), steps), (height, width), mode="bilinear")
     for _ in range(steps):
-        x = torch.lerp(_neighbours(x), values, known)
+        x = torch.lerp(_neighbour_mean(x), values, known)
     return x
 
 
-def _neighbours(x: Tensor) -> Tensor:
-    """Mean of the four neighbours; the border is its own neighbour."""
+def _neighbour_mean(x: Tensor) -> Tensor:
+    """Mean of the four neighbours; beyond the border, pixels repeat."""
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     return (padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]) / 4

@@ -1,4 +1,4 @@
-"""SDM's generator and discriminator (SDM 3.2): 74.24 million parameters at full width."""
+"""SDM's generator and discriminator (SDM 3.2). At full width the generator has 74.24 million parameters."""
 
 import math
 from dataclasses import dataclass
@@ -8,23 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Conv, Linear, ModulatedConv, Residual, UncertaintyAttention, double
+from .layers import Conv, Linear, ModulatedConv, Residual, UncertaintyAttention, upsample2x
 
-INPUTS = 7  # image, first mask, mask of this iteration, uncertainty, time
+IN_CHANNELS = 7  # of the generator, see `pack`
 
 
 @dataclass(frozen=True)
 class SDMConfig:
-    """Architecture. The defaults are the paper's at 512.
+    """Architecture. The defaults are the paper's, for pictures of 512 pixels.
 
     Args:
-        widths: channels at full size, half size, ...; the smallest size should be 8x8 or more.
-        attention: levels (0 = full size) with a residual block and attention, on the way down and up.
-        global_convs: halvings more, before the mean that makes the global code.
-        latent: numbers of z and of w. code: numbers of the global code.
+        widths: channels at full size, half size, ...; the smallest size should be at least 8x8.
+        attention: levels (0 = full size) with a residual block and attention, on the way down and on the way up.
+        global_convs: further halvings, before the mean that gives the global code.
+        latent: size of z and of w.
+        code: size of the global code.
         heads: of each attention.
         guided: uncertainty-guided attention; False is the paper's ablation.
-        image_size: what it was trained at.
+        image_size: size of the pictures it was trained with.
+
+    Raises:
+        ValueError: an impossible architecture.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
@@ -39,20 +43,21 @@ class SDMConfig:
     def __post_init__(self):
         levels = len(self.widths)
         if min(*self.widths, self.latent, self.code, self.heads, self.image_size, levels - 1) < 1 or self.global_convs < 0:
-            raise ValueError("An SDM network needs two or more widths, and all its numbers must be positive.")
+            raise ValueError("An SDM network needs two or more widths, and all sizes must be positive.")
         for level in self.attention:
             if not 0 <= level < levels:
-                raise ValueError(f"There is no level {level} to attend: the {levels} widths are levels 0 to {levels - 1}.")
+                raise ValueError(f"There is no level {level} for attention: the {levels} widths are levels 0 to {levels - 1}.")
             if self.widths[level] % self.heads:
                 raise ValueError(f"{self.heads} heads do not divide the {self.widths[level]} channels of level {level}.")
 
     @property
     def stride(self) -> int:
+        """The network works on sides that are multiples of this; it pads others."""
         return 2 ** (len(self.widths) - 1)
 
 
-class Focus(nn.Module):
-    """A residual block, then attention."""
+class AttnBlock(nn.Module):
+    """A residual block, then uncertainty-guided attention."""
 
     def __init__(self, channels: int, config: SDMConfig):
         super().__init__()
@@ -64,78 +69,87 @@ class Focus(nn.Module):
 
 
 class Generator(nn.Module):
-    """(picture, masks, uncertainty, z) -> mean and log-variance of every pixel."""
+    """SDM's network: predicts the mean and log-variance of every pixel from a partly filled picture."""
 
     def __init__(self, config: SDMConfig = SDMConfig()):
         super().__init__()
         self.config = config
         widths, last = config.widths, len(config.widths) - 1
         style = config.latent + config.code
-        focus = lambda: nn.ModuleDict({str(level): Focus(widths[level], config) for level in config.attention})
-        self.stem = nn.Sequential(Conv(INPUTS, widths[0]), Conv(widths[0], widths[0]))
+        attn = lambda: nn.ModuleDict({str(level): AttnBlock(widths[level], config) for level in config.attention})
+        self.stem = nn.Sequential(Conv(IN_CHANNELS, widths[0]), Conv(widths[0], widths[0]))
         self.down = nn.ModuleList(Residual(a, b, down=True) for a, b in pairwise(widths))
-        self.focus_down, self.focus_up = focus(), focus()
+        self.attn_down, self.attn_up = attn(), attn()
         self.shrink = nn.Sequential(*(Conv(widths[-1], widths[-1], down=True) for _ in range(config.global_convs)))
-        self.code = Linear(widths[-1], config.code, active=True)
-        self.mapping = nn.Sequential(*(Linear(config.latent, config.latent, rate=0.01, active=True) for _ in range(8)))
-        self.bottom = nn.ModuleList(ModulatedConv(widths[-1], widths[-1], style) for _ in range(2))
+        self.code = Linear(widths[-1], config.code, activation=True)
+        self.mapping = nn.Sequential(*(Linear(config.latent, config.latent, lr_multiplier=0.01, activation=True) for _ in range(8)))
+        self.mid = nn.ModuleList(ModulatedConv(widths[-1], widths[-1], style) for _ in range(2))
         self.up = nn.ModuleList(ModulatedConv(widths[k + 1], widths[k], style, up=True) for k in reversed(range(last)))
         self.refine = nn.ModuleList(ModulatedConv(widths[k], widths[k], style) for k in reversed(range(last)))
-        self.paint = nn.ModuleList(ModulatedConv(widths[k], 6, style, kernel=1, active=False) for k in reversed(range(last + 1)))
+        self.to_rgb = nn.ModuleList(ModulatedConv(widths[k], 6, style, kernel=1, activation=False) for k in reversed(range(last + 1)))
 
     @property
     def size(self) -> int:
+        """Size of the pictures it was trained with."""
         return self.config.image_size
 
     @property
     def stride(self) -> int:
+        """See `SDMConfig.stride`."""
         return self.config.stride
 
     @property
     def latent(self) -> int:
+        """Size of z."""
         return self.config.latent
 
     @property
     def device(self) -> torch.device:
+        """The device that the network runs on."""
         return self.code.weight.device
 
-    def forward(self, given: Tensor, uncertainty: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """given (B, 7, H, W), see `pack`; uncertainty (B, 1, H, W) in [0, 1]; z (B, latent).
+    def forward(self, inputs: Tensor, uncertainty: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict, at any size H, W.
+
+        Args:
+            inputs: (B, 7, H, W), see `pack`.
+            uncertainty: (B, 1, H, W) in [0, 1].
+            z: (B, latent), standard normal.
 
         Returns:
-            mean and log-variance, (B, 3, H, W) each, of any size H, W; log-variance within [-9, 2].
+            mean and log-variance, (B, 3, H, W) each; the log-variance within [-9, 2].
         """
-        height, width = given.shape[2:]
+        height, width = inputs.shape[2:]
         dtype = self.code.weight.dtype
-        given, uncertainty, z = _pad(given.to(dtype), self.stride), _pad(uncertainty.to(dtype), self.stride), _normalised(z).to(dtype)
-        x, skips = self.stem(given), []
+        inputs, uncertainty, z = _pad(inputs.to(dtype), self.stride), _pad(uncertainty.to(dtype), self.stride), _normalised(z).to(dtype)
+        x, skips = self.stem(inputs), []
         for level in range(len(self.config.widths)):
             if level:
                 x = self.down[level - 1](x)
-            if str(level) in self.focus_down:
-                x = self.focus_down[str(level)](x, uncertainty)
+            if str(level) in self.attn_down:
+                x = self.attn_down[str(level)](x, uncertainty)
             skips.append(x)
-        w, whole = self.mapping(z), x
-        for conv in self.shrink:  # what is one pixel wide is given a second, for the kernel's sake
-            whole = conv(F.pad(whole, (0, int(whole.shape[3] < 2), 0, int(whole.shape[2] < 2)), mode="replicate"))
-        style = torch.cat([w, self.code(whole.mean((2, 3)))], 1)
+        w, shrunk = self.mapping(z), x
+        for conv in self.shrink:  # a side of one pixel is doubled, since the kernel needs two
+            shrunk = conv(F.pad(shrunk, (0, int(shrunk.shape[3] < 2), 0, int(shrunk.shape[2] < 2)), mode="replicate"))
+        style = torch.cat([w, self.code(shrunk.mean((2, 3)))], 1)
         out = None
         for k, level in enumerate(reversed(range(len(skips)))):
             if level == len(skips) - 1:
-                x = self.bottom[1](self.bottom[0](x, style), style)
+                x = self.mid[1](self.mid[0](x, style), style)
             else:
                 x = (self.up[k - 1](x, style) + skips[level]) * math.sqrt(0.5)
                 x = self.refine[k - 1](x, style)
-            if str(level) in self.focus_up:
-                x = self.focus_up[str(level)](x, uncertainty)
-            painted = self.paint[k](x, style).float()
-            out = painted if out is None else double(out) + painted
+            if str(level) in self.attn_up:
+                x = self.attn_up[str(level)](x, uncertainty)
+            rgb = self.to_rgb[k](x, style).float()
+            out = rgb if out is None else upsample2x(out) + rgb
         mean, log_variance = out[..., :height, :width].chunk(2, 1)
         return mean, log_variance.clamp(-9, 2)
 
 
 class Discriminator(nn.Module):
-    """StyleGAN2's residual one, on (first mask - 0.5, picture); `features` serve feature matching."""
+    """StyleGAN2's residual discriminator, on a filled picture and its mask."""
 
     def __init__(self, config: SDMConfig = SDMConfig()):
         super().__init__()
@@ -143,38 +157,50 @@ class Discriminator(nn.Module):
         self.stem = Conv(4, widths[0], 1)
         self.down = nn.ModuleList(Residual(a, b, down=True) for a, b in pairwise(widths))
         self.last = Conv(widths[-1] + 1, widths[-1])
-        self.score = nn.Sequential(Linear(widths[-1] * 16, widths[-1], active=True), Linear(widths[-1], 1))
+        self.score = nn.Sequential(Linear(widths[-1] * 16, widths[-1], activation=True), Linear(widths[-1], 1))
 
     def forward(self, picture: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """picture (B, 3, H, W) in [-1, 1], mask (B, 1, H, W) with 1 = known -> scores (B,) and each block's features."""
+        """Score pictures.
+
+        Args:
+            picture: (B, 3, H, W) in [-1, 1].
+            mask: (B, 1, H, W), 1 = known (the complement of masks elsewhere).
+
+        Returns:
+            scores (B,), and the features of each block, for feature matching.
+        """
         x, features = self.stem(_pad(torch.cat([mask - 0.5, picture], 1), 2 ** len(self.down))), []
         for block in self.down:
             x = block(x)
             features.append(x)
-        x = self.last(torch.cat([x, _spread(x)], 1))
+        x = self.last(torch.cat([x, _minibatch_deviation(x)], 1))
         return self.score(F.adaptive_avg_pool2d(x, 4).flatten(1))[:, 0], features
 
 
-def pack(image: Tensor, known: Tensor, now: Tensor, uncertainty: Tensor, t: int, iterations: int) -> Tensor:
-    """The generator's seven channels: image (0 in the hole), m0 - .5, m_t - .5, u - .5, (t - 1) / T - .5."""
+def pack(picture: Tensor, known: Tensor, decided: Tensor, uncertainty: Tensor, t: int, iterations: int) -> Tensor:
+    """The generator's seven input channels: picture (0 where undecided), m0 - .5, m_t - .5, u - .5, (t - 1) / T - .5.
+
+    The masks are SDM's: m0 = `known` is 1 at pixels known from the start, m_t = `decided` also at those decided so far.
+    """
     time = torch.full_like(known, (t - 1) / iterations - 0.5)
-    return torch.cat([image, known - 0.5, now - 0.5, uncertainty - 0.5, time], 1)
+    return torch.cat([picture, known - 0.5, decided - 0.5, uncertainty - 0.5, time], 1)
 
 
-def _spread(x: Tensor, group: int = 4) -> Tensor:
-    """Minibatch standard deviation: how different the pictures of a group are, as one more channel."""
+def _minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """StyleGAN2's minibatch standard deviation: how much the pictures of a group differ, as one more channel."""
     count = math.gcd(x.shape[0], group)
     groups = x.reshape(count, -1, *x.shape[1:])
-    spread = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-    return spread.repeat(count)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+    deviation = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+    return deviation.repeat(count)[:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 def _normalised(z: Tensor) -> Tensor:
+    """z with a mean square of 1."""
     return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
 
 
 def _pad(maps: Tensor, stride: int) -> Tensor:
-    """To multiples of `stride`, at least two of them, by reflection; what is too small to reflect repeats its edge."""
-    need = [max(2 * stride, -(-side // stride) * stride) - side for side in maps.shape[2:]]
-    mode = "reflect" if need[0] < maps.shape[2] and need[1] < maps.shape[3] else "replicate"
-    return F.pad(maps, (0, need[1], 0, need[0]), mode=mode) if any(need) else maps
+    """Pad by reflection to multiples of `stride`, at least two of them; maps too small to reflect repeat their edges."""
+    below, right = (max(2 * stride, -(-side // stride) * stride) - side for side in maps.shape[2:])
+    mode = "reflect" if below < maps.shape[2] and right < maps.shape[3] else "replicate"
+    return F.pad(maps, (0, right, 0, below), mode=mode) if below or right else maps

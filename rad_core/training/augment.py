@@ -1,5 +1,7 @@
-"""Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with limited data"): the judge sees pictures turned, moved
-and tinted, with a chance that rises while it knows its training pictures by heart."""
+"""Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with limited data").
+
+The discriminator sees pictures that are rotated, shifted and recoloured, with a probability that rises while it overfits.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,36 +12,43 @@ from torch import Tensor
 
 from ..noise import normal, uniform
 
-Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (picture, mask) -> the same, changed; differentiable
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (picture, mask) -> both transformed; differentiable
+MAX_PROBABILITY = 0.8
 
 
 class Augment:
-    """Chance of each change, and how it follows the judge.
+    """Random transforms, each applied with a probability that adapts to the discriminator.
 
     Args:
-        target: wanted mean sign of the scores of real pictures. pictures: how many it takes for the chance to go from 0 to 1.
+        target: the mean sign of the discriminator's scores of real pictures to aim for.
+        pictures: how many pictures it takes for the probability to go from 0 to 1.
     """
 
     def __init__(self, target: float = 0.6, pictures: float = 100_000):
-        self.target, self.pictures, self.chance = target, pictures, 0.0
+        self.target, self.pictures, self.probability = target, pictures, 0.0
 
     def adapt(self, sign: float, pictures: int) -> None:
-        """Move the chance after a step, given the mean sign of the scores of its real pictures."""
+        """Adapt the probability after a step.
+
+        Args:
+            sign: the mean sign of the scores of the step's real pictures.
+            pictures: how many there were.
+        """
         change = math.copysign(pictures / self.pictures, sign - self.target)
-        self.chance = min(0.8, max(0.0, self.chance + change))
+        self.probability = min(MAX_PROBABILITY, max(0.0, self.probability + change))
 
     def __call__(self, picture: Tensor, mask: Tensor, streams: list[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """picture (B, 3, H, W), mask (B, 1, H, W). Geometry goes with both, colour with the picture alone."""
-        return self.draw(len(picture), picture.shape[-1], streams)(picture, mask)
+        """Transform a batch: geometry applies to picture (B, 3, H, W) and mask (B, 1, H, W), colour to the picture alone."""
+        return self.sample(len(picture), picture.shape[-1], streams)(picture, mask)
 
-    def draw(self, n: int, size: int, streams: list[torch.Generator]) -> Change:
-        """One draw, to be used on several batches of n."""
-        if self.chance == 0:
+    def sample(self, n: int, size: int, streams: list[torch.Generator]) -> Transform:
+        """Sample one random transform per picture, for use on several batches of n."""
+        if self.probability == 0:
             return lambda picture, mask: (picture, mask)
         u, z = uniform(streams, (12,)), normal(streams, (5,))
         geometry, colour = self._geometry(u, z, size), self._colour(u, z)
 
-        def change(picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        def transform(picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
             both = torch.cat([picture, mask], 1)
             grid = F.affine_grid(geometry.to(both), both.shape, align_corners=False)
             both = F.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
@@ -47,28 +56,28 @@ class Augment:
             picture = torch.einsum("bij,bjhw->bihw", matrix[:, :, :3], both[:, :3]) + matrix[:, :, 3, None, None]
             return picture, both[:, 3:].round()
 
-        return change
+        return transform
 
     def _geometry(self, u: Tensor, z: Tensor, size: int) -> Tensor:
-        """(B, 2, 3): where each pixel comes from. Flip, quarter turns, whole-pixel shifts, scale, turn."""
-        yes = lambda k: (u[:, k] < self.chance).float()
-        flip = 1 - 2 * yes(0) * (u[:, 1] < 0.5)
-        turn = yes(2) * (u[:, 3] * 4).floor() * (math.pi / 2) + yes(4) * (u[:, 5] * 2 - 1) * math.pi
-        scale = 2 ** (0.2 * z[:, 0] * yes(6))
-        shift = yes(7)[:, None] * ((u[:, 8:10] - 0.5) * size / 4).round() * (2 / size)
-        cos, sin = turn.cos() * scale, turn.sin() * scale
+        """Sampling matrices (B, 2, 3): flip, quarter turns, whole-pixel shifts, scale and rotation."""
+        enabled = lambda k: (u[:, k] < self.probability).float()
+        flip = 1 - 2 * enabled(0) * (u[:, 1] < 0.5)
+        angle = enabled(2) * (u[:, 3] * 4).floor() * (math.pi / 2) + enabled(4) * (u[:, 5] * 2 - 1) * math.pi
+        scale = 2 ** (0.2 * z[:, 0] * enabled(6))
+        shift = enabled(7)[:, None] * ((u[:, 8:10] - 0.5) * size / 4).round() * (2 / size)
+        cos, sin = angle.cos() * scale, angle.sin() * scale
         return torch.stack([torch.stack([flip * cos, -sin, shift[:, 0]], 1), torch.stack([flip * sin, cos, shift[:, 1]], 1)], 1)
 
     def _colour(self, u: Tensor, z: Tensor) -> Tensor:
-        """(B, 3, 4): brightness, contrast, saturation."""
-        yes = lambda values: torch.where(u[:, 10] < self.chance, values, 0)
+        """Colour matrices (B, 3, 4): brightness, contrast and saturation."""
+        if_enabled = lambda values: torch.where(u[:, 10] < self.probability, values, 0)
         grey = torch.full((3, 3), 1 / 3)
-        saturation = 2 ** yes(z[:, 1])[:, None, None]
-        matrix = 2 ** yes(0.5 * z[:, 2])[:, None, None] * (grey + saturation * (torch.eye(3) - grey))
-        return torch.cat([matrix, yes(0.2 * z[:, 3])[:, None, None].expand(-1, 3, 1)], 2)
+        saturation = 2 ** if_enabled(z[:, 1])[:, None, None]
+        matrix = 2 ** if_enabled(0.5 * z[:, 2])[:, None, None] * (grey + saturation * (torch.eye(3) - grey))
+        return torch.cat([matrix, if_enabled(0.2 * z[:, 3])[:, None, None].expand(-1, 3, 1)], 2)
 
     def state_dict(self) -> dict:
-        return {"chance": self.chance}
+        return {"probability": self.probability}
 
     def load_state_dict(self, state: dict) -> None:
-        self.chance = state["chance"]
+        self.probability = state["probability"]

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a CSV of its losses, a picture of them, and TensorBoard's files where they are wanted."""
+"""Logging of a training run: a CSV of its losses, a plot of them, and optionally TensorBoard."""
 
 import math
 import time
@@ -7,26 +7,26 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..atomic import write_whole
+from ..atomic import atomic_write
 
 RATE = "pictures_per_second"
 _INK, _LINES = (60, 60, 60), ((31, 119, 180), (214, 89, 20), (44, 140, 44), (150, 70, 160))
 
 
 class Log:
-    """A run's rows: step, size, mean of each loss since the row before, pictures per second.
+    """A log's rows: step, picture size, mean of each loss since the previous row, pictures per second.
 
     Args:
-        path: the CSV, or None.
-        board: a folder for TensorBoard, or None.
+        path: the CSV file, or None.
+        tensorboard: a folder for TensorBoard's files, or None.
 
     Raises:
-        ValueError: TensorBoard is wanted and not installed.
+        ValueError: `tensorboard` is set, but TensorBoard is not installed.
     """
 
-    def __init__(self, path: Path | None = None, board: Path | None = None):
-        self.path, self.rows, self.step, self.writer = path, [], 0, _tensorboard(board)
-        self._forget()
+    def __init__(self, path: Path | None = None, tensorboard: Path | None = None):
+        self.path, self.rows, self.step, self.writer = path, [], 0, _summary_writer(tensorboard)
+        self._reset()
 
     def state_dict(self) -> dict:
         return {"rows": self.rows}
@@ -35,23 +35,24 @@ class Log:
         self.rows = state["rows"]
         self.step = self.rows[-1]["step"] if self.rows else 0
 
-    def _forget(self) -> None:
-        self.sums, self.steps, self.pictures, self.began = {}, 0, 0, time.perf_counter()
+    def _reset(self) -> None:
+        self.sums, self.steps, self.pictures, self.started = {}, 0, 0, time.perf_counter()
 
     def add(self, step: int, size: int, pictures: int, losses: dict[str, float]) -> None:
+        """Add a step to the current row."""
         self.step, self.size = step, size
         self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
         self.steps, self.pictures = self.steps + 1, self.pictures + pictures
 
     def write(self) -> dict[str, str]:
-        """End a row, and give it as a line for the progress bar."""
+        """Finish the current row, write it, and return it as strings for a progress bar."""
         means = {name: value / self.steps for name, value in self.sums.items()}
-        rate = self.pictures / (time.perf_counter() - self.began)
+        rate = self.pictures / (time.perf_counter() - self.started)
         self.rows.append({"step": self.step, "size": self.size} | means | {RATE: round(rate, 2)})
-        self._forget()
+        self._reset()
         if self.path:
             lines = [",".join(self.rows[0]), *(",".join(map(str, row.values())) for row in self.rows)]
-            write_whole(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
+            atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
         if self.writer:
             for name, value in (means | {RATE: rate}).items():
                 self.writer.add_scalar(name, value, self.step)
@@ -59,24 +60,24 @@ class Log:
         return {name: f"{value:.4f}" for name, value in means.items()} | {"img_s": f"{rate:.1f}"}
 
     def show(self, name: str, pictures: Tensor) -> None:
-        """Pictures (B, 3, H, W) in [0, 1] for TensorBoard."""
+        """Log pictures (B, 3, H, W) in [0, 1] to TensorBoard, if it is in use."""
         if self.writer:
             self.writer.add_images(name, pictures.float().clamp(0, 1), self.step)
             self.writer.flush()
 
 
-def _tensorboard(folder: Path | None):
+def _summary_writer(folder: Path | None):
     if folder is None:
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard away.") from None
+        raise ValueError("TensorBoard is not installed: pip install tensorboard, or omit --tensorboard.") from None
     return SummaryWriter(str(folder))
 
 
 def loss_curve(rows: list[dict], width: int = 640, height: int = 400) -> Image.Image:
-    """The losses of a log over its steps, on a logarithmic scale; those that are ever 0 or less are left out."""
+    """Plot a log's losses over its steps on a logarithmic scale; losses with a value of 0 or less are omitted."""
     names = [name for name in (rows[0] if rows else {}) if name not in ("step", "size", RATE)]
     names = [name for name in names if all(row[name] > 0 and math.isfinite(row[name]) for row in rows)][: len(_LINES)]
     canvas, font = Image.new("RGB", (width, height), "white"), ImageFont.load_default(size=13)
@@ -88,16 +89,16 @@ def loss_curve(rows: list[dict], width: int = 640, height: int = 400) -> Image.I
     steps, values = [row["step"] for row in rows], [math.log10(row[name]) for row in rows for name in names]
     low, high = min(values), max(values)
     low, high = (low - 0.1, high + 0.1) if high - low < 0.2 else (low, high)
-    across = lambda step: left + (right - left) * (step - steps[0]) / max(1, steps[-1] - steps[0])
-    down = lambda value: bottom - (bottom - top) * (math.log10(value) - low) / (high - low)
+    x_of = lambda step: left + (right - left) * (step - steps[0]) / max(1, steps[-1] - steps[0])
+    y_of = lambda value: bottom - (bottom - top) * (math.log10(value) - low) / (high - low)
     for tick in _ticks(10**low, 10**high):
-        draw.line([(left, down(tick)), (right, down(tick))], fill=(225, 225, 225))
-        draw.text((left - 5, down(tick)), f"{tick:g}", fill=_INK, font=font, anchor="rm")
+        draw.line([(left, y_of(tick)), (right, y_of(tick))], fill=(225, 225, 225))
+        draw.text((left - 5, y_of(tick)), f"{tick:g}", fill=_INK, font=font, anchor="rm")
     for step in {steps[0], steps[-1]}:
-        draw.text((across(step), bottom + 6), f"{step}", fill=_INK, font=font, anchor="ma")
+        draw.text((x_of(step), bottom + 6), f"{step}", fill=_INK, font=font, anchor="ma")
     draw.text(((left + right) / 2, bottom + 6), "step", fill=_INK, font=font, anchor="ma")
     for k, (name, colour) in enumerate(zip(names, _LINES, strict=False)):
-        points = [(across(row["step"]), down(row[name])) for row in rows]
+        points = [(x_of(row["step"]), y_of(row[name])) for row in rows]
         draw.line(points, fill=colour, width=2, joint="curve")
         for x, y in points if len(points) < 40 else ():
             draw.ellipse([x - 2, y - 2, x + 2, y + 2], fill=colour)
@@ -106,7 +107,7 @@ def loss_curve(rows: list[dict], width: int = 640, height: int = 400) -> Image.I
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones: 1, 2 and 5 times powers of ten, or evenly spread where there are too few of them."""
+    """Tick values between two positive numbers: 1, 2 and 5 times powers of ten, or evenly spaced where those are too few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [lead * 10.0**power for power in powers for lead in (1, 2, 5)]
     ticks = [tick for tick in ticks if low <= tick <= high]

@@ -1,13 +1,14 @@
-"""The training loop, the same for every method: stages, seeds, learning rate, average, log, checkpoints, cancelling.
+"""The training loop, shared by all methods: stages, seeds, learning rate, EMA, log, checkpoints, cancelling.
 
-What a run draws depends on its seed and the picture's number alone, never on what was drawn before. So there is no random state to keep, a
-run that was stopped goes on with the very numbers it would have seen, and any number of processes sees the same pictures as one.
+All random numbers of a run depend on its seed and the picture's number alone, never on what was sampled before. So there is no random
+state to save, a resumed run is bit-identical to one that was never interrupted, and any number of processes sees the same pictures.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from .log import Log
 from .processes import Processes
 from .state import Stateful, load_state, save_state
 
-TRAINING_SEEDS = 2**40  # pictures below this seed are never trained on, so tests and benchmarks draw theirs from there
+TRAINING_SEEDS = 2**40  # training uses picture seeds from here up, so tests and benchmarks below it see unseen pictures
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Stage:
 
     size: int
     steps: int
-    batch: int  # pictures of a step, of all processes together
+    batch: int  # pictures per step, over all processes
 
     @classmethod
     def parse(cls, text: str) -> "list[Stage]":
-        """From "32:3000:16,64:1500:8"."""
+        """Parse stages such as "32:3000:16,64:1500:8". Raises ValueError on anything else."""
         try:
             stages = [cls(*map(int, part.split(":"))) for part in text.split(",")]
         except (TypeError, ValueError):
@@ -46,13 +47,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What every run has.
+    """Hyperparameters that every run has.
 
     Args:
-        stages: picture sizes, steps and batches.
-        learning_rate: at its height: it rises over `warmup` steps and falls by a cosine to 5 %.
-        accumulate: in how many parts each process takes its share of a batch, where memory is short. The gradients are those of the whole.
-        precision: "float32", "bfloat16" or "float16": what convolutions and matrix products are done in; weights and losses are float32.
+        stages: picture sizes, steps and batch sizes.
+        learning_rate: the peak: it is reached after `warmup` steps and decays to 5 % of it along a cosine.
+        accumulate: number of slices in which each process handles its share of a batch, to save memory. The gradient is the same.
+        precision: "float32", "bfloat16" or "float16": of convolutions and matrix products; weights and losses are float32.
         save_every: steps between checkpoints.
     """
 
@@ -69,13 +70,13 @@ class Plan:
         return sum(stage.steps for stage in self.stages)
 
     def describe(self) -> str:
-        """As JSON, for a file's metadata."""
+        """The plan as JSON, for a file's metadata."""
         return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True)
-class Part:
-    """Pictures `first` to `first + count` of a step's `total`; picture k is drawn from `seed + k`."""
+class BatchSlice:
+    """Pictures `first` to `first + count` of a step's batch of `total`; picture k has the seed `seed + k`."""
 
     size: int
     seed: int
@@ -88,66 +89,66 @@ class Part:
         return [self.seed + k for k in range(self.first, self.first + self.count)]
 
 
-class Method(Protocol):
-    """What a method brings to the loop."""
+class TrainingMethod(Protocol):
+    """What a training method provides to the loop."""
 
-    parts: dict[str, Stateful]  # all that a run needs to go on
-    average: "Average"
+    state: dict[str, Stateful]  # everything but the EMA that a run needs to resume
+    ema: "EMA"
 
-    def draw(self, part: Part) -> Any:
-        """The pictures of a part. Called in a thread of its own, ahead of time."""
+    def load_batch(self, part: BatchSlice) -> Any:
+        """Load a slice's training data. Called ahead of time, in a thread of its own."""
 
-    def step(self, step: int, drawn: list[tuple[Part, Any]], rate: float, processes: Processes) -> dict[str, float]:
-        """Take one step with this process's parts, and give the losses of the whole batch."""
+    def step(self, step: int, batch: list[tuple[BatchSlice, Any]], rate: float, processes: Processes) -> dict[str, float]:
+        """Take one step on this process's slices and return the losses of the whole batch."""
 
 
 def train(
-    method: Method,
+    method: TrainingMethod,
     plan: Plan,
     log: Log,
     save: Callable[[], None],
     state: Path | None = None,
     note: str = "",
     processes: Processes | None = None,
-    report: Callable[[int, int, dict[str, float]], None] | None = None,
+    callback: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> None:
-    """Train. `save` is called with the averaged weights in place, every `plan.save_every` steps and at the end.
+    """Train a network, saving it every `plan.save_every` steps and at the end.
+
+    The averaged weights are in place only while `save` runs. Afterwards the network holds the last step's weights; to use the averaged
+    ones, enter `method.ema.applied()`.
 
     Args:
         save: writes the network.
-        state: everything the run needs to go on is kept in this file; if it is there, the run goes on from it.
-        note: what else than the plan makes it this run: its data and networks.
-        report: called with (step, steps, losses) after each step; raise from it to cancel: the step is kept then.
+        state: file of everything the run needs to resume; if it exists, the run resumes from it.
+        note: identifies the run beyond its plan: its data and networks.
+        callback: called with (step, steps, losses) after each step; raise from it to cancel, which saves that step first.
 
     Raises:
-        FloatingPointError: a loss became infinite or NaN. The last saved files are left as they were.
-        ValueError: `state` belongs to a run with other settings, or a batch is smaller than the number of processes.
+        FloatingPointError: a loss became infinite or NaN. The files saved last are left unchanged.
+        ValueError: `state` belongs to a run with other settings, or a batch has fewer pictures than there are processes.
     """
     processes = processes or Processes()
     if any(stage.batch < processes.count for stage in plan.stages):
-        raise ValueError(f"{processes.count} processes cannot share a batch of fewer pictures: take a larger batch.")
-    parts = method.parts | {"average": method.average, "log": log}
+        raise ValueError(f"{processes.count} processes cannot share a batch of fewer pictures: use a larger batch.")
+    objects = method.state | {"ema": method.ema, "log": log}
     run = json.dumps([type(plan).__name__, asdict(plan) | {"save_every": None}, note])
-    done = load_state(state, parts, run) if state and state.is_file() else 0
-    progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
+    done = load_state(state, objects, run) if state and state.is_file() else 0
 
     def checkpoint(step: int) -> None:
-        method.average.swap()
-        try:
+        with method.ema.applied():
             save()
-        finally:
-            method.average.swap()
         if state:
-            save_state(state, step, parts, run)
+            save_state(state, step, objects, run)
 
-    with ThreadPoolExecutor(1) as pool:
-        for step, stage, drawn in _drawn(islice(_steps(plan, processes), done, None), method.draw, pool):
-            losses = method.step(step, drawn, learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup), processes)
+    progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
+    with progress, ThreadPoolExecutor(1) as pool:
+        for step, stage, batch in _prefetch(islice(_steps(plan, processes), done, None), method.load_batch, pool):
+            losses = method.step(step, batch, learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup), processes)
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
-                    f"A loss became {losses} at step {step}; the last saved weights are kept. Try a lower learning rate."
+                    f"A loss became {losses} at step {step}; the weights saved last are kept. Try a lower learning rate."
                 )
-            method.average.update()
+            method.ema.update()
             progress.update()
             log.add(step, stage.size, stage.batch, losses)
             due = processes.first and (step % plan.save_every == 0 or step == plan.steps)
@@ -155,20 +156,19 @@ def train(
                 progress.set_postfix(log.write())
                 checkpoint(step)
             try:
-                if report:
-                    report(step, plan.steps, losses)
-            except BaseException:  # cancelled: so does the host tell it
+                if callback:
+                    callback(step, plan.steps, losses)
+            except BaseException:  # cancelled: a host's interrupt need not be an Exception
                 if not due:
                     checkpoint(step)
                 raise
-    progress.close()
-    method.average.swap()
-    if done == plan.steps and processes.first:
-        save()
+    if done == plan.steps and processes.first:  # nothing was left to do: write the network's file again
+        with method.ema.applied():
+            save()
 
 
-def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[Part]]]:
-    """Every step with its stage and this process's parts."""
+def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[BatchSlice]]]:
+    """Every step with its stage and this process's slices of the batch."""
     step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
     for stage in plan.stages:
         for _ in range(stage.steps):
@@ -176,16 +176,18 @@ def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[
             pieces = processes.count * plan.accumulate
             bounds = [stage.batch * k // pieces for k in range(pieces + 1)]
             mine = range(processes.rank * plan.accumulate, (processes.rank + 1) * plan.accumulate)
-            parts = [Part(stage.size, seed, bounds[k], bounds[k + 1] - bounds[k], stage.batch) for k in mine]
+            parts = [BatchSlice(stage.size, seed, bounds[k], bounds[k + 1] - bounds[k], stage.batch) for k in mine]
             yield step, stage, [part for part in parts if part.count]
             seed += stage.batch
 
 
-def _drawn(steps: Iterator[tuple[int, Stage, list[Part]]], draw: Callable[[Part], Any], pool: Executor) -> Iterator[tuple]:
-    """The steps with the pictures of their parts, which are drawn while the step before is taken."""
+def _prefetch(
+    steps: Iterator[tuple[int, Stage, list[BatchSlice]]], load_batch: Callable[[BatchSlice], Any], pool: Executor
+) -> Iterator[tuple[int, Stage, list[tuple[BatchSlice, Any]]]]:
+    """The steps with their data, which is loaded while the step before runs."""
     current = None
     for entry in chain(steps, [None]):
-        following = entry and (*entry[:2], [(part, pool.submit(draw, part)) for part in entry[2]])
+        following = entry and (*entry[:2], [(part, pool.submit(load_batch, part)) for part in entry[2]])
         if current:
             step, stage, parts = current
             yield step, stage, [(part, future.result()) for part, future in parts]
@@ -193,13 +195,13 @@ def _drawn(steps: Iterator[tuple[int, Stage, list[Part]]], draw: Callable[[Part]
 
 
 def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
-    """Of a step, counted from 0: linear warm-up, cosine decay to 5 %."""
+    """The learning rate at a step, counted from 0: linear warm-up, cosine decay to 5 %."""
     progress = min(1.0, step / max(1, steps))
     return base * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-class Average:
-    """Exponential moving average of the trained tensors; its decay rises from 0 so that the start is soon forgotten."""
+class EMA:
+    """Exponential moving average of the trained tensors. Its decay rises from 0, so that the initial weights are soon forgotten."""
 
     def __init__(self, parameters: list[Tensor], decay: float):
         self.parameters, self.decay, self.count = parameters, decay, 0
@@ -207,13 +209,22 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
+        """Add the tensors' current values to the average."""
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
 
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the averages into the tensors within a `with` block; afterwards the tensors are bit-identical to before."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
     @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange averaged and live weights: once to save the average, again to go on."""
+    def _swap(self) -> None:
         for p, value in zip(self.parameters, self.values, strict=True):
             live = p.detach().clone()
             p.copy_(value)
@@ -229,11 +240,12 @@ class Average:
 
 
 def memory_format(device: torch.device | str, precision: str) -> torch.memory_format:
-    """The faster layout: on a CPU, oneDNN's bfloat16 convolutions run at half speed channels-last (measured on AMX)."""
+    """The faster memory layout: on a CPU, oneDNN's bfloat16 convolutions run at half speed channels-last (measured on AMX)."""
     slow = precision != "float32" and torch.device(device).type == "cpu"
     return torch.contiguous_format if slow else torch.channels_last
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Autocast to a precision; does nothing for "float32"."""
     low = precision != "float32"
     return torch.autocast(device.type, getattr(torch, precision) if low else torch.bfloat16, enabled=low)

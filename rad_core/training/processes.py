@@ -1,4 +1,4 @@
-"""Many processes, on one machine or several, that train together: started by `accelerate launch`."""
+"""Data-parallel training with several processes on one machine or more, started by `accelerate launch`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, of how many. Alone unless `Processes.launched` found others."""
+    """This process's rank among those that train together. The defaults describe a process that trains alone."""
 
     rank: int = 0
     count: int = 1
-    device: torch.device | None = None  # of this process, where there are others
+    device: torch.device | None = None  # this process's own, if there are several
 
     @classmethod
     def launched(cls, cpu: bool) -> "Processes":
-        """As `accelerate launch` started this one. With `cpu` GPUs are left alone."""
+        """The processes that `accelerate launch` started; this one alone if it did not. `cpu`: use no GPU."""
         from accelerate import PartialState  # slow to import
 
         state = PartialState(cpu=cpu)
@@ -28,18 +28,18 @@ class Processes:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def sum_up(self, gradients: Iterable[nn.Parameter], values: Tensor | None = None) -> Tensor | None:
-        """Add up the gradients of all processes in place, and a vector of values with them, in one message.
+    def all_reduce(self, parameters: Iterable[nn.Parameter], values: Tensor | None = None) -> Tensor | None:
+        """Sum the parameters' gradients and a vector of values over all processes, in place and in one message.
 
-        Sums, not means: each process weighs its own share of the batch. (Wrapping networks for it would hook into every backward pass,
-        of which SDM has several in a step.)
+        Sums, not means: the losses already weigh each process's share of the batch. (DistributedDataParallel would reduce in every
+        backward pass, of which a step of SDM has several.)
         """
         if self.count == 1:
             return values
         from accelerate.utils import reduce
 
-        parts = [p.grad for p in gradients if p.grad is not None] + ([] if values is None else [values])
-        total = reduce(torch.cat([part.flatten().float() for part in parts]), "sum").split([part.numel() for part in parts])
-        for part, summed in zip(parts, total, strict=True):
-            part.copy_(summed.view_as(part))
+        local = [p.grad for p in parameters if p.grad is not None] + ([] if values is None else [values])
+        total = reduce(torch.cat([tensor.flatten().float() for tensor in local]), "sum").split([tensor.numel() for tensor in local])
+        for tensor, summed in zip(local, total, strict=True):
+            tensor.copy_(summed.view_as(tensor))
         return values

@@ -1,8 +1,9 @@
-"""How SDM is trained (SDM 3.3, 4.1): an adversary, features or colours that should match, and the likelihood for the variance.
+"""Training of SDM (SDM 3.3, 4.1): adversarial, perceptual and colour losses for the mean, a likelihood for the variance.
 
-A step iterates as inpainting does, and every iteration is judged by itself: states are detached between them.
+A step runs the same iterations as inpainting. Every iteration has its own losses: states are detached between them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,11 @@ from torch import Tensor
 
 from ..masks import SHAPES
 from ..noise import generators, normal
-from ..sdm.iterate import Iteration, iterate
-from ..sdm.losses import uncertainty_loss
-from ..sdm.network import Discriminator, Generator
+from ..sdm import Discriminator, Generator, Iteration, SDMSettings, iterate
 from .augment import Augment
 from .data import Source
-from .loop import Average, Part, Plan, autocast, memory_format
+from .loop import EMA, BatchSlice, Plan, autocast, memory_format
+from .objective import discretised_gaussian_log_likelihood, masked_mean
 from .perceptual import DilatedResNet50, feature_distance
 from .processes import Processes
 
@@ -25,18 +25,20 @@ TERMS = ("adversary", "features", "colours", "likelihood")
 
 @dataclass(frozen=True)
 class SDMPlan(Plan):
-    """A training run. The flags that undo a part of the method are the paper's ablations (SDM Table 1, 4).
+    """Hyperparameters of SDM's training. Some values turn off a part of the method: the paper's ablations (SDM Tables 1 and 4).
 
     Args:
-        iterations: what a step's number of iterations is drawn from. Training with 2 alone makes 4 and more worse; mixed it helps.
-        schedule, alpha, anchor: as `iterate`; alpha 0 is the ablation without continuous sampling.
-        decoupled: the mean is what is judged, the variance is taught by the likelihood; False judges what is drawn from both.
+        iterations: each step picks its number of iterations from these. Training with 2 alone makes 4 and more worse; mixed it helps.
+        schedule, alpha, anchor: see `SDMSettings`; alpha 0 is the ablation without continuous sampling.
+        decoupled: the discriminator sees the mean, and the likelihood trains the variance; False: it sees a sample from both.
         masks: a name in `masks.SHAPES`.
-        likelihood: its weight, of the mean over the hole. (The paper says 1e-4 and not of what; so little teaches a small network nothing.)
-        adversary: its weight. The paper's is 1, beside a perceptual loss from a large network; without that, less.
+        adversary: weight of the adversarial loss. 1 in the paper, beside a large network's perceptual loss; less is better without one.
         features: weight of the perceptual loss or, without one, of the distance between the discriminator's features.
-        colours: weight of the distance in colour. Without it a small judge is soon at a loss, and colours drift.
-        penalty: R1's gamma at 512; it goes down with the number of pixels.
+        colours: weight of the L1 distance. Without it a small discriminator soon loses, and colours drift.
+        likelihood: weight of the negative log-likelihood, averaged over the hole. (The paper's 1e-4, of an average it does not specify,
+            is too little for a small network.)
+        r1_gamma: weight of the R1 penalty at 512 pixels; proportional to the number of pixels.
+        r1_every: steps between R1 penalties.
         half_life: of the averaged weights, in pictures.
     """
 
@@ -51,139 +53,175 @@ class SDMPlan(Plan):
     adversary: float = 0.3
     features: float = 2.0
     colours: float = 5.0
-    penalty: float = 10.0
-    penalty_every: int = 16
+    r1_gamma: float = 10.0
+    r1_every: int = 16
     half_life: float = 10_000
 
     def weight(self, term: str) -> float:
+        """The weight of a loss in `TERMS`."""
         return getattr(self, term)
+
+    def settings(self, iterations: int) -> SDMSettings:
+        """A training step's iterations: without memory and with everything predicted anew, as in the paper."""
+        return SDMSettings(iterations=iterations, schedule=self.schedule, alpha=self.alpha, anchor=self.anchor, memory=0.0, refresh=True)
 
 
 @dataclass
-class Share:
-    """A part of a step as both networks see it."""
+class SDMBatch:
+    """A slice of a step's batch as both networks see it."""
 
-    part: Part
+    part: BatchSlice
     real: Tensor  # (b, 3, s, s) in [-1, 1]
     hole: Tensor  # (b, 1, s, s)
     streams: list[torch.Generator]
-    fills: list[Tensor]  # what each iteration made
+    fills: list[Tensor]  # the fill of every iteration, for the discriminator
 
     @property
     def weight(self) -> float:
-        """Of its means in those of the whole batch."""
+        """The weight of this slice's means in those of the whole batch."""
         return self.part.count / self.part.total
 
 
 class SDMTraining:
-    """Trains a generator and the judge of its fills. A `Method` of the loop.
+    """Trains a generator and its discriminator. A `TrainingMethod` of the loop.
 
-    With parts (several processes, or accumulation) each part's means weigh as its pictures do.
+    The losses of several slices (of several processes, or by accumulation) are weighted by their numbers of pictures.
 
     Args:
-        net, judge: on their device.
-        perceptual: the network of the perceptual loss.
+        net, discriminator: on their device.
+        perceptual: the network of the perceptual loss, if any.
     """
 
-    def __init__(self, net: Generator, judge: Discriminator, source: Source, plan: SDMPlan, perceptual: DilatedResNet50 | None = None):
-        self.net, self.judge, self.source, self.plan, self.perceptual = net.train().requires_grad_(True), judge, source, plan, perceptual
-        self.makes = torch.optim.Adam(net.parameters(), plan.learning_rate, betas=(0.0, 0.99))
-        self.judges = torch.optim.Adam(judge.parameters(), plan.learning_rate, betas=(0.0, 0.99))
-        self.augment, self.average = Augment(), Average(list(net.parameters()), 0.0)
+    def __init__(
+        self, net: Generator, discriminator: Discriminator, source: Source, plan: SDMPlan, perceptual: DilatedResNet50 | None = None
+    ):
+        self.net, self.discriminator = net.train().requires_grad_(True), discriminator
+        self.source, self.plan, self.perceptual = source, plan, perceptual
+        self.opt_g = torch.optim.Adam(net.parameters(), plan.learning_rate, betas=(0.0, 0.99))
+        self.opt_d = torch.optim.Adam(discriminator.parameters(), plan.learning_rate, betas=(0.0, 0.99))
+        self.augment, self.ema = Augment(), EMA(list(net.parameters()), 0.0)
         self.device = next(net.parameters()).device
-        self.parts = {"net": net, "judge": judge, "makes": self.makes, "judges": self.judges, "augment": self.augment}
+        self.state = {
+            "net": net,
+            "discriminator": discriminator,
+            "opt_g": self.opt_g,
+            "opt_d": self.opt_d,
+            "augment": self.augment,
+        }
 
-    def draw(self, part: Part) -> Tensor:
+    def load_batch(self, part: BatchSlice) -> Tensor:
         return self.source(part.count, part.size, part.seed + part.first)
 
-    def step(self, step: int, drawn: list[tuple[Part, Tensor]], rate: float, processes: Processes) -> dict[str, float]:
-        for group in (*self.makes.param_groups, *self.judges.param_groups):
+    def step(self, step: int, batch: list[tuple[BatchSlice, Tensor]], rate: float, processes: Processes) -> dict[str, float]:
+        for group in (*self.opt_g.param_groups, *self.opt_d.param_groups):
             group["lr"] = rate
-        shares = [self._share(part, pictures) for part, pictures in drawn]
-        terms = self._teach_net(shares, processes)
-        score = self._teach_judge(shares, step, processes)
-        self.average.decay = 0.5 ** (drawn[0][0].total / self.plan.half_life)
-        return terms | {"real score": score, "augment": self.augment.chance}
+        slices = [self._prepare(part, pictures) for part, pictures in batch]
+        terms = self._update_generator(slices, processes)
+        score = self._update_discriminator(slices, step, processes)
+        self.ema.decay = 0.5 ** (batch[0][0].total / self.plan.half_life)
+        return terms | {"real score": score, "augment": self.augment.probability}
 
-    def _share(self, part: Part, pictures: Tensor) -> Share:
+    def _prepare(self, part: BatchSlice, pictures: Tensor) -> SDMBatch:
         layout = memory_format(self.device, self.plan.precision)
         hole = SHAPES[self.plan.masks](part.count, part.size, part.size, part.seed + part.first).gt(0.5).float()
         streams = generators(part.seeds, part.count, "sdm training")
-        return Share(part, (pictures * 2 - 1).to(self.device, memory_format=layout), hole.to(self.device), streams, [])
+        return SDMBatch(part, (pictures * 2 - 1).to(self.device, memory_format=layout), hole.to(self.device), streams, [])
 
-    def _teach_net(self, shares: list[Share], processes: Processes) -> dict[str, float]:
+    def _update_generator(self, slices: list[SDMBatch], processes: Processes) -> dict[str, float]:
+        """Take the generator's step and return its mean losses."""
         plan, sums = self.plan, torch.zeros(len(TERMS), device=self.device)
-        self.judge.requires_grad_(False)
-        _zero(self.net)
-        for share in shares:
-            (first,) = generators(share.part.seed, 1, "sdm iterations")
-            count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=first))]
-            for terms in self._iterations(share, count):
-                sum(plan.weight(name) * share.weight * term for name, term in terms.items()).backward()
-                sums += torch.stack([terms.get(name, sums[0] * 0).detach().float() for name in TERMS]) * share.weight / count
-        processes.sum_up(self.net.parameters(), sums)
-        self.makes.step()
+        self.discriminator.requires_grad_(False)
+        _zero_grad(self.net)
+        for batch in slices:
+            (stream,) = generators(batch.part.seed, 1, "sdm iterations")  # the same number of iterations for the whole batch
+            count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=stream))]
+            for terms in self._iteration_losses(batch, count):
+                sum(plan.weight(name) * batch.weight * term for name, term in terms.items()).backward()
+                sums += torch.stack([terms.get(name, sums[0] * 0).detach().float() for name in TERMS]) * batch.weight / count
+        processes.all_reduce(self.net.parameters(), sums)
+        self.opt_g.step()
         return dict(zip(TERMS, sums.tolist(), strict=True))
 
-    def _iterations(self, share: Share, count: int):
-        """The losses of every iteration, with gradients; the fills are kept for the judge."""
-        plan, real, hole = self.plan, share.real, share.hole
-        seeds = torch.randint(2**31, (share.part.count,), generator=share.streams[0]).tolist()
-        change = self.augment.draw(share.part.count, share.part.size, share.streams)
+    def _iteration_losses(self, batch: SDMBatch, count: int) -> Iterator[dict[str, Tensor]]:
+        """The losses of every iteration, with gradients. The fills are kept for the discriminator."""
+        plan, real, hole = self.plan, batch.real, batch.hole
+        seeds = torch.randint(2**31, (batch.part.count,), generator=batch.streams[0]).tolist()
+        augment = self.augment.sample(batch.part.count, batch.part.size, batch.streams)
         with autocast(self.device, plan.precision):
             with torch.no_grad():
-                truth = self.perceptual(real) if self.perceptual else self.judge(*change(real, 1 - hole))[1]
-            for now in iterate(self.net, real, hole, count, plan.schedule, plan.alpha, seeds, self.net.config.latent, plan.anchor):
-                fill = torch.where(hole > 0, _judged(now, plan, share.streams), real)
-                scores, seen = self.judge(*change(fill, 1 - hole))
+                real_features = self.perceptual(real) if self.perceptual else self.discriminator(*augment(real, 1 - hole))[1]
+            for iteration in iterate(self.net, real, hole, plan.settings(count), seeds, self.net.config.latent):
+                fill = torch.where(hole > 0, _discriminator_input(iteration, plan, batch.streams), real)
+                scores, features = self.discriminator(*augment(fill, 1 - hole))
                 terms = {
                     "adversary": F.softplus(-scores.float()).mean(),
-                    "features": feature_distance(self.perceptual(fill), truth) if self.perceptual else _matching(seen, truth),
+                    "features": feature_distance(self.perceptual(fill), real_features)
+                    if self.perceptual
+                    else _feature_matching(features, real_features),
                     "colours": (fill - real).abs().sum() / (3 * hole.sum()).clamp(min=1),
                 }
                 if plan.decoupled:
-                    terms["likelihood"] = uncertainty_loss(real, now.mean, now.log_variance, hole)
-                share.fills.append(fill.detach())
+                    terms["likelihood"] = uncertainty_loss(real, iteration.mean, iteration.log_variance, hole)
+                batch.fills.append(fill.detach())
                 yield terms
 
-    def _teach_judge(self, shares: list[Share], step: int, processes: Processes) -> float:
-        """Teach it to tell fills from pictures; gives its mean score of pictures."""
+    def _update_discriminator(self, slices: list[SDMBatch], step: int, processes: Processes) -> float:
+        """Take the discriminator's step on fills and real pictures, and return its mean score of the real ones."""
         plan, device = self.plan, self.device
-        self.judge.requires_grad_(True)
-        _zero(self.judge)
-        sums = torch.zeros(2, device=device)  # score of real pictures, and its sign
-        for share in shares:
-            real, known = share.real, 1 - share.hole
+        self.discriminator.requires_grad_(True)
+        _zero_grad(self.discriminator)
+        sums = torch.zeros(2, device=device)  # scores of real pictures, and their signs
+        for batch in slices:
+            real, known = batch.real, 1 - batch.hole
             with autocast(device, plan.precision):
-                for fill in share.fills:
-                    loss = F.softplus(self.judge(*self.augment(fill, known, share.streams))[0].float()).mean()
-                    (loss * share.weight / len(share.fills)).backward()
-                scores = self.judge(*self.augment(real, known, share.streams))[0].float()
-                (F.softplus(-scores).mean() * share.weight).backward()
-            sums += torch.stack([scores.detach().mean(), scores.detach().sign().mean()]) * share.weight
-            if step % plan.penalty_every == 0:  # R1 (Mescheder et al. 2018), now and then for all (Karras et al. 2020)
-                picture, mask = self.augment(real, known, share.streams)
-                picture = picture.detach().requires_grad_(True)
-                (slope,) = torch.autograd.grad(self.judge(picture, mask)[0].sum(), picture, create_graph=True)
-                gamma = plan.penalty * (share.part.size / 512) ** 2 * share.weight
-                (gamma / 2 * plan.penalty_every * slope.square().sum((1, 2, 3)).mean()).backward()
-        processes.sum_up(self.judge.parameters(), sums)
+                for fill in batch.fills:
+                    loss = F.softplus(self.discriminator(*self.augment(fill, known, batch.streams))[0].float()).mean()
+                    (loss * batch.weight / len(batch.fills)).backward()
+                scores = self.discriminator(*self.augment(real, known, batch.streams))[0].float()
+                (F.softplus(-scores).mean() * batch.weight).backward()
+            sums += torch.stack([scores.detach().mean(), scores.detach().sign().mean()]) * batch.weight
+            if step % plan.r1_every == 0:
+                self._r1_penalty(batch).backward()
+        processes.all_reduce(self.discriminator.parameters(), sums)
         score, sign = sums.tolist()
-        self.judges.step()
-        self.augment.adapt(sign, shares[0].part.total)
+        self.opt_d.step()
+        self.augment.adapt(sign, slices[0].part.total)
         return score
 
+    def _r1_penalty(self, batch: SDMBatch) -> Tensor:
+        """R1 (Mescheder et al. 2018), applied lazily with a weight for the steps between (Karras et al. 2020)."""
+        picture, mask = self.augment(batch.real, 1 - batch.hole, batch.streams)
+        picture = picture.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.discriminator(picture, mask)[0].sum(), picture, create_graph=True)
+        gamma = self.plan.r1_gamma * (batch.part.size / 512) ** 2 * batch.weight
+        return gamma / 2 * self.plan.r1_every * gradient.square().sum((1, 2, 3)).mean()
 
-def _zero(net: torch.nn.Module) -> None:
-    for p in net.parameters():  # zeros, not None: processes must agree on what there is to add up
+
+def _zero_grad(net: torch.nn.Module) -> None:
+    for p in net.parameters():  # zeros, not None: all processes must reduce the same tensors
         p.grad = torch.zeros_like(p)
 
 
-def _matching(seen: list[Tensor], truth: list[Tensor]) -> Tensor:
-    return sum(F.l1_loss(a.float(), b.float()) for a, b in zip(seen, truth, strict=True))
+def _feature_matching(features: list[Tensor], real_features: list[Tensor]) -> Tensor:
+    """L1 distance of two lists of feature maps, summed over the layers."""
+    return sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, real_features, strict=True))
 
 
-def _judged(now: Iteration, plan: SDMPlan, streams: list[torch.Generator]) -> Tensor:
+def _discriminator_input(iteration: Iteration, plan: SDMPlan, streams: list[torch.Generator]) -> Tensor:
+    """The mean, or a sample where mean and variance are not decoupled."""
     if plan.decoupled:
-        return now.mean
-    return now.mean + (now.log_variance / 2).exp() * normal(streams, now.mean.shape[1:], now.mean.device)
+        return iteration.mean
+    return iteration.mean + (iteration.log_variance / 2).exp() * normal(streams, iteration.mean.shape[1:], iteration.mean.device)
+
+
+def uncertainty_loss(picture: Tensor, mean: Tensor, log_variance: Tensor, hole: Tensor) -> Tensor:
+    """Negative log-likelihood of the true 8-bit values, in nats, averaged over the hole (SDM Eq. 1-3).
+
+    Its gradient reaches the variance alone.
+
+    Args:
+        picture: (B, 3, H, W) in [-1, 1], the true picture.
+        mean, log_variance: (B, 3, H, W), as predicted.
+        hole: (B, 1, H, W) of 0 and 1.
+    """
+    return masked_mean(-discretised_gaussian_log_likelihood(picture, mean.detach(), 0.5 * log_variance), hole > 0)

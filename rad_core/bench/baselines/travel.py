@@ -1,4 +1,4 @@
-"""What a rival's step is given, and the run that takes the steps: straight down the noise levels, or back and forth between them."""
+"""The inputs of a baseline's step, and the run that takes the steps: straight down the noise levels, or back and forth between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,20 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from ...samplers import Callback, Denoiser, Noise
+from ...denoisers import Denoiser
+from ...samplers import Callback, Noise
 
 
 @dataclass(frozen=True)
 class Problem:
-    """denoise, noise: see `samplers`. picture (B, C, h, w): what stands in its hole is not looked at. mask (B or 1, 1, h, w), 1 = hole."""
+    """An inpainting problem, as a baseline's step sees it.
+
+    Args:
+        denoise: the network, see `denoisers.Denoiser`.
+        noise: returns fresh standard normal numbers shaped like the state, see `samplers`.
+        picture: (B, C, h, w) in the network's range; pixels inside the hole are ignored.
+        mask: (B or 1, 1, h, w), 1 = hole, 0 = known.
+    """
 
     denoise: Denoiser
     noise: Noise
@@ -20,25 +28,25 @@ class Problem:
 
 
 def walk(steps: int, jump: int, resamplings: int) -> list[int]:
-    """Numbers of the noise levels a run visits, 0 (most noise) to `steps` (none).
+    """Indices of the noise levels that a run visits, from 0 (most noise) to `steps` (none).
 
-    RePaint's order (its Fig. 9): at every `jump`-th level, counted from the last noisy one, the run goes back `jump` levels and comes
-    again, until it has been there `resamplings` times. Where `jump` levels do not fit any more it does not go back.
+    RePaint's order (its Fig. 9): at every `jump`-th level, counted from the last noisy one, the run jumps back `jump` levels and comes
+    down again, until it has visited that level `resamplings` times. It does not jump back beyond the first level.
     """
-    left = dict.fromkeys(range(steps - 1, jump - 1, -jump), resamplings - 1)
+    jumps_left = dict.fromkeys(range(steps - 1, jump - 1, -jump), resamplings - 1)
     path, level = [0], 0
     while level < steps:
         level += 1
         path.append(level)
-        if left.get(level, 0):
-            left[level] -= 1
+        if jumps_left.get(level, 0):
+            jumps_left[level] -= 1
             level -= jump
             path.append(level)
     return path
 
 
 def visits(steps: int, jump: int, resamplings: int) -> int:
-    """Steps down of such a run: 2410 for 250 levels, jumps of 10 and 10 resamplings."""
+    """Number of denoising steps in such a run: 2410 for 250 levels, jumps of 10 and 10 resamplings."""
     return steps + (resamplings - 1) * jump * len(range(steps - 1, jump - 1, -jump))
 
 
@@ -51,14 +59,14 @@ def travel(
     jump: int,
     resamplings: int,
 ) -> Tensor:
-    """Take `step` (x, t, s) -> (x, x0) wherever the walk goes down, and add noise where it goes back."""
+    """Denoise with `step` (x, sigma, sigma_next) -> (x, x0) wherever the walk goes down, and add noise wherever it jumps back."""
     path, done = walk(len(sigmas) - 1, jump, resamplings), 0
     for i, j in pairwise(path):
-        t, s = sigmas[i], sigmas[j]
+        sigma, sigma_next = sigmas[i], sigmas[j]
         if j < i:
-            x = x + (s.square() - t.square()).sqrt() * noise()  # q(x_s | x_t) for s > t
+            x = x + (sigma_next.square() - sigma.square()).sqrt() * noise()  # q(x_next | x), with more noise
             continue
-        x, x0 = step(x, t, s)
+        x, x0 = step(x, sigma, sigma_next)
         done += 1
         if callback:
             callback(done, visits(len(sigmas) - 1, jump, resamplings), x0)

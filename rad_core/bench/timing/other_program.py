@@ -1,4 +1,4 @@
-"""Another program's network beside ours, on the same weights: the RAD authors' own, or guided-diffusion's, where a user has it.
+"""Another program's network beside ours, with the same weights: the RAD authors' program, or guided-diffusion, where a user has it.
 
 `python -m rad_core.bench.timing.other_program theirs.py --model adm.pt --adapter rad.safetensors`
 """
@@ -16,18 +16,18 @@ from ...adapters import load_adapter, merge_adapters
 from ...checkpoints import load_model
 from ...masks import wide_masks
 from ...metrics import markdown
-from ...schedule import NoiseSchedule, RegionSchedule
+from ...schedule import RegionSchedule
 from ...unet import UNet
-from .speed import alternate, wait_for
+from .speed import alternate, median_ratio, wait_for
 
 Other = Callable[[Tensor, Tensor], Tensor]
 
 
 def load_other(path: Path) -> Other:
-    """What the function `network()` of a user's own Python file returns.
+    """Load another program's network: what the function `network()` of a user's own Python file returns.
 
-    It is called as net(x, t): x (B, 3, H, W); t (B,), one level for all pixels, or (B, 1, H, W), a level in [0, T] for each. It answers
-    with the network's output, as many channels as ours.
+    The network is called as net(x, t): x is (B, 3, H, W); t is (B,), one timestep for all pixels, or (B, 1, H, W), one for each, in [0, T].
+    It must return as many channels as ours.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -43,22 +43,26 @@ def load_other(path: Path) -> Other:
 
 @torch.no_grad()
 def beside(net: UNet, other: Other, mask: Tensor, rounds: int) -> dict[str, dict[str, float]]:
-    """One network call of each in turns, told one level and told one per pixel, as a RAD step on holes (B, 1, H, W) tells it.
+    """Compare a network call of ours with the other program's, in turns: once with one timestep, once with one per pixel.
 
-    *Times ours* is the median of the rounds' ratios. *Difference* is the RMS of the outputs' difference as a fraction of our output's: 0 is
-    the same network; a program that knows one level alone differs where it is told one per pixel.
+    Args:
+        mask: holes (B, 1, H, W); the timesteps per pixel are those of a RAD step on them.
+
+    Returns:
+        rows of a table. *Times ours* is the median of the rounds' ratios. *Difference* is the RMS of the outputs' difference as a fraction
+        of our output's RMS: 0 for the same network, above 0 for a program that ignores timesteps per pixel.
     """
-    schedule, mask = RegionSchedule(NoiseSchedule(net.config.schedule)), mask.to(net.device)
+    schedule, mask = RegionSchedule(net.config.schedule), mask.to(net.device)
     x = torch.randn(len(mask), 3, *mask.shape[2:], device=net.device, generator=torch.Generator(net.device).manual_seed(0))
     t = torch.full((len(mask),), len(schedule.phase1) // 2, device=net.device)
-    level = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
+    t_map = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float()
     rows = {}
-    for name, told in {"told one level": t.float(), "told a level per pixel": level}.items():
-        runs = {"ours": lambda told=told: net(x, told), "theirs": lambda told=told: other(x, told)}
+    for name, timesteps in {"one timestep": t.float(), "a timestep per pixel": t_map}.items():
+        runs = {"ours": lambda timesteps=timesteps: net(x, timesteps), "theirs": lambda timesteps=timesteps: other(x, timesteps)}
         ours, theirs = (run() for run in runs.values())
         seconds = alternate(runs, rounds, wait_for(net.device))
-        rows[name] = {f"{who}, s": median(taken) for who, taken in seconds.items()}
-        rows[name]["times ours"] = median(b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True))
+        rows[name] = {f"{whose}, s": median(values) for whose, values in seconds.items()}
+        rows[name]["times ours"] = median_ratio(seconds, "theirs", "ours")
         rows[name]["difference"] = float((theirs - ours).double().square().mean().sqrt() / ours.double().square().mean().sqrt())
     return rows
 
@@ -66,8 +70,8 @@ def beside(net: UNet, other: Other, mask: Tensor, rounds: int) -> dict[str, dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, help="a Python file whose function network() returns the other program's network")
-    parser.add_argument("--model", default="landscapes", help="ours, with the same weights (default: landscapes)")
-    parser.add_argument("--adapter", help="its RAD adapter, where the other has one")
+    parser.add_argument("--model", default="landscapes", help="our network, with the same weights (default: landscapes)")
+    parser.add_argument("--adapter", help="its RAD adapter, if the other network has one")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

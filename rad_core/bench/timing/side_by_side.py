@@ -1,4 +1,4 @@
-"""What the methods cost, measured in turns on this machine: the benchmark's tables of speed."""
+"""The benchmark's speed tables: what the methods cost on this machine, measured in turns."""
 
 import copy
 import json
@@ -11,14 +11,11 @@ from statistics import median
 
 import torch
 
-from measurements.gradpaint_cost import seconds
-from measurements.sdm_speed import measure
-from measurements.training_speed import step_cost as training_step_cost
-
-from ...atomic import write_whole
+from ...atomic import atomic_write
 from ...masks import perlin_masks, wide_masks
 from ...unet import UNet
 from ..methods import Networks
+from .costs import gradpaint_cost, sdm_cost, training_step_cost
 from .other_program import Other, beside
 from .speed import ffhq_step_cost, perlin_cost, step_cost
 
@@ -27,12 +24,16 @@ START = "import torch, time; began = time.perf_counter(); import rad_core; print
 
 
 def speed_tables(nets: Networks, rounds: int, other: Other | None = None) -> dict[str, Rows]:
-    """Rows by what a table shows; every ratio is the median over rounds in which both sides take turns. other: see `other_program`."""
+    """Measure all tables: rows by title. Every ratio is the median over rounds in which both sides take turns.
+
+    Args:
+        other: another program's network, see `other_program`.
+    """
     device, size = nets.device, nets.plain.config.image_size
     steps = scaling(nets.plain, rounds) | {"93.6 million parameters, 256x256, batch 1, channels-last": ffhq_step_cost(rounds, device)}
-    gradpaint = {name: {"times combine-image": ratio} for name, ratio in seconds(nets.plain, 5, 4, rounds).items()}
+    gradpaint = {name: {"times combine-image": ratio} for name, ratio in gradpaint_cost(nets.plain, 5, 4, rounds).items()}
     training = {"bundled landscapes, 8 pictures of 64x64, LoRA of rank 16": training_step_cost(8, 64, rounds, str(device), "float32")}
-    alone = {
+    single = {
         "Perlin mask of 256x256 in batches of 64, one CPU thread, ms": {"value": perlin_cost(25)},
         "import of the core where torch is loaded, s": {"value": start_cost(rounds)},
     }
@@ -41,24 +42,24 @@ def speed_tables(nets: Networks, rounds: int, other: Other | None = None) -> dic
         "A RAD step against a plain step of the same network": steps,
         "A network call of RAD and of another program": theirs,
         f"Runs of GradPaint of 5 steps against combine-image, {size}x{size}": gradpaint,
-        "An iteration of the full-width SDM network against its own convolutions and products": measure(512, rounds, device),
+        "An iteration of the full-width SDM network against its own convolutions and products": sdm_cost(512, rounds, device),
         "A training step of RAD's objective against one of the plain network's": training,
-        "By themselves": alone,
+        "By themselves": single,
     }
     return {name: rows for name, rows in tables.items() if rows}
 
 
 def kept_speed_tables(nets: Networks, rounds: int, folder: Path, other: Other | None = None) -> dict[str, Rows]:
-    """`speed_tables`, measured once and kept beside the fills; those that are kept, or none, for 0 rounds."""
+    """`speed_tables`, measured once and then kept beside the fills. With 0 rounds nothing is measured: what was kept, or no tables."""
     path = folder / "fills" / "speed.json"
     if not path.is_file() and rounds:
         tables = speed_tables(nets, rounds, other)
-        write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(tables, indent=1) + "\n"))
+        atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(tables, indent=1) + "\n"))
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def scaling(net: UNet, rounds: int) -> Rows:
-    """One thing at a time is changed: size, batch, the hole's area, precision, layout, compilation."""
+    """A RAD step against a plain one, changing one thing at a time: size, batch, the hole's area, precision, layout, compilation."""
     size = net.config.image_size
     mask = lambda side=size, batch=4, area=0.25: perlin_masks(batch, side, side, seed=1, area=area)
     plain = f"{size}x{size}, batch 4, a quarter is hole, float32, channels-last"

@@ -15,7 +15,7 @@ HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 
 
 class Host:
-    """The host's modules, and what its executor said."""
+    """The host's modules, and the messages of its executor."""
 
     def __init__(self):
         base = Path(tempfile.mkdtemp(prefix="comfy-"))
@@ -44,8 +44,8 @@ class Host:
             last_node_id=None,
             last_prompt_id=None,
             messages=[],
-            send_sync=self._heard,
-            send_progress_text=self._heard,
+            send_sync=self._record,
+            send_progress_text=self._record,
             sockets_metadata={},
             loop=None,
             routes=None,
@@ -67,7 +67,7 @@ class Host:
         self.pack_seconds = time.perf_counter() - began
         self.ours = sorted(set(nodes.NODE_CLASS_MAPPINGS) - self.builtin)
 
-    def _heard(self, event, data=None, sid=None, *rest) -> None:
+    def _record(self, event, data=None, sid=None, *rest) -> None:
         self.server.messages.append((event, data))
 
     def module(self, name: str):
@@ -76,7 +76,7 @@ class Host:
         return importlib.import_module(f"{root}.{name}")
 
     def info(self, node_id: str) -> dict:
-        """What the host's /object_info says of a node."""
+        """A node's entry in the host's /object_info."""
         node = self.nodes.NODE_CLASS_MAPPINGS[node_id]
         if hasattr(node, "GET_NODE_INFO_V1"):
             return node.GET_NODE_INFO_V1()
@@ -89,7 +89,7 @@ class Host:
         }
 
     def call(self, node_id: str, **inputs):
-        """One node by itself, as the executor calls it; gives its outputs."""
+        """Call one node as the executor does, and return its outputs."""
         import torch
 
         with torch.inference_mode():
@@ -105,8 +105,8 @@ class Host:
         """An API-format prompt through the host's executor. Returns (success, messages)."""
         self.server.messages.clear()
         options = inspect.signature(self.execution.PromptExecutor).parameters
-        later = {"cache_args": {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}} if "cache_args" in options else {}  # not in v0.3.64
-        executor = self.execution.PromptExecutor(self.server, **later)
+        newer = {"cache_args": {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}} if "cache_args" in options else {}  # not in v0.3.64
+        executor = self.execution.PromptExecutor(self.server, **newer)
         valid = self.check(prompt)
         if not valid[0] or valid[3]:
             return False, [("validation", valid)]

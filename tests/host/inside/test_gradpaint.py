@@ -2,36 +2,7 @@
 
 import pytest
 import torch
-from test_spatial_embedding import tiny_model
-
-
-def flow_model():
-    """A small diffusion transformer of the SD3 kind: flow matching, 16 channels."""
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.supported_models
-
-    config = comfy.supported_models.SD3(
-        {
-            "in_channels": 16,
-            "patch_size": 2,
-            "depth": 4,
-            "input_size": None,
-            "adm_in_channels": 2048,
-            "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 256}},
-            "num_patches": 1024,
-            "pos_embed_max_size": 32,
-            "pos_embed_scaling_factor": None,
-            "dtype": torch.float32,
-        }
-    )
-    torch.manual_seed(0)
-    model = comfy.model_base.SD3(config)
-    for p in (*model.diffusion_model.parameters(), *model.diffusion_model.buffers()):
-        torch.nn.init.normal_(p, std=0.05)
-    model.diffusion_model.requires_grad_(False).eval()
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
-
+from helpers import flow_model, tiny_model
 
 KINDS = {"SD15": (4, 0), "v": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
 
@@ -52,10 +23,10 @@ def scene(host, request):
 
 
 def sample(host, scene, sampler="euler", preset="plus", steps=4, latent=None, **change):
-    model, (positive, negative), given = scene
+    model, (positive, negative), own = scene
     options = {"seed": 5, "steps": steps, "cfg": 3.0, "sampler_name": sampler, "scheduler": "normal", "denoise": 1.0} | change
     (out,) = host.call(
-        "RAI_GradPaintSampler", model=model, positive=positive, negative=negative, latent_image=latent or given, preset=preset, **options
+        "RAI_GradPaintSampler", model=model, positive=positive, negative=negative, latent_image=latent or own, preset=preset, **options
     )
     return out["samples"]
 
@@ -66,30 +37,30 @@ def ksample(host, scene, sampler="euler"):
 
 
 @pytest.fixture()
-def watched(host, monkeypatch):
-    """The guidances of the runs that follow."""
-    guided, seen = host.module("nodes.host.gradpaint"), []
+def guidances(host, monkeypatch):
+    """The `GradPaint` objects of the runs that follow."""
+    guided, made = host.module("nodes.host.gradpaint"), []
     make = guided.GradPaint
-    monkeypatch.setattr(guided, "GradPaint", lambda *a, **k: seen.append(make(*a, **k)) or seen[-1])
-    return seen
+    monkeypatch.setattr(guided, "GradPaint", lambda *a, **k: made.append(make(*a, **k)) or made[-1])
+    return made
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "uni_pc", "ddim", "dpmpp_2m_sde", "dpm_fast"])
-def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, watched, sampler):
+def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, guidances, sampler):
     if sampler in ("dpmpp_2m_sde", "dpm_fast") and scene[2]["samples"].shape[1] == 16:
         pytest.skip("one family is enough for these two")
     before = ksample(host, scene, "euler")
     patches = dict(scene[0].model_options)
     out = sample(host, scene, sampler)
-    losses = torch.stack(watched[0].losses)
+    losses = torch.stack(guidances[0].losses)
     assert torch.isfinite(out).all() and len(losses) >= 3
-    if scene[0].model.model_type.name == "V_PREDICTION":  # random v says almost nothing at first, which is a good estimate by chance
+    if scene[0].model.model_type.name == "V_PREDICTION":  # the first estimate of a random v network is nearly 0, which is good by chance
         assert not torch.equal(out, sample(host, scene, sampler, preset="combine"))
     else:
         assert (losses[-1] < losses[0]).all(), losses
     kept = host.module("nodes.host.gradpaint").trusted_latents(scene[2]["noise_mask"], out.shape) > 0
     assert kept.any() and (out - scene[2]["samples"])[kept.expand_as(out)].abs().max() < 1e-5
-    assert torch.equal(ksample(host, scene, "euler"), before), "the next KSampler must give the same, to the last bit"
+    assert torch.equal(ksample(host, scene, "euler"), before), "the next KSampler must be bit-identical"
     assert scene[0].model_options == patches
 
 
@@ -130,7 +101,7 @@ def test_cancelled_and_failed_runs_leave_nothing(host, scene, monkeypatch):
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(guided._GuidedModel, "_change", fail)
+            patch.setattr(guided._GuidedModel, "_difference", fail)
             with pytest.raises(type(error)):
                 sample(host, scene, settings=guided.HostSettings(conditional_only=True))
         assert torch.equal(ksample(host, scene), before)
@@ -148,7 +119,7 @@ def test_a_lora_is_guided_too_and_comes_off(host, scene):
 
 
 def test_a_controlnet_is_guided_too_and_leaves_nothing(host, scene):
-    """A control that shifts the middle of the U-Net, given as the host's Apply ControlNet gives it: on the prompt."""
+    """A control that shifts the middle of the U-Net, attached to the prompt as by the host's Apply ControlNet."""
     import comfy.controlnet
 
     if scene[2]["samples"].shape[1] == 16:
@@ -180,12 +151,12 @@ def test_the_guider_keeps_its_picture(host, scene):
         "RAI_GradPaintGuider", model=model, cfg=3.0, positive=positive, negative=negative, picture=picture, mask=mask, preset="plus"
     )
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 4)
-    given = custom.Noise_RandomNoise(5), guider, comfy.samplers.sampler_object("euler"), sigmas
+    inputs = custom.Noise_RandomNoise(5), guider, comfy.samplers.sampler_object("euler"), sigmas
     node = host.nodes.NODE_CLASS_MAPPINGS["SamplerCustomAdvanced"]
 
     def run(samples):
         with torch.inference_mode():
-            return getattr(node(), node.FUNCTION)(*given, {"samples": samples})[0]
+            return getattr(node(), node.FUNCTION)(*inputs, {"samples": samples})[0]
 
     torch.testing.assert_close(run(latent["samples"])["samples"], sample(host, scene))
     out = run(torch.zeros_like(latent["samples"]))["samples"]
@@ -198,22 +169,23 @@ def test_the_guider_keeps_its_picture(host, scene):
 def test_odd_masks(host, scene, caplog):
     _, _, latent = scene
     for name, mask in (("no", None), ("full", torch.ones(1, 1, 64, 64))):
-        given = {"samples": latent["samples"]} | ({} if mask is None else {"noise_mask": mask})
+        masked = {"samples": latent["samples"]} | ({} if mask is None else {"noise_mask": mask})
         with caplog.at_level("INFO"):
-            out = sample(host, scene, latent=given)
+            out = sample(host, scene, latent=masked)
         assert torch.isfinite(out).all() and "without guidance" in caplog.text, name
+        assert not torch.equal(out, latent["samples"]), name
         caplog.clear()
     with pytest.raises(ValueError, match="no hole"):
         sample(host, scene, latent={"samples": latent["samples"], "noise_mask": torch.zeros(1, 1, 64, 64)})
     dot = torch.zeros(1, 1, 64, 64)
     dot[..., 32, 32] = 1
-    assert torch.isfinite(sample(host, scene, latent={"samples": latent["samples"], "noise_mask": dot})).all()
-    soft = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
-    assert torch.isfinite(sample(host, scene, latent={"samples": latent["samples"], "noise_mask": soft})).all()
+    for mask in (dot, torch.linspace(0, 1, 64).expand(1, 1, 64, 64)):
+        out = sample(host, scene, latent={"samples": latent["samples"], "noise_mask": mask})
+        assert torch.isfinite(out).all() and not torch.equal(out, latent["samples"])
 
 
 def test_a_scratch_thinner_than_a_latent_is_filled(host, scene):
-    """The host itself looks at two pixels of every eight; what shows some of the hole must not be kept."""
+    """The host itself samples two pixels of every eight; a latent that shows some of the hole must not be kept."""
     _, _, latent = scene
     scratch = torch.zeros(1, 1, 64, 64)
     scratch[..., :, 32] = 1
@@ -226,10 +198,10 @@ def test_a_scratch_thinner_than_a_latent_is_filled(host, scene):
 def test_the_second_move_of_a_step_is_measured_from_the_same_place(host, scene, monkeypatch, only):
     """With moves that change nothing, every difference of a step must be the same."""
     guided, seen = host.module("nodes.host.gradpaint"), []
-    change = guided._GuidedModel._change
-    monkeypatch.setattr(guided._GuidedModel, "_change", lambda self, *a: seen.append(change(self, *a)) or seen[-1])
-    core = host.module("rad_core").GradPaintSettings(inner_steps=2, eta=0.0)
-    sample(host, scene, steps=2, settings=guided.HostSettings(core, conditional_only=only))
+    difference = guided._GuidedModel._difference
+    monkeypatch.setattr(guided._GuidedModel, "_difference", lambda self, *a: seen.append(difference(self, *a)) or seen[-1])
+    guidance = host.module("rad_core.gradpaint").Guidance(inner_steps=2, eta=0.0)
+    sample(host, scene, steps=2, settings=guided.HostSettings(guidance, conditional_only=only))
     assert len(seen) == 4 and torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3])
 
 
@@ -256,11 +228,11 @@ def test_trusted_latents_by_hand(host):
     expected = torch.ones(8, 8)
     expected[2:5, 4:7] = 0
     assert out.shape == (2, 1, 8, 8) and torch.equal(out[1, 0], expected)
-    assert trusted(expected[None, None], (1, 4, 8, 8)).sum() == 9  # a mask of the latents' size is taken at its word
+    assert trusted(expected[None, None], (1, 4, 8, 8)).sum() == 9  # a mask of the latents' size is taken as it is
 
 
 def test_the_rim_is_looked_at_through_taesd(host, scene):
-    """With a TAESD of random weights: what it sees has the gradient it says, and a missing file is told."""
+    """With a TAESD of random weights: vjp and jvp agree, and a missing file raises an error."""
     import comfy.taesd.taesd
 
     model, (_, _), latent = scene
@@ -281,23 +253,18 @@ def test_the_rim_is_looked_at_through_taesd(host, scene):
         host.folder_paths.filename_list_cache.clear()
         assert torch.isfinite(sample(host, scene, settings=settings, steps=2)).all()
         with torch.inference_mode():
-            look = host.module("nodes.host.taesd").TAESDColours(form, latent["samples"])
+            taesd = host.module("nodes.host.taesd").TAESDColours(form, latent["samples"])
             with torch.inference_mode(False):
-                look.taesd.double()  # a difference across a rectifier's kink says nothing, so it must be a small one
+                taesd.taesd.double()  # a difference across a rectifier's kink is no derivative, so it must be a small one
             values, move = latent["samples"][:1].double(), torch.randn(1, channels, 8, 8).double()
-            colours, back = look.see(values)
+            colours = taesd.to_colours(values)
             weight = torch.randn_like(colours)
-            along = (weight * look.change(values, move, step=1e-7)).sum()
+            along = (weight * taesd.jvp(values, move, step=1e-7)).sum()
             assert colours.shape == (1, 3, 64, 64)
-            torch.testing.assert_close((back(weight) * move).sum(), along, rtol=1e-4, atol=0)
+            torch.testing.assert_close((taesd.vjp(values, weight) * move).sum(), along, rtol=1e-4, atol=0)
     finally:
         path.unlink()
         host.folder_paths.filename_list_cache.clear()
-
-
-@pytest.fixture(scope="module")
-def adm(host):
-    return host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")
 
 
 def inpaint(host, adm, image, mask, **change):
@@ -333,7 +300,9 @@ def test_gradpaint_inpaint_takes_any_picture(host, adm):
         mask[:, 5:15, 6:14] = 1
         out = inpaint(host, adm, image, mask, steps=2, context=0.5)
         known = (mask == 0)[..., None].expand(*shape[:3], 3)
-        assert out.shape[:3] == shape[:3] and torch.equal(out[..., :3][known], image[..., :3].expand(*shape[:3], 3)[known])
+        before = image[..., :3].expand(*shape[:3], 3)
+        assert out.shape[:3] == shape[:3] and torch.equal(out[..., :3][known], before[known])
+        assert not torch.equal(out[..., :3][~known], before[~known])
     with pytest.raises(ValueError, match="no hole"):
         inpaint(host, adm, image, torch.zeros(1, 20, 20))
 

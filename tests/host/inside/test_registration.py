@@ -1,4 +1,4 @@
-"""The pack loads at once, as it says, and its names do not change by accident."""
+"""The pack loads, starts quickly, and its names do not change by accident."""
 
 import json
 import subprocess

@@ -3,33 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from helpers import Blocks, apply, inputs, ksample_latents, prompt, tiny_model, train
 from PIL import Image
-from test_spatial_embedding import tiny_model
-
-SETTINGS = {
-    "adapter_name": "test",
-    "steps": 2,
-    "batch_size": 2,
-    "rank": 4,
-    "learning_rate": 1e-3,
-    "size": 0,
-    "masks": "perlin",
-    "flip": True,
-    "precision": "auto",
-    "gradient_checkpointing": False,
-    "save_every": 1000,
-    "seed": 0,
-    "resume": True,
-}
-
-
-def train(host, model, **change):
-    return host.call("RAI_TrainRADAdapter", model=model, **SETTINGS | change)
 
 
 @pytest.fixture(scope="module")
-def adm(host):
-    return host.call("RAI_LoadADMModel", model_name="landscapes (bundled)", attention_order="auto", precision="float32")[0]
+def network(adm):
+    """MODEL."""
+    return adm[0]
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +33,20 @@ def weights(model):
     return {name: value.clone() for name, value in model.model.state_dict().items()}
 
 
-def test_a_trained_adapter_is_found_by_the_loader_and_does_what_the_nodes_model_does(host, adm, pictures, adapters):
-    before, seen = weights(adm), []
+def test_a_trained_adapter_is_found_by_the_loader_and_does_what_the_nodes_model_does(host, network, pictures, adapters):
+    before, seen = weights(network), []
     import comfy.utils
 
-    heard = comfy.utils.PROGRESS_BAR_HOOK
+    hook = comfy.utils.PROGRESS_BAR_HOOK
     comfy.utils.set_progress_bar_global_hook(lambda value, total, preview, **rest: seen.append((value, total, preview[1].size)))
     try:
-        model, curve, samples = train(host, adm, images=pictures, steps=3)
+        model, curve, samples = train(host, network, images=pictures, steps=3)
     finally:
-        comfy.utils.set_progress_bar_global_hook(heard)
+        comfy.utils.set_progress_bar_global_hook(hook)
     assert [entry[:2] for entry in seen if entry[1] == 3] == [(1, 3), (2, 3), (3, 3)], "a preview after each step"
     assert curve.shape == (1, 400, 640, 3) and samples.ndim == 4 and samples.std() > 0.1
     assert "test.safetensors" in host.info("RAI_LoadRADAdapter")["input"]["required"]["adapter_name"][1]["options"]
-    loaded = host.call("RAI_LoadRADAdapter", model=adm, adapter_name="test.safetensors", strength=1.0)[0]
+    loaded = host.call("RAI_LoadRADAdapter", model=network, adapter_name="test.safetensors", strength=1.0)[0]
     image, mask = pictures[:1], torch.zeros(1, 64, 64)
     mask[:, 20:40, 20:40] = 1
     fill = lambda net: host.call(
@@ -73,27 +54,27 @@ def test_a_trained_adapter_is_found_by_the_loader_and_does_what_the_nodes_model_
     )[0]
     assert torch.equal(fill(model), fill(loaded))
     core = host.module("rad_core")
-    facts = core.read_adapter(adapters / "test.safetensors").facts
-    assert facts.steps == 3 and facts.data == "4 pictures"
-    assert facts.base == core.adapter_files.fingerprint(dict(core.load_model("landscapes").named_parameters()))
+    about = core.read_adapter(adapters / "test.safetensors").metadata
+    assert about.steps == 3 and about.data == "4 pictures"
+    assert about.base == core.adapter_files.fingerprint(dict(core.load_model("landscapes").named_parameters()))
     import comfy.model_management
 
     comfy.model_management.unload_all_models()  # takes the adapter off again
-    after = weights(adm)
+    after = weights(network)
     assert all(torch.equal(before[name], after[name]) for name in before), "the host's own network is only read"
 
 
-def test_the_node_trains_what_the_command_line_trains(host, adm, adapters, tmp_path):
-    """From the same folder: the same bits."""
+def test_the_node_trains_what_the_command_line_trains(host, network, adapters, tmp_path):
+    """From the same folder: the same weights."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for k in range(3):
         Image.fromarray(rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(folder / f"{k}.png")
-    train(host, adm, folder=str(folder))
+    train(host, network, folder=str(folder))
     command = host.module("rad_core.__main__")
     out = tmp_path / "a.safetensors"
-    given = [
+    arguments = [
         "--base",
         "landscapes",
         "--data",
@@ -107,7 +88,7 @@ def test_the_node_trains_what_the_command_line_trains(host, adm, adapters, tmp_p
         "--device",
         "cpu",
     ]
-    assert command.main(["train", "rad", *given, "--device", "cpu", "-o", str(out)]) == 0
+    assert command.main(["train", "rad", *arguments, "--device", "cpu", "-o", str(out)]) == 0
     from safetensors.torch import load_file
 
     node, shell = load_file(adapters / "test.safetensors"), load_file(out)
@@ -116,7 +97,7 @@ def test_the_node_trains_what_the_command_line_trains(host, adm, adapters, tmp_p
         torch.testing.assert_close(node[name], shell[name], rtol=1e-4, atol=1e-6)
 
 
-def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, adm, pictures, adapters, monkeypatch):
+def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, network, pictures, adapters, monkeypatch):
     import comfy.model_management
     import comfy.utils
 
@@ -126,21 +107,21 @@ def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, adm, pict
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", cancel)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        train(host, adm, images=pictures, steps=4, adapter_name="stopped")
+        train(host, network, images=pictures, steps=4, adapter_name="stopped")
     monkeypatch.undo()
     read = host.module("rad_core").read_adapter
-    assert read(adapters / "stopped.safetensors").facts.steps == 3, "cancelled while the third step was told"
-    train(host, adm, images=pictures, steps=4, adapter_name="stopped")
-    train(host, adm, images=pictures, steps=4, adapter_name="whole")
+    assert read(adapters / "stopped.safetensors").metadata.steps == 3, "cancelled in the callback of the third step"
+    train(host, network, images=pictures, steps=4, adapter_name="stopped")
+    train(host, network, images=pictures, steps=4, adapter_name="whole")
     stopped, whole = (read(adapters / f"{name}.safetensors") for name in ("stopped", "whole"))
     assert all(torch.equal(stopped.time[name], whole.time[name]) for name in whole.time)
     with pytest.raises(ValueError, match="other settings"):
-        train(host, adm, images=pictures, steps=5, adapter_name="whole")
-    train(host, adm, images=pictures, steps=5, adapter_name="whole", resume=False)
-    assert read(adapters / "whole.safetensors").facts.steps == 5
+        train(host, network, images=pictures, steps=5, adapter_name="whole")
+    train(host, network, images=pictures, steps=5, adapter_name="whole", resume=False)
+    assert read(adapters / "whole.safetensors").metadata.steps == 5
 
 
-def test_what_is_missing_is_told_in_a_sentence(host, adm, pictures, adapters, tmp_path):
+def test_what_is_missing_is_told_in_a_sentence(host, network, pictures, adapters, tmp_path):
     for change, sentence in (
         ({}, "one of the two"),
         ({"images": pictures, "folder": "x"}, "one of the two"),
@@ -150,7 +131,7 @@ def test_what_is_missing_is_told_in_a_sentence(host, adm, pictures, adapters, tm
         ({"images": pictures, "learning_rate": 1e30}, "loss became"),
     ):
         with pytest.raises((ValueError, FloatingPointError), match=sentence):
-            train(host, adm, **{"steps": 5} | change)
+            train(host, network, **{"steps": 5} | change)
     latent = tiny_model(host, "SD15")
     with pytest.raises(ValueError, match="connect its VAE"):
         train(host, latent, images=pictures)
@@ -158,36 +139,14 @@ def test_what_is_missing_is_told_in_a_sentence(host, adm, pictures, adapters, tm
         train(host, latent, images=pictures, vae=Blocks())
 
 
-class Blocks:
-    """A VAE without weights: 4 channels of 8x8 blocks' colours, for tests that need latents and no art."""
-
-    def encode(self, image):
-        small = torch.nn.functional.avg_pool2d(image.movedim(-1, 1), 8) * 2 - 1
-        return torch.cat([small, small.mean(1, keepdim=True)], 1)
-
-    def decode(self, latents):
-        return torch.nn.functional.interpolate(latents[:, :3] / 2 + 0.5, scale_factor=8).movedim(1, -1)
-
-
-def prompt(kind):
-    torch.manual_seed(2)
-    extra = {"pooled_output": torch.randn(1, 1280)} if kind == "SDXL" else {}
-    return [[torch.randn(1, 7, 64), extra]]
-
-
-def ksample(host, model, kind, latents, mask, seed=3, steps=6):
-    latent = {"samples": latents, "noise_mask": mask}
-    return host.nodes.common_ksampler(model, seed, steps, 1.0, "euler", "normal", prompt(kind), prompt(kind), latent)[0]["samples"]
-
-
 @pytest.mark.parametrize("kind", ["SD15", "SDXL"])
 def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind, adapters, pictures):
-    """Ours: LoRA, time layers and the noise level per pixel. The host's: the same weights to the bit."""
+    """Ours: LoRA, time layers and the noise level per pixel. The host's: bit-identical weights."""
     base, vae = tiny_model(host, kind), Blocks()
     big = torch.nn.functional.interpolate(pictures.movedim(-1, 1), (128, 128)).movedim(1, -1)
     before = weights(base)
-    given = {"images": big, "vae": vae, "positive": prompt(kind), "size": 128, "adapter_name": "sea", "learning_rate": 1e-2}
-    model, _, samples = train(host, base, **given)
+    settings = {"images": big, "vae": vae, "positive": prompt(kind), "size": 128, "adapter_name": "sea", "learning_rate": 1e-2}
+    model, _, samples = train(host, base, **settings)
     after = weights(base)
     assert all(torch.equal(before[name], after[name]) for name in before) and samples.shape[3] == 3
     name = next(n for n in host.info("RAI_LoadRADAdapter")["input"]["required"]["adapter_name"][1]["options"] if "sea" in n)
@@ -206,11 +165,11 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
     latents = vae.encode(big)
     mask = torch.zeros(4, 1, 16, 16)
     mask[:, :, 4:12, 4:12] = 1
-    out = ksample(host, ours, kind, latents, mask)
+    out = ksample_latents(host, ours, kind, latents, mask)
     known = (mask == 0).expand_as(out)
     assert (out - latents)[known].abs().max() <= 1e-6, "known latents stay, but for the rounding of the VAE's scale"
-    assert not torch.equal(out, ksample(host, base, kind, latents, mask))
-    assert torch.equal(out, ksample(host, model, kind, latents, mask))
+    assert not torch.equal(out, ksample_latents(host, base, kind, latents, mask))
+    assert torch.equal(out, ksample_latents(host, model, kind, latents, mask))
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(adapters / "latent" / "sea.safetensors")
@@ -222,10 +181,8 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
 
 
 def test_the_training_network_is_the_hosts(host):
-    """The copy that is trained says what the host's patched MODEL says, per pixel; LoRA that is on the MODEL is in the copy."""
-    training, embedding = host.module("nodes.host.training"), host.module("nodes.host.spatial_embedding")
-    from test_spatial_embedding import apply, inputs
-
+    """The copy that is trained predicts what the host's patched MODEL predicts, per pixel; LoRA on the MODEL are in the copy."""
+    training, embedding = host.module("nodes.host.train_adapter"), host.module("nodes.host.spatial_embedding")
     for kind, v in (("SD15", False), ("SDXL", True)):
         base = tiny_model(host, kind, v)
         patched = base.clone()
@@ -243,28 +200,26 @@ def test_the_training_network_is_the_hosts(host):
         sigma = float(base.model.model_sampling.sigmas[400])
         expected = apply(embedding.with_spatial_embedding(patched), x0, sigma, extra, mask)
         levels = schedule.phase1.level_of_sigma(sigma * mask)
-        given = (extra["c_crossattn"], extra.get("y"))
+        cond = (extra["c_crossattn"], extra.get("y"))
         with torch.no_grad():
             scale = (1 + (sigma * mask).square()).sqrt()
-            out = net(x0 / scale, levels, *given)
+            out = net(x0 / scale, levels, *cond)
             x_hat = (x0 / scale - sigma * mask * out) / scale if v else x0 - sigma * mask * out
         assert (x_hat - expected).abs().max() <= 1e-3 * (expected - x0).abs().max()
 
 
 def test_checkpointing_in_a_latent_network_gives_the_same_gradient(host):
-    training = host.module("nodes.host.training")
-    from test_spatial_embedding import inputs
-
+    training = host.module("nodes.host.train_adapter")
     base, found = tiny_model(host, "SD15"), []
     x0, extra = inputs("SD15", 2, (16, 16))
     with torch.inference_mode(False), torch.enable_grad():
         x0, context = x0.clone(), extra["c_crossattn"].clone()
-        told = torch.zeros(2, 1, 16, 16)
-        told[:, :, :8] = 300.0
+        t = torch.zeros(2, 1, 16, 16)
+        t[:, :, :8] = 300.0
         for keep in (False, True):
             net = training.copy_of(base, "float32")[0]
             net.checkpointing = keep
-            net(x0, told, context).square().mean().backward()
+            net(x0, t, context).square().mean().backward()
             found.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     assert found[0].abs().max() > 0
     torch.testing.assert_close(found[0], found[1])

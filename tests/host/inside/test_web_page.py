@@ -1,4 +1,4 @@
-"""The host's own web page in headless Chromium: opens every template, runs it, and sees pictures appear."""
+"""The host's own web page in headless Chromium: opens every template, runs it, and waits for the pictures."""
 
 import json
 import os
@@ -108,9 +108,9 @@ def test_help_pages_and_pictures_are_served(server):
 
 
 def test_translations_are_served(server):
-    said = json.loads(page_of_server(server, "/i18n"))
+    served = json.loads(page_of_server(server, "/i18n"))
     for language in ("en", "zh", "ja", "ko"):
-        assert said[language]["nodeDefs"]["RAI_RADInpaint"]["inputs"]["mask"]["tooltip"]
+        assert served[language]["nodeDefs"]["RAI_RADInpaint"]["inputs"]["mask"]["tooltip"]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

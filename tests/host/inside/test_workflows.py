@@ -18,7 +18,7 @@ def test_workflow_runs_and_runs_the_same_again(host, path):
     if make_workflows.needs_a_download(workflow):
         check_only(host, prompt)
         return
-    for node in prompt.values():  # the graph is what is tested here; pictures are looked at elsewhere
+    for node in prompt.values():  # only the graph is tested here
         if "steps" in node["inputs"]:
             node["inputs"]["steps"] = 3
     pictures = []

@@ -1,0 +1,196 @@
+"""Training of RAD adapters on latents: a trainable copy of a host U-Net, pictures as latents, and fills on the way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import comfy.conds
+import comfy.ops
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from torch import Tensor, nn
+
+from ...rad_core import RegionSchedule
+from ...rad_core.noise import generators, normal
+from ...rad_core.samplers import choose_sampler
+from ...rad_core.training.data import middle
+from ...rad_core.training.loop import BatchSlice
+from ...rad_core.timestep_embedding import TimestepMap
+from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
+
+LATENT_SIZE = 512  # side of training pictures, in pixels
+LATENT_TARGETS = [  # as RAD's on an ADM network
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "in_layers.2",
+    "out_layers.3",
+    "input_blocks.0.0",
+    "out.2",
+]
+LATENT_TIME_LAYERS = ["time_embed.0", "time_embed.2", "emb_layers.1"]
+Cond = tuple[Tensor, Tensor | None]  # a prompt as a U-Net takes it: context (1, L, E), and SDXL's y (1, A)
+
+
+class LatentNetwork(nn.Module):
+    """A host U-Net as the training loop calls it, with the timestep of every latent pixel.
+
+    Call with x (B, C, h, w), variance-preserving; t (B, 1, h, w) or (B,), 0 for clean and step + 1 otherwise; context (B, L, E); and for
+    SDXL y (B, A). Returns the network's prediction, (B, C, h, w).
+
+    Attributes:
+        checkpointing: keep no features and compute them again in the backward pass.
+    """
+
+    def __init__(self, unet: UNetModel):
+        super().__init__()
+        self.unet, self.differences, self.checkpointing = unet, Differences(), False
+        for _, block, depth in blocks_of(unet):
+            block.emb_layers = SpatialEmbedding(block.emb_layers, depth, self.differences)
+        for part in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
+            for layer in part:
+                layer.forward = _Checkpointed(lambda: self.checkpointing, layer.forward)
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor, y: Tensor | None = None) -> Tensor:
+        timesteps = TimestepMap.of((t - 1).clamp(min=0))
+        highest = timesteps.values.amax(1)
+        self.differences.vectors = self.differences.weights = None
+        if timesteps.weights is not None:
+            own, scalar = (embed_steps(self.unet, steps) for steps in (timesteps.values, highest))
+            self.differences.vectors, self.differences.weights = own - scalar[:, None], timesteps.weights
+        return self.unet(x, highest, context, y, transformer_options={"optimized_attention_override": _with_gradients})
+
+    @classmethod
+    def of(cls, model, weights: dict[str, Tensor], dtype: torch.dtype) -> "LatentNetwork":
+        """A new network of the kind that a MODEL holds, with these weights."""
+        config = {**model.model.model_config.unet_config, "dtype": torch.float32, "device": "cpu"}
+        unet = UNetModel(**config, operations=comfy.ops.disable_weight_init)
+        unet.load_state_dict(weights)
+        return cls(unet.to(dtype))
+
+
+def _with_gradients(attention, *args, **kwargs) -> Tensor:
+    """PyTorch's own attention: others of the host's have no gradients."""
+    return attention_pytorch(*args, **kwargs)
+
+
+class _Checkpointed:
+    """A layer's forward pass that, while `active`, keeps no features: they are computed again in the backward pass."""
+
+    def __init__(self, active: Callable[[], bool], forward: Callable):
+        self.active, self.forward = active, forward
+
+    def __call__(self, *args, **kwargs):
+        if not self.active() or not torch.is_grad_enabled():
+            return self.forward(*args, **kwargs)
+        return torch.utils.checkpoint.checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
+
+
+@dataclass
+class LatentPictures:
+    """Training data of a latent model.
+
+    Args:
+        latents: (1 or 2, C, h, w) each, in the network's range; the second is the picture's mirror image.
+        conds: the prompt of each picture.
+    """
+
+    latents: list[Tensor]
+    conds: list[Cond]
+
+    def load_batch(self, part: BatchSlice) -> tuple[Tensor, tuple]:
+        """A `rad_core.training.diffusion.LoadBatch`."""
+        x0, conds = [], []
+        for stream in generators(part.seeds, part.count, "latents"):
+            k = int(torch.randint(len(self.latents), (), generator=stream))
+            x0.append(self.latents[k][int(torch.randint(len(self.latents[k]), (), generator=stream))])
+            conds.append(self.conds[k])
+        return torch.stack(x0), collate_conds(conds)
+
+    def clone(self) -> "LatentPictures":
+        """A copy whose tensors are made here: autograd refuses those of the host's inference mode."""
+        copy = lambda value: None if value is None else value.clone()
+        return LatentPictures([x.clone() for x in self.latents], [(copy(context), copy(y)) for context, y in self.conds])
+
+
+def collate_conds(conds: Sequence[Cond]) -> Cond:
+    """Prompts of several pictures as a batch. Texts of different lengths are repeated to one length, as the host does."""
+    first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in conds]
+    labels = [y for _, y in conds]
+    return first.concat(others), None if labels[0] is None else torch.cat(labels)
+
+
+def encode(model, vae, pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) in the network's range."""
+    return model.model.process_latent_in(vae.encode(pictures.movedim(1, -1)).float().cpu())
+
+
+def decode(model, vae, latents: Tensor) -> Tensor:
+    """The reverse of `encode`."""
+    return vae.decode(model.model.process_latent_out(latents)).movedim(-1, 1)[:, :3].float().cpu().clamp(0, 1)
+
+
+def encode_pictures(model, vae, pictures: Sequence[Tensor], prompts: Sequence[list], size: int, flip: bool) -> LatentPictures:
+    """Encode pictures (3, H, W), uint8 or in [0, 1], resized to `size`, with their prompts: one CONDITIONING for all, or one for each.
+
+    Raises:
+        ValueError: no VAE, or no prompts.
+    """
+    if vae is None:
+        raise ValueError("This MODEL works on latents: connect its VAE too.")
+    if not prompts:
+        raise ValueError("This MODEL needs prompts: connect 'positive' (what the pictures show), or 'clip' for captions.")
+    latents = []
+    for picture in pictures:
+        square = middle(picture, size)[None]
+        both = [square, square.flip(3)] if flip else [square]
+        latents.append(torch.cat([encode(model, vae, side) for side in both]))
+    conds = [cond for conditioning in prompts for cond in conds_of(model, conditioning[:1], latents[0].shape[2:])]
+    return LatentPictures(latents, conds * len(latents) if len(conds) == 1 else conds)
+
+
+def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[list]:
+    """CONDITIONINGs to train with: `positive`, one for each picture if it has as many entries; else the captions, read by CLIP."""
+    if positive is not None:
+        return [[entry] for entry in positive] if len(positive) == len(captions) else [positive]
+    return [] if clip is None else [clip.encode_from_tokens_scheduled(clip.tokenize(caption)) for caption in captions]
+
+
+def conds_of(model, conditioning: list, size: tuple[int, int]) -> list[Cond]:
+    """A CONDITIONING's entries as the network takes them, for latents of `size`."""
+    conds = []
+    for context, extra in conditioning:
+        noise = torch.zeros(1, model.model.latent_format.latent_channels, *size)
+        all_conds = model.model.extra_conds(
+            **extra,
+            cross_attn=context,
+            noise=noise,
+            device=torch.device("cpu"),
+            width=size[1] * 8,
+            height=size[0] * 8,
+            prompt_type="positive",
+        )
+        y = all_conds.get("y")
+        conds.append(tuple(value.detach().float().cpu().clone() if value is not None else None for value in (context, y and y.cond)))
+    return conds
+
+
+@torch.no_grad()
+def fill_latents(
+    net: LatentNetwork, schedule: RegionSchedule, prediction: str, x0: Tensor, mask: Tensor, cond: Cond, steps: int = 20
+) -> Tensor:
+    """Fill holes with a network under training: latents (B, C, h, w), mask (B, 1, h, w). Deterministic (ddim), without CFG."""
+    device = next(net.parameters()).device
+    x0, mask, *cond = (value if value is None else value.to(device) for value in (x0, mask, *cond))
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        scale = (1 + sigma.square()).sqrt()
+        t = schedule.phase1.level_of_sigma(sigma).expand(x.shape[0], 1, *x.shape[2:])
+        out = net(x / scale, t.float(), *cond).float()
+        return (x / scale - sigma * out) / scale if prediction == "v" else x - sigma * out
+
+    sigmas = schedule.sigmas(mask, steps)
+    noise = normal(generators(0, len(x0), "sampling"), x0.shape[1:], device)
+    filled = choose_sampler("ddim")(denoise, x0 * (mask < 1) + sigmas[0] * noise, sigmas, None, None)
+    return torch.where(mask > 0, filled, x0).cpu()

@@ -1,0 +1,191 @@
+"""The methods of `inpaint`, one entry in `METHODS` each: a new method is one more entry."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import gradpaint, rad, sdm
+from ..adapter_files import bundled_adapters
+from ..adapters import load_adapter, merge_adapters
+from ..checkpoints import load_model
+from ..gradpaint import gradpaint_inpaint
+from ..images import read_mask
+from ..rad import rad_inpaint
+from ..samplers import SAMPLERS, STEPS, Callback
+from ..sdm import Generator, load_sdm, sdm_inpaint
+from ..settings import VIEWS, resolve_settings
+from ..unet import UNet
+
+VIEW_HELP = {
+    "view": "what the network sees: the hole and its surroundings, the whole picture (both resized), the whole picture at its native size, "
+    "or auto, the network's own way",
+    "context": "with --view hole: what is shown on each side of the hole, as a multiple of its longer side",
+}
+SAMPLING_HELP = {
+    "steps": f"of the sampler (default: {', '.join(f'{steps} for {name}' for name, steps in STEPS.items())})",
+    "sampler": "ddpm is the papers'",
+    "eta": "noise of ddim, 0 to 1",
+    **VIEW_HELP,
+}
+RAD_HELP = {
+    **SAMPLING_HELP,
+    "align": "how far the jumps across the hole's rim are brought to those beside it, 0 (as in the paper) to 1",
+    "overlap": "with --order: 0 finishes a part before the next begins, 1 fills all at the same time",
+}
+SDM_HELP = {
+    "iterations": "passes of the network; more than 10 gain nothing",
+    "schedule": "how much of the hole is decided after each pass",
+    "alpha": "noise of pixels that may still change, as a multiple of their deviation, 0 to 1",
+    "anchor": "how far predictions are shifted to meet the known pixels, 0 (as in the paper) to 1",
+    "memory": "weight of earlier passes in each prediction, 0 (as in the paper) to below 1",
+    "refresh": "repaint decided pixels in every pass, as in the paper, or keep them",
+    **VIEW_HELP,
+}
+CHOICES = {"sampler": list(SAMPLERS), "schedule": list(sdm.SCHEDULES), "view": list(VIEWS)}
+
+
+@dataclass(frozen=True)
+class InpaintMethod:
+    """A method of inpainting as a sub-command.
+
+    Args:
+        help: what it is, in one line.
+        presets: its settings by the preset's name.
+        settings_help: fields of its settings that are options, of the same names and defaults, with their help texts.
+        add_arguments: adds its other options.
+        load: (options, photo (1, 3, H, W), if there is just one) -> the network.
+        fill: (network, image, mask, settings, options, callback) -> fills (B, 3, H, W), and uncertainties (B, 1, H, W) or None.
+    """
+
+    help: str
+    presets: Mapping[str, Any]
+    settings_help: Mapping[str, str]
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    load: Callable[[argparse.Namespace, Tensor | None], Any]
+    fill: Callable[..., tuple[Tensor, Tensor | None]]
+
+    def add_settings(self, parser: argparse.ArgumentParser) -> None:
+        """Add --preset and an option for every field in `settings_help`."""
+        parser.add_argument(
+            "--preset", choices=list(self.presets), default="default", help="what the settings below start from (default: default)"
+        )
+        for name, text in self.settings_help.items():
+            default = getattr(self.presets["default"], name)
+            if isinstance(default, bool):
+                text += f" (default: --{'' if default else 'no-'}{name})"
+                parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+            else:
+                text += "" if default is None else f" (default: {default})"
+                parser.add_argument(f"--{name}", type=int if default is None else type(default), choices=CHOICES.get(name), help=text)
+
+    def settings(self, options: argparse.Namespace) -> Any:
+        """The preset, with the settings that were passed as options.
+
+        Raises:
+            ValueError: a value out of its range.
+        """
+        changes = {name: getattr(options, name) for name in self.settings_help if getattr(options, name) is not None}
+        return resolve_settings(options.preset, self.presets, changes)
+
+
+def _add_network(parser: argparse.ArgumentParser, default: str, bundled: str) -> None:
+    parser.add_argument("--model", default=default, help=f"a network file or folder, or a bundled one: {bundled} (default: {default})")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="the network's arithmetic (default: float32)"
+    )
+
+
+def _add_diffusion(parser: argparse.ArgumentParser, default: str, adapter_default: str) -> None:
+    _add_network(parser, default, "photos (thin and small holes), landscapes")
+    parser.add_argument(
+        "--adapter", action="append", metavar="FILE[:STRENGTH]", help=f"RAD adapter; repeat to stack (default: {adapter_default})"
+    )
+    parser.add_argument("--label", type=int, help="class to generate, for class-conditional networks")
+    parser.add_argument("--attention-order", choices=["auto", "legacy", "new"], default="auto", help="of the network file (default: auto)")
+
+
+def _load_diffusion(options: argparse.Namespace, photo: Tensor | None, adapters: list[str]) -> UNet:
+    net = load_model(options.model, attention_order=options.attention_order, image=photo)
+    for adapter in adapters:
+        if adapter != "none":
+            load_adapter(net, *split_strength(adapter))
+    return merge_adapters(net).to(options.device, getattr(torch, options.dtype))
+
+
+def split_strength(text: str) -> tuple[str, float]:
+    """Split "path:0.7" into ("path", 0.7). A colon without a number after it is part of the path."""
+    path, _, number = text.rpartition(":")
+    try:
+        return path, float(number)
+    except ValueError:
+        return text, 1.0
+
+
+def _labels(options: argparse.Namespace, image: Tensor) -> Tensor | None:
+    return None if options.label is None else torch.full((len(image),), options.label)
+
+
+def _add_rad(parser: argparse.ArgumentParser) -> None:
+    _add_diffusion(parser, "photos", "the bundled one of the model's name, if any; 'none' for none")
+    parser.add_argument("--order", type=Path, help="a grey picture: the black parts of the hole are filled first, the white ones last")
+
+
+def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> UNet:
+    if options.overlap and not options.order:
+        raise ValueError("--overlap is for the parts of an --order: pass one.")
+    bundled = [options.model] if options.model in bundled_adapters() else []
+    return _load_diffusion(options, photo, options.adapter or bundled)
+
+
+def _fill_rad(
+    net: UNet, image: Tensor, mask: Tensor, settings: rad.RADSettings, options: argparse.Namespace, callback: Callback
+) -> tuple[Tensor, None]:
+    order = None if options.order is None else read_mask(options.order)
+    labels = _labels(options, image)
+    return rad_inpaint(net, image, mask, settings, seed=options.seed, order=order, labels=labels, callback=callback), None
+
+
+def _fill_gradpaint(
+    net: UNet, image: Tensor, mask: Tensor, settings: gradpaint.GradPaintSettings, options: argparse.Namespace, callback: Callback
+) -> tuple[Tensor, None]:
+    labels = _labels(options, image)
+    return gradpaint_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback), None
+
+
+def _add_sdm(parser: argparse.ArgumentParser) -> None:
+    _add_network(parser, "landscapes", "landscapes")
+    parser.add_argument("--uncertainty", type=Path, help="also write how uncertain each pixel is, as a picture (for a folder: a folder)")
+
+
+def _load_sdm(options: argparse.Namespace, photo: Tensor | None) -> Generator:
+    return load_sdm(options.model, getattr(torch, options.dtype), options.device)
+
+
+def _fill_sdm(
+    net: Generator, image: Tensor, mask: Tensor, settings: sdm.SDMSettings, options: argparse.Namespace, callback: Callback
+) -> tuple[Tensor, Tensor]:
+    return sdm_inpaint(net, image, mask, settings, seed=options.seed, callback=callback)
+
+
+METHODS = {
+    "rad": InpaintMethod(
+        "a network or adapter trained to fill holes (region-aware diffusion)", rad.PRESETS, RAD_HELP, _add_rad, _load_rad, _fill_rad
+    ),
+    "gradpaint": InpaintMethod(
+        "any plain diffusion network, guided to fit the picture around the hole",
+        gradpaint.PRESETS,
+        SAMPLING_HELP,
+        lambda parser: _add_diffusion(parser, "landscapes", "none"),
+        lambda options, photo: _load_diffusion(options, photo, options.adapter or []),
+        _fill_gradpaint,
+    ),
+    "sdm": InpaintMethod(
+        "a spatial diffusion model: a few passes, the most certain pixels first", sdm.PRESETS, SDM_HELP, _add_sdm, _load_sdm, _fill_sdm
+    ),
+}
+DEFAULT_METHOD = "rad"

@@ -1,0 +1,88 @@
+"""Files of `inpaint`: which photos to fill, reading them with their masks, writing the results."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
+from ..sheets import mark_hole, sheet
+
+MAX_CELL = 512  # pixels of a picture's height on a sheet
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to fill, and the files to write."""
+
+    photo: Path
+    mask: Path
+    output: Path
+    sheet: Path | None = None
+    uncertainty: Path | None = None
+
+    @property
+    def written(self) -> list[Path]:
+        return [path for path in (self.output, self.sheet, self.uncertainty) if path]
+
+
+def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None, uncertainty: Path | None = None) -> list[Job]:
+    """The job of one photo, or the jobs of a folder's photos.
+
+    Args:
+        photo: a picture, or a folder of pictures.
+        mask: a mask; for a folder one mask for all photos, or a folder of masks with the photos' names.
+        output: the picture to write, or a folder.
+        compare, uncertainty: the sheet and the uncertainty map to write, if any; folders if `photo` is one.
+
+    Raises:
+        ValueError: photos, masks and outputs do not fit together.
+    """
+    if not photo.is_dir():
+        if mask.is_dir():
+            raise ValueError(f"{mask} is a folder, but {photo} is one photo: pass one mask.")
+        target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
+        return [Job(photo, mask, target, compare, uncertainty)]
+    photos = picture_files(photo)
+    if not photos:
+        raise ValueError(f"There are no pictures in {photo}.")
+    if len({p.stem for p in photos}) < len(photos):
+        raise ValueError(f"Some pictures in {photo} differ in their extension alone; their results would have the same name.")
+    if output.resolve() == photo.resolve():
+        raise ValueError("The output folder is the input folder; choose another one.")
+    masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
+    if missing := [p.name for p in photos if p.stem not in masks]:
+        raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
+    inside = lambda folder, photo: folder / f"{photo.stem}.png" if folder else None
+    return [Job(p, masks[p.stem], inside(output, p), inside(compare, p), inside(uncertainty, p)) for p in photos]
+
+
+def read_pair(job: Job) -> tuple[Photo, Tensor]:
+    """The photo, and its mask (1, 1, H, W) at the photo's size.
+
+    Raises:
+        FileNotFoundError, ValueError: a file cannot be read, or one of the job's files cannot be written.
+    """
+    photo, mask = read_photo(job.photo), read_mask(job.mask)
+    check_writable(job.output, photo)
+    for path in job.written[1:]:
+        check_writable(path)
+    return photo, check_image_and_mask(photo.rgb, mask)[1]
+
+
+def write_result(job: Job, photo: Photo, mask: Tensor, fills: Tensor, uncertainty: Tensor | None) -> None:
+    """Write the mean of a photo's fills (B, 3, H, W), and the sheet and the uncertainty map that the job asks for."""
+    result = torch.where(mask > 0, fills.cpu().mean(0, keepdim=True), photo.rgb)
+    alpha = photo.alpha
+    if alpha is not None:  # filled pixels become opaque
+        alpha = torch.maximum(alpha, (mask[0, 0] * 255).round().to(torch.uint8))
+    write_photo(job.output, replace(photo, rgb=result, alpha=alpha))
+    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)]
+    if uncertainty is not None:
+        grey = uncertainty.mean(0, keepdim=True).expand(-1, 3, -1, -1).cpu()
+        columns.append(("uncertainty", grey))
+        if job.uncertainty:
+            write_photo(job.uncertainty, Photo(grey))
+    if job.sheet:
+        sheet(columns, job.sheet, cell=min(MAX_CELL, result.shape[2]))

@@ -1,0 +1,73 @@
+"""What the methods' settings have in common: presets by name, and how a diffusion run samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+from .samplers import SAMPLERS, STEPS
+
+VIEWS = ("auto", "hole", "whole", "native")
+Settings = TypeVar("Settings")
+
+
+def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], changes: Mapping[str, object]) -> Settings:
+    """Settings by a preset's name or as they are, with some fields replaced.
+
+    Raises:
+        ValueError: an unknown preset or field, or a value out of its range.
+    """
+    if isinstance(settings, str):
+        if settings not in presets:
+            raise ValueError(f"Unknown preset '{settings}': choose from {', '.join(presets)}.")
+        settings = presets[settings]
+    expected = type(presets["default"])
+    if not isinstance(settings, expected):
+        raise ValueError(f"settings must be a preset's name or {expected.__name__}, got {type(settings).__name__}.")
+    known = [field.name for field in fields(settings)]
+    if unknown := [name for name in changes if name not in known]:
+        raise ValueError(f"{expected.__name__} has no field '{unknown[0]}': it has {', '.join(known)}.")
+    return replace(settings, **changes)
+
+
+def check_view(view: str, context: float) -> None:
+    """Raise ValueError for an unknown view or a negative context."""
+    if view not in VIEWS:
+        raise ValueError(f"Unknown view '{view}': choose from {', '.join(VIEWS)}.")
+    if not context >= 0:
+        raise ValueError(f"context must be 0 or more, got {context}.")
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a diffusion network samples, and what it sees of a picture.
+
+    Args:
+        steps: steps of the sampler, 1 to the length of the network's schedule; None for what suits the sampler (`samplers.STEPS`).
+        sampler: "ddim", "dpmpp_2m", or "ddpm", which is the papers'.
+        eta: noise of "ddim", 0 (none) to 1 (as much as ddpm).
+        view: what the network sees. "hole": the hole and `context` around it, resized to the network's size; "whole": the whole picture,
+            resized; "native": the whole picture at its own size; "auto": the network's own way, tiles at the picture's own scale for
+            networks trained on tiles (`UNetConfig.tiles`), "hole" for all others.
+        context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 or more.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    steps: int | None = None
+    sampler: str = "ddim"
+    eta: float = 0.0
+    view: str = "auto"
+    context: float = 1.0
+
+    def __post_init__(self):
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"Unknown sampler '{self.sampler}': choose from {', '.join(SAMPLERS)}.")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie between 0 and 1, got {self.eta}.")
+        check_view(self.view, self.context)
+
+    @property
+    def step_count(self) -> int:
+        """Steps of the run: `steps`, or what suits the sampler."""
+        return STEPS[self.sampler] if self.steps is None else self.steps
