@@ -13,8 +13,8 @@ from ..images import check_image_and_mask
 from ..noise import generators
 from .level import COLOUR, Level
 from .posterior import patch_posterior
-from .scene import Scene, pages_at
-from .search import common_offsets, distances, search_all, search_near
+from .scene import Scene, pages_at, references_of
+from .search import Queries, common_offsets, distances, search_all, search_near
 from .settings import ExemplarSettings, resolve_settings
 from .votes import vote, votes_of
 
@@ -46,15 +46,13 @@ def match(
     common = level.match.new_empty(0) if everywhere or not settings.common else common_offsets(level)
     for start in range(0, len(level.queries), BLOCK):
         part = slice(start, start + BLOCK)
-        queries = level.queries[part]
-        x, c = level.patches(queries, state), level.weights(queries, weight)
+        queries = Queries.of(level, level.queries[part], state, weight)
         if everywhere:
-            level.distance[part], level.match[part] = search_all(level, queries, x, c, keys)
+            level.distance[part], level.match[part] = search_all(level, queries, keys)
         else:
             before = level.match[part]
-            level.match[part], level.distance[part] = search_near(
-                level, part, x, c, before, distances(level, queries, x, c, before), step, rng, common
-            )
+            now = distances(level, queries, before)
+            level.match[part], level.distance[part] = search_near(level, queries, before, now, step, rng, common)
         if pulse:
             pulse()
 
@@ -87,7 +85,7 @@ class ExemplarDenoiser:
     ):
         self.settings, self.exact = resolve_settings(settings), exact
         image, mask = check_image_and_mask(image, mask)
-        scene = Scene.of(image[0], mask[0, 0] > 0, references, reference_masks)
+        scene = Scene.of(image[0], mask[0, 0] > 0, references_of(references, reference_masks, image))
         hole = scene.hole
         self.level = Level(pages_at(scene, scene.size, scene.textures(1)), hole, torch.zeros_like(hole), self.settings.patch, self.settings)
         if not len(self.level.keys):

@@ -69,14 +69,13 @@ def exemplar_inpaint(
         doubt = check_map(doubt, mask, "doubt map")
         if not bool(torch.isfinite(image).all()):
             raise ValueError("With a doubt map the fill starts from what stands in the hole, which has NaN or infinite values.")
-    sources = references_of(references, reference_masks, image)
+    shared = references_of(references, reference_masks, image)
     streams = generators(seed, len(image) * fills, "exemplar")
     hole = (mask > 0)[:, 0] if doubt is None else ((mask > 0) & (doubt > 0))[:, 0]
     for k in range(len(image)):
-        if hole[k].all() and not sources and not (frames and not hole.all()):
+        if hole[k].all() and not shared and not (frames and not hole.all()):
             raise ValueError(f"Nothing of picture {k + 1} is known: its mask covers all of it. Leave some of it, or add a reference.")
 
-    shared = [Source(colour, known, tuple(known.shape) == tuple(image.shape[2:])) for colour, known in sources]
     out, uncertainty = (maps.repeat_interleave(fills, 0) for maps in (image, torch.zeros_like(mask)))
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
     progress = Progress(callback, fills * sum(_work(group, settings) for each in groups for group in each))

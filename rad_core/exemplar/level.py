@@ -77,7 +77,7 @@ class Level:
         self.sizes = torch.tensor([page.known.shape for page in pages], device=device)  # (pages, 2)
         self.tops = self.sizes[:, 0].cumsum(0) - self.sizes[:, 0]
         self.page_rows = pages[0].known.shape[0] if all(page.known.shape == pages[0].known.shape for page in pages) else 0
-        self.pages = len(pages)
+        self.pages, self.all_aligned = len(pages), all(page.aligned for page in pages)
         side = torch.arange(patch, device=device)
         self.row_offsets = side * self.width
         self.offsets = (side[:, None] * self.width + side).flatten()

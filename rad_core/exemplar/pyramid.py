@@ -10,7 +10,7 @@ from .level import COLOUR, Level, depth_of
 from .poisson import blend
 from .progress import Progress
 from .scene import Scene, pages_at
-from .search import distances
+from .search import Queries, distances
 from .settings import ExemplarSettings
 from .votes import surest, vote
 
@@ -79,8 +79,8 @@ def _start(level: Level, coarser: Level | None, scene: Scene, size: tuple[int, i
         even[level.blank] = 0
         for start in range(0, len(level.queries), BLOCK):
             part = slice(start, start + BLOCK)
-            queries = level.queries[part]
-            level.distance[part] = distances(level, queries, level.patches(queries), level.weights(queries, even), level.match[part])
+            queries = Queries.of(level, level.queries[part], level.state, even)
+            level.distance[part] = distances(level, queries, level.match[part])
         level.state[pixels] = vote(level)[0]
     if scene.doubt is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR

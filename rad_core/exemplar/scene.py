@@ -65,6 +65,11 @@ class Scene:
     doubt: Tensor | None = None
     content: Tensor | None = None
 
+    @classmethod
+    def of(cls, image: Tensor, hole: Tensor, references: Sequence["Source"] = ()) -> "Scene":
+        """A whole picture (3, h, w) in [0, 1] with its hole (h, w) bool."""
+        return cls([Source((image.float() * 2 - 1).masked_fill_(hole, 0), ~hole), *references], hole, torch.zeros_like(hole))
+
     @property
     def size(self) -> tuple[int, int]:
         return tuple(self.hole.shape)
@@ -103,15 +108,13 @@ def pages_at(scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, T
     return pages
 
 
-def references_of(
-    references: Tensor | Sequence[Tensor] | None, masks: Tensor | Sequence[Tensor] | None, like: Tensor
-) -> list[tuple[Tensor, Tensor]]:
-    """References as a list of pictures (3, h, w) in [-1, 1] with 0 where they may not be used, and masks (h, w) bool of where they may.
+def references_of(references: Tensor | Sequence[Tensor] | None, masks: Tensor | Sequence[Tensor] | None, like: Tensor) -> list[Source]:
+    """References as sources; those of the picture's size are aligned with it.
 
     Args:
         references: (R, 3, h, w) in [0, 1], or a list of (3, h, w) or (1, 3, h, w) of any sizes.
         masks: (R, h, w), (R, 1, h, w) or a list, 1 = may not be used; None for all usable.
-        like: a picture on the device wanted.
+        like: a picture (..., H, W) on the device wanted.
 
     Raises:
         ValueError: wrong shapes or counts, values outside [0, 1].
@@ -142,7 +145,7 @@ def references_of(
         picture = picture.to(like.device).float().masked_fill(~known, 0.5)
         if not bool(torch.isfinite(picture).all()) or picture.min() < -1e-3 or picture.max() > 1 + 1e-3:
             raise ValueError("A reference must lie in [0, 1] where it may be used.")
-        out.append(((picture * 2 - 1).masked_fill_(~known, 0), known))
+        out.append(Source((picture * 2 - 1).masked_fill_(~known, 0), known, (h, w) == tuple(like.shape[-2:])))
     return out
 
 

@@ -3,57 +3,81 @@
 The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from .level import Level
 
 CHUNK = 2048  # patches in one gather, so that they stay in the processor's cache
-PAIRS = 4_000_000  # distances in one matrix product
+PAIRS = 1_000_000  # distances in one matrix product
 JUMPS = ((1, 4), (2, 1), (8, 1), (1, 2))  # how far neighbours are asked, by step
 
 
-def distances(level: Level, queries: Tensor, x: Tensor, c: Tensor, sources: Tensor) -> Tensor:
-    """d of queries (n,) with states x (n, p * p * 5) and weights c (n, p * p) to one source each, (n,)."""
-    out = x.new_empty(len(sources))
-    for start in range(0, len(sources), CHUNK):
-        part = slice(start, start + CHUNK)
-        error = level.patches(sources[part]).sub_(x[part]).square_().view(-1, c.shape[1], 5).sum(2)
-        out[part] = error.mul_(c[part]).sum(1)
-    return out.add_(level.way(queries, sources))
+@dataclass(frozen=True)
+class Queries:
+    """Queries with what they are compared by, all scaled by root c: a distance is then |scale * P - state|^2.
+
+    index: (n,) of their top left pixels. state, scale: (n, p * p * 5).
+    """
+
+    index: Tensor
+    state: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, level: Level, index: Tensor, state: Tensor, weight: Tensor) -> "Queries":
+        """Queries seen in a noisy `state` (N, 5) under the weights (h * width,) of its pixels."""
+        scale = level.weights(index, weight).sqrt_().repeat_interleave(5, 1)
+        return cls(index, level.patches(index, state).mul_(scale), scale)
+
+    def take(self, part: Tensor) -> "Queries":
+        return Queries(*(values.index_select(0, part) for values in (self.index, self.state, self.scale)))
+
+    def chunks(self) -> Iterator["Queries"]:
+        return map(Queries, *(values.split(CHUNK) for values in (self.index, self.state, self.scale)))
 
 
-def search_all(level: Level, queries: Tensor, x: Tensor, c: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
+    """d of queries (n,) to one source each, (n,)."""
+    parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
+    errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
+    return torch.cat(errors).add_(level.way(queries.index, sources))
+
+
+def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Tensor]:
     """The best of all keys for each query.
 
-    d = sum c x^2 + sum c P^2 - 2 sum c x P: two matrix products.
+    d = sum c x^2 + sum c P^2 - 2 sum c x P: one matrix product.
 
     Returns:
         distances (n,) and sources (n,).
     """
     patches = level.patches(keys)
-    squares = patches.square().view(len(keys), -1, 5).sum(2).T.contiguous()  # (p * p, K)
-    patches = patches.T.contiguous()
-    rows, columns = keys // level.width, (keys % level.width).float()
-    local, scale = level.local_row[rows], level.settings.near / level.height * level.aligned[rows]
+    squares = patches.square().view(len(keys), -1, 5).sum(2)
+    right = torch.cat([patches, squares], 1).T.contiguous()  # (p * p * 6, K)
+    near = level.settings.near / level.height
+    rows = keys // level.width
+    place = lambda row, column: torch.stack([row.float(), column.float()], 1) * near
+    key_place, aligned = place(level.local_row[rows], keys % level.width), level.aligned[rows]
     best, found = [], []
-    for part in torch.arange(len(queries), device=x.device).split(max(1, PAIRS // max(1, len(keys)))):
-        q, w = queries[part], c[part]
-        cx = (x[part].view(len(part), -1, 5) * w[..., None]).view(len(part), -1)
-        d = torch.addmm(w @ squares, cx, patches, alpha=-2)
-        d += (cx * x[part]).sum(1, keepdim=True)
-        d.clamp_(min=0)
-        if level.settings.near:
-            dy = (local - (q // level.width)[:, None]).square_()
-            d += dy.add_((columns - (q % level.width)[:, None]).square_()).sqrt_().mul_(scale)
-        least, index = d.min(1)
-        best.append(least)
-        found.append(keys[index])
+    for index, state, scale in zip(
+        *(v.split(max(1, PAIRS // len(keys))) for v in (queries.index, queries.state, queries.scale)), strict=True
+    ):
+        d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ right
+        if near:
+            way = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="donot_use_mm_for_euclid_dist")
+            d += way if level.all_aligned else way * aligned
+        least, which = d.min(1)
+        best.append((least + state.square().sum(1)).clamp_(min=0))
+        found.append(keys[which])
     return torch.cat(best), torch.cat(found)
 
 
 def search_near(
-    level: Level, part: slice, x: Tensor, c: Tensor, match: Tensor, distance: Tensor, step: int, rng: torch.Generator, common: Tensor
+    level: Level, queries: Queries, match: Tensor, distance: Tensor, step: int, rng: torch.Generator, common: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Improve the matches of some queries by PatchMatch (Barnes et al. 2009).
 
@@ -61,7 +85,7 @@ def search_near(
     offsets that many patches of the picture agree on (He and Sun 2012).
 
     Args:
-        part: which of level.queries. x, c: their states and weights. match, distance: their sources so far.
+        match, distance: the queries' sources so far.
         step: number of the step; jumps and radii alternate with it.
         rng: a CPU generator.
         common: (m,) offsets, possibly none.
@@ -69,7 +93,7 @@ def search_near(
     Returns:
         sources and distances, new tensors.
     """
-    queries, width, device = level.queries[part], level.width, x.device
+    index, width, device = queries.index, level.width, match.device
     match, distance, most = match.clone(), distance.clone(), len(level.usable)
 
     def attempt(candidates: Tensor, valid: Tensor | None = None) -> None:
@@ -79,30 +103,29 @@ def search_near(
         if not len(chosen):
             return
         sources = candidates[chosen]
-        whole = len(chosen) == len(queries)
-        d = distances(level, queries[chosen], *((x, c) if whole else (x[chosen], c[chosen])), sources)
+        d = distances(level, queries.take(chosen), sources)
         better = d < distance[chosen]
-        index = chosen[better]
-        distance[index], match[index] = d[better], sources[better]
+        improved = chosen[better]
+        distance[improved], match[improved] = d[better], sources[better]
 
     last = len(level.slot) - 1
     for jump in JUMPS[step % len(JUMPS)]:
         for shift in (jump * width, -jump * width, jump, -jump):
-            slot = level.slot[(queries + (shift + level.lead)).clamp(0, last)]
+            slot = level.slot[(index + (shift + level.lead)).clamp(0, last)]
             attempt(level.match[slot.clamp(min=0)] - shift, slot >= 0)
     uniform = lambda *shape: torch.rand(*shape, generator=rng).to(device)
     for k in range(level.settings.random):
         radius = max(level.height, level.picture_width) * 0.5 ** (2 * k + 1 + step % 4)
-        jump = ((uniform(2, len(queries)) * 2 - 1) * radius).round().long()
+        jump = ((uniform(2, len(index)) * 2 - 1) * radius).round().long()
         candidates = match + jump[0] * width + jump[1]
         if level.page_rows and level.pages > 1:
-            pages = (uniform(len(queries)) * level.pages).long()
+            pages = (uniform(len(index)) * level.pages).long()
             top = (match // width) // level.page_rows
             candidates = candidates + (pages - top) * (level.page_rows * width)
         attempt(candidates)
     if len(common):
         for _ in range(level.settings.common):
-            attempt(queries + common[(uniform(len(queries)) * len(common)).long()])
+            attempt(index + common[(uniform(len(index)) * len(common)).long()])
     return match, distance
 
 
