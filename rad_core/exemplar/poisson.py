@@ -1,9 +1,10 @@
 """Blending of copied pixels: the colours u whose gradients are their sources' (screened Poisson equation, Perez et al. 2003).
 
-    min_u sum_(h, n) |u_h - u_n - g_hn|^2 + eps sum_h |u_h - y_h|^2
+    min_u sum_(h, n) w_hn |u_h - u_n - g_hn|^2 + eps sum_h |u_h - y_h|^2,   w_hn = 1 / (1 + |y_h - y_n - g_hn|^2 / rho^2)
 
 over pairs of neighbours; u is fixed outside the hole. g_hn is the mean of the two sources' own differences there; beyond the rim only
-the hole pixel's source has one.
+the hole pixel's source has one. w spares what no change of light explains: a jump much above rho stays where it is, instead of bleeding
+into the fill (Geman and McClure's weights).
 """
 
 from collections.abc import Callable
@@ -14,13 +15,14 @@ from torch import Tensor
 from .level import Level
 
 
-def blend(level: Level, sources: Tensor, steps: int, eps: float, pulse: Callable[[], None] | None = None) -> Tensor:
+def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pulse: Callable[[], None] | None = None) -> Tensor:
     """Colours of the level's pixels.
 
     Args:
         sources: (P,) flat indices of the pixels copied.
         steps: of conjugate gradients, each reaching one pixel farther.
         eps: how strongly colours are held to the copied ones.
+        rho: jumps above it are not blended away, in the unit of the colours; infinity blends all.
         pulse: called in every step; raise from it to cancel.
 
     Returns:
@@ -32,7 +34,7 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, pulse: Callable
     place[pixels] = torch.arange(count, dtype=torch.int32, device=pixels.device)
     y = level.state[sources, :3]
     column = pixels % width
-    degree, right, neighbours = y.new_full((count, 1), eps), eps * y, []
+    degree, right, neighbours, weights = y.new_full((count, 1), eps), eps * y, [], []
     for shift, exists in (
         (1, column < level.picture_width - 1),
         (-1, column > 0),
@@ -52,10 +54,12 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, pulse: Callable
         g = torch.where(ours, y - colour(onward), 0) + torch.where(theirs, colour(back) - other, 0)
         number = ours.float() + theirs.float()
         g = torch.where(number > 0, g / number.clamp(min=1), y - other)
-        degree = degree + exists[:, None]
-        right = right + exists[:, None] * torch.where(inner[:, None], g, g + other)
+        weight = exists[:, None] / (1 + (y - other - g).square().sum(1, keepdim=True) / rho**2)
+        degree = degree + weight
+        right = right + weight * torch.where(inner[:, None], g, g + other)
         neighbours.append(slot)
-    return _solve(y, right, degree, torch.stack(neighbours, 1), steps, pulse)
+        weights.append(weight)
+    return _solve(y, right, degree, torch.stack(neighbours, 1), torch.cat(weights, 1), steps, pulse)
 
 
 def _continues(level: Level, source: Tensor, beside: Tensor) -> Tensor:
@@ -64,10 +68,12 @@ def _continues(level: Level, source: Tensor, beside: Tensor) -> Tensor:
     return level.known[beside] & (rows.abs() + (source % level.width - beside % level.width).abs() == 1)
 
 
-def _solve(u: Tensor, right: Tensor, degree: Tensor, neighbours: Tensor, steps: int, pulse: Callable[[], None] | None) -> Tensor:
+def _solve(
+    u: Tensor, right: Tensor, degree: Tensor, neighbours: Tensor, weights: Tensor, steps: int, pulse: Callable[[], None] | None
+) -> Tensor:
     """Conjugate gradients, preconditioned by the diagonal, from u (n, 3)."""
-    flat, zero = neighbours.flatten(), u.new_zeros(1, 3)
-    apply = lambda v: degree * v - torch.cat([v, zero]).index_select(0, flat).view(-1, 4, 3).sum(1)
+    flat, zero, weights = neighbours.flatten(), u.new_zeros(1, 3), weights[:, None]
+    apply = lambda v: degree * v - torch.bmm(weights, torch.cat([v, zero]).index_select(0, flat).view(-1, 4, 3))[:, 0]
     r = right - apply(u)
     z = r / degree
     p, rz = z, (r * z).sum(0)

@@ -35,6 +35,12 @@ def fill_scene(
     Returns:
         colours (P, 3) in [-1, 1] and variances (P,) of the hole's pixels in reading order; None where no patch is wholly known.
     """
+    level = _denoise(scene, settings, patch, rng, progress)
+    return None if level is None else _finish(level, scene, settings, progress)
+
+
+def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
+    """The finest level with its matches and votes; None where it has no whole patch."""
     sizes = level_sizes(scene, settings, patch)
     textures = scene.textures(settings.factor ** (len(sizes) - 1))
     level, number = None, 0
@@ -52,12 +58,10 @@ def fill_scene(
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
             everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
             match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
-            finer.state[finer.pixels], variance = vote(finer)
+            finer.state[finer.pixels], finer.variance = vote(finer)
             progress.advance(len(finer.pixels), finer.colours)
         level, number = finer, number + 1
-    if level is None or level.height != scene.size[0]:
-        return None
-    return _finish(level, variance.mean(1), scene, settings, progress)
+    return None if level is None or level.height != scene.size[0] else level
 
 
 def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int) -> Level:
@@ -116,13 +120,13 @@ def _sigma(settings: ExemplarSettings, step: int, steps: int, first: bool, order
     return settings.sigma * (1 - done)
 
 
-def _finish(level: Level, variance: Tensor, scene: Scene, settings: ExemplarSettings, progress: Progress) -> tuple[Tensor, Tensor]:
+def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Progress) -> tuple[Tensor, Tensor]:
     sources = surest(level)
     if settings.coherence and settings.sweeps:
         sources = choose_sources(level, sources, settings.coherence, settings.sweeps, progress.pulse)
     colours = level.state[sources, :3]
     if settings.poisson:
-        colours = blend(level, sources, settings.poisson, settings.eps, progress.pulse)
+        colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.pulse)
     colours = (colours / COLOUR).clamp(-1, 1)
     if scene.doubt is not None:
         sigma = _values(scene.doubt, level, scene.size) * settings.sigma
@@ -131,7 +135,7 @@ def _finish(level: Level, variance: Tensor, scene: Scene, settings: ExemplarSett
         )  # see `posterior`
         content = scene.content[:, level.pixels // level.width, level.pixels % level.width].T
         colours = torch.lerp(content, colours, share.clamp(max=1)[:, None])
-    return colours, variance
+    return colours, level.variance.mean(1)
 
 
 def _resized(map_: Tensor, size: tuple[int, int]) -> Tensor:

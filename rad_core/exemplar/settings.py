@@ -29,7 +29,7 @@ class ExemplarSettings:
         sweeps: rounds of that choice.
         poisson: steps of conjugate gradients that hide seams; 0 for none.
         eps: how strongly colours are held to their sources' in that blend.
-        smooth: the blend changes colours only at wavelengths beyond about this many pixels; 0 lets it change fine detail too.
+        rho: jumps of colour above this are real edges, which the blend leaves alone.
         order_depth: how many pixels deeper in the hole the last part of an order map counts.
         frames_near: for video, how many frames before and after each frame serve as its references.
 
@@ -59,7 +59,7 @@ class ExemplarSettings:
     sweeps: int = 4
     poisson: int = 60
     eps: float = 0.01
-    smooth: float = 0.0
+    rho: float = 0.15
     order_depth: float = 12.0
     frames_near: int = 8
 
@@ -68,7 +68,7 @@ class ExemplarSettings:
             raise ValueError(f"patch must be odd and at least 3, got {self.patch}.")
         if not self.steps or min(self.steps) < 1:
             raise ValueError(f"steps needs at least one number, each 1 or more, got {self.steps}.")
-        for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "tile", "coarsest"):
+        for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "tile", "coarsest", "rho"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
         for name, least in (("falloff", 1), ("factor", 1.1)):
@@ -76,7 +76,7 @@ class ExemplarSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.quantile < 1:
             raise ValueError(f"quantile must be at least 0 and below 1, got {self.quantile}.")
-        zero = ("sigma", "texture", "near", "random", "common", "reach", "coherence", "sweeps", "poisson", "eps", "smooth", "order_depth")
+        zero = ("sigma", "texture", "near", "random", "common", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
         for name in (*zero, "frames_near"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
