@@ -10,6 +10,7 @@ from .adapter_files import bundled_adapters, read_adapter
 from .adapters import load_adapter, merge_adapters, save_adapter, unload_adapters
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
 from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
+from .exemplar import ExemplarDenoiser, ExemplarSettings, exemplar_inpaint
 from .gradpaint import GradPaint, GradPaintSettings, Guidance, gradpaint_inpaint
 from .images import Photo, read_mask, read_photo, write_photo
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
@@ -26,6 +27,8 @@ __all__ = [
     "ADMDenoiser",
     "CheckpointError",
     "Denoiser",
+    "ExemplarDenoiser",
+    "ExemplarSettings",
     "GradPaint",
     "GradPaintSettings",
     "Guidance",
@@ -44,6 +47,7 @@ __all__ = [
     "bundled_adapters",
     "bundled_networks",
     "bundled_sdms",
+    "exemplar_inpaint",
     "extreme_masks",
     "gradpaint_inpaint",
     "landscapes",

@@ -1,0 +1,142 @@
+"""Holes that are far apart are filled one by one, each with the context that its own size asks for; long thin ones in tiles."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..crops import Box
+from .settings import ExemplarSettings
+
+CELL = 8  # pixels; holes closer than a cell or two are one
+LEAST = 32  # pixels of context
+
+
+@dataclass(frozen=True)
+class HoleGroup:
+    """Pixels that are filled at once.
+
+    where: their bounding box. pixels: (h, w) bool, of that box. context: the box that is looked at.
+    """
+
+    where: Box
+    pixels: Tensor
+    context: Box
+
+    @property
+    def area(self) -> int:
+        return self.context.height * self.context.width
+
+
+def group_holes(hole: Tensor, settings: ExemplarSettings) -> list[HoleGroup]:
+    """Split a hole (H, W) bool into groups. Groups whose contexts would cover more alone than in one are merged."""
+    cells = F.max_pool2d(hole[None, None].float(), CELL, CELL, ceil_mode=True)[0, 0]
+    labels = _label(cells > 0)
+    full = 1 - F.max_pool2d(1 - hole[None, None].float(), CELL, CELL, ceil_mode=True)[0, 0]  # cells that are hole all over
+    full[:, -1], full[-1] = full[:, -1] * (hole.shape[1] % CELL == 0), full[-1] * (hole.shape[0] % CELL == 0)
+    depth = _cell_depth(full)
+    groups = []
+    for label in labels.unique():
+        if label == 0:
+            continue
+        mine = labels == label
+        size = max(2 * CELL, CELL * (2 * int(depth[mine].max()) + 1))
+        groups += _tiles(hole, mine, size, settings)
+    return _merge(groups, hole.shape, settings)
+
+
+def _label(cells: Tensor) -> Tensor:
+    """Connected components (of 8 neighbours) of a bool map, numbered; 0 outside."""
+    labels = torch.arange(1, cells.numel() + 1, device=cells.device).view(cells.shape).double() * cells
+    while True:
+        grown = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * cells
+        if torch.equal(grown, labels):
+            return labels.long()
+        labels = grown
+
+
+def _cell_depth(full: Tensor) -> Tensor:
+    """Chessboard distance of whole cells to others; outside the picture counts as hole."""
+    depth = torch.zeros_like(full)
+    for _ in range(max(full.shape)):
+        if not full.any():
+            break
+        depth += full
+        full = -F.max_pool2d(F.pad(-full[None, None], (1,) * 4, value=-1.0), 3, 1)[0, 0]
+    return depth
+
+
+def _tiles(hole: Tensor, cells: Tensor, size: int, settings: ExemplarSettings) -> list[HoleGroup]:
+    """One component, in tiles where it is much longer than it is deep."""
+    top, left, height, width = _bounds(cells)
+    tile = max(settings.tile, 8 * size) // CELL
+    rows, columns = (max(1, round(side / tile)) for side in (height, width))
+    groups = []
+    for row in torch.arange(height).tensor_split(rows):
+        for column in torch.arange(width).tensor_split(columns):
+            y, x = top + int(row[0]), left + int(column[0])
+            mine = cells[y : y + len(row), x : x + len(column)]
+            if not mine.any():
+                continue
+            box = slice(y * CELL, (y + len(row)) * CELL), slice(x * CELL, (x + len(column)) * CELL)
+            part = hole[box]
+            part = part & mine.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)[: part.shape[0], : part.shape[1]]
+            dy, dx, h, w = _bounds(part)
+            where = Box(y * CELL + dy, x * CELL + dx, h, w)
+            margin = int(settings.reach * max(size if max(rows, columns) > 1 else 0, min(size, max(h, w)))) + LEAST
+            groups.append(_group(where, part[dy : dy + h, dx : dx + w], margin, hole.shape, settings))
+    return groups
+
+
+def _group(where: Box, pixels: Tensor, margin: int, shape: tuple[int, int], settings: ExemplarSettings) -> HoleGroup:
+    most = max(settings.context, 8 * int(pixels.sum()))
+    context = _grow(where, margin, shape)
+    while context.height * context.width > most and margin > LEAST:
+        margin = int(margin * 0.9)
+        context = _grow(where, margin, shape)
+    return HoleGroup(where, pixels, context)
+
+
+def _grow(box: Box, margin: int, shape: tuple[int, int]) -> Box:
+    top, left = max(0, box.top - margin), max(0, box.left - margin)
+    bottom, right = min(shape[0], box.top + box.height + margin), min(shape[1], box.left + box.width + margin)
+    return Box(top, left, bottom - top, right - left)
+
+
+def _bounds(map_: Tensor) -> tuple[int, int, int, int]:
+    rows, columns = (map_.any(axis).nonzero()[:, 0] for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    return top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left
+
+
+def _union(a: Box, b: Box) -> Box:
+    top, left = min(a.top, b.top), min(a.left, b.left)
+    bottom, right = max(a.top + a.height, b.top + b.height), max(a.left + a.width, b.left + b.width)
+    return Box(top, left, bottom - top, right - left)
+
+
+def _merge(groups: list[HoleGroup], shape: tuple[int, int], settings: ExemplarSettings) -> list[HoleGroup]:
+    """Merge groups while their common context is no larger than both."""
+    merged = True
+    while merged:
+        merged, done = False, []
+        for group in groups:
+            for k, other in enumerate(done):
+                context = _union(group.context, other.context)
+                if context.height * context.width <= max(group.area + other.area, 0):
+                    done[k], merged = _joined(group, other, context), True
+                    break
+            else:
+                done.append(group)
+        groups = done
+    return groups
+
+
+def _joined(a: HoleGroup, b: HoleGroup, context: Box) -> HoleGroup:
+    where = _union(a.where, b.where)
+    pixels = torch.zeros(where.height, where.width, dtype=torch.bool, device=a.pixels.device)
+    for group in (a, b):
+        y, x = group.where.top - where.top, group.where.left - where.left
+        pixels[y : y + group.where.height, x : x + group.where.width] |= group.pixels
+    return HoleGroup(where, pixels, context)

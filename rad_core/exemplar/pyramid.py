@@ -1,0 +1,151 @@
+"""Coarse to fine: RAD's loop on every level, from pure noise on the coarsest, from the coarser level's matches on the others."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .coherence import choose_sources
+from .denoiser import BLOCK, match
+from .level import COLOUR, Level, depth_of
+from .poisson import blend
+from .progress import Progress
+from .scene import Scene, pages_at
+from .search import Queries, distances
+from .settings import ExemplarSettings
+from .votes import surest, vote
+
+
+def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int) -> list[tuple[int, int]]:
+    """Sizes of the pyramid's levels, coarsest first: it starts where the hole is `coarsest` pixels deep and all patches can be compared."""
+    sizes = [scene.size]
+    while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
+        hole, _ = scene.holes_at(sizes[-1])
+        if depth_of(hole, 8).max() <= settings.coarsest and int(hole.sum()) * hole.numel() * len(scene.sources) < settings.limit:
+            break
+        sizes.append(smaller)
+    return sizes[::-1]
+
+
+@torch.no_grad()
+def fill_scene(
+    scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress
+) -> tuple[Tensor, Tensor] | None:
+    """Fill one hole.
+
+    Returns:
+        colours (P, 3) in [-1, 1] and variances (P,) of the hole's pixels in reading order; None where no patch is wholly known.
+    """
+    level = _denoise(scene, settings, patch, rng, progress)
+    return None if level is None else _finish(level, scene, settings, progress)
+
+
+def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
+    """The finest level with its matches and votes; None where it has no whole patch."""
+    sizes = level_sizes(scene, settings, patch)
+    textures = scene.textures(settings.factor ** (len(sizes) - 1))
+    level, number = None, 0
+    for size in sizes:
+        finer = _level(scene, size, textures, settings, patch)
+        if not len(finer.pixels) or not len(finer.keys):
+            continue
+        _start(finer, level, scene, size, rng)
+        steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
+        order, doubt = _values(scene.order, finer, size), _values(scene.doubt, finer, size, 1.0)
+        small = len(finer.queries) * len(finer.keys) < settings.limit
+        for step in range(steps):
+            sigma = _sigma(settings, step, steps, level is None, order) * doubt
+            noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
+            finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
+            everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
+            match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
+            finer.state[finer.pixels], finer.variance = vote(finer)
+            progress.advance(len(finer.pixels), finer.colours)
+        level, number = finer, number + 1
+    return None if level is None or level.height != scene.size[0] else level
+
+
+def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int) -> Level:
+    hole, blank = scene.holes_at(size)
+    late = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
+    return Level(pages_at(scene, size, textures), hole, blank, patch, settings, late)
+
+
+def _start(level: Level, coarser: Level | None, scene: Scene, size: tuple[int, int], rng: torch.Generator) -> None:
+    """The state in the hole before the first step: what the coarser level's matches have at this size, or what stands there."""
+    pixels = level.pixels
+    level.state[pixels] = 0
+    if coarser is not None:
+        level.match[:] = _carry(coarser, level, rng)
+        page = coarser.state[: coarser.height * coarser.width].view(coarser.height, coarser.width, 5)[:, : coarser.picture_width]
+        wide = F.interpolate(page.permute(2, 0, 1)[None], size, mode="bilinear")[0]
+        level.state[pixels] = wide[:, pixels // level.width, pixels % level.width].T
+        even = torch.ones(level.height * level.width, device=pixels.device)
+        even[level.blank] = 0
+        for start in range(0, len(level.queries), BLOCK):
+            part = slice(start, start + BLOCK)
+            queries = Queries.of(level, level.queries[part], level.state, even)
+            level.distance[part] = distances(level, queries, level.match[part])
+        level.state[pixels] = vote(level)[0]
+    if scene.doubt is not None:
+        content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
+        keep = (_values(scene.doubt, level, size) < 1)[:, None]
+        level.state[pixels, :3] = torch.where(keep, content, level.state[pixels, :3])
+
+
+def _carry(coarse: Level, fine: Level, rng: torch.Generator) -> Tensor:
+    """Sources of the fine level's queries with the coarse level's offsets; random ones where there are none."""
+    fy, fx = fine.height / coarse.height, fine.picture_width / coarse.picture_width
+    centre, limits = fine.patch // 2, (coarse.height - coarse.patch, coarse.picture_width - coarse.patch)
+    y, x = fine.queries // fine.width, fine.queries % fine.width
+    at = [
+        (((a + centre + 0.5) / f - centre - 0.5).round().long()).clamp(0, most) for a, f, most in ((y, fy, limits[0]), (x, fx, limits[1]))
+    ]
+    slot = coarse.slot[at[0] * coarse.width + at[1] + coarse.lead]
+    source = coarse.match[slot.clamp(min=0).long()]
+    row, page = source // coarse.width, coarse.page[source // coarse.width]
+    oy = ((coarse.local_row[row] - at[0]) * fy).round().long()
+    ox = ((source % coarse.width - at[1]) * fx).round().long()
+    room = (fine.sizes[page] - fine.patch).clamp(min=0)
+    there = (fine.tops[page] + (y + oy).clamp(min=0).minimum(room[:, 0])) * fine.width + (x + ox).clamp(min=0).minimum(room[:, 1])
+    random = fine.keys[torch.randint(len(fine.keys), (len(y),), generator=rng).to(y.device)]
+    return torch.where((slot >= 0) & fine.usable[there], there, random)
+
+
+def _sigma(settings: ExemplarSettings, step: int, steps: int, first: bool, order: Tensor) -> Tensor:
+    """Noise levels of the hole's pixels at a step: geometric on the first level, linear on others, later where the order is higher."""
+    done = step / (steps - 1) if steps > 1 else 1.0
+    done = ((1 + order.max().ceil()) * done - order).clamp(0, 1)
+    if first:
+        return settings.sigma_max * (settings.sigma_min / settings.sigma_max) ** done
+    return settings.sigma * (1 - done)
+
+
+def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Progress) -> tuple[Tensor, Tensor]:
+    sources = surest(level)
+    if settings.coherence and settings.sweeps:
+        sources = choose_sources(level, sources, settings.coherence, settings.sweeps, progress.pulse)
+    colours = level.state[sources, :3]
+    if settings.poisson:
+        colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.pulse)
+    colours = (colours / COLOUR).clamp(-1, 1)
+    if scene.doubt is not None:
+        sigma = _values(scene.doubt, level, scene.size) * settings.sigma
+        share = (sigma.square() / (sigma.square() + settings.tau**2)) * (
+            1 + (settings.tau / max(settings.sigma, 1e-6)) ** 2
+        )  # see `posterior`
+        content = scene.content[:, level.pixels // level.width, level.pixels % level.width].T
+        colours = torch.lerp(content, colours, share.clamp(max=1)[:, None])
+    return colours, level.variance.mean(1)
+
+
+def _resized(map_: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (h, w) or (C, h, w) at another size."""
+    maps = map_ if map_.ndim == 3 else map_[None]
+    return F.interpolate(maps[None], size, mode="area")[0].view(*map_.shape[:-2], *size)
+
+
+def _values(map_: Tensor | None, level: Level, size: tuple[int, int], default: float = 0.0) -> Tensor:
+    """A map's values at the level's pixels, (P,)."""
+    if map_ is None:
+        return torch.full((len(level.pixels),), default, device=level.state.device)
+    return _resized(map_, size)[level.pixels // level.width, level.pixels % level.width]

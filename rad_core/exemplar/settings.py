@@ -1,0 +1,106 @@
+"""Every parameter of the exemplar method, with its defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExemplarSettings:
+    """How to fill a hole with the picture's own patches. The defaults are the preset `default`.
+
+    Args:
+        patch: side of a patch in pixels, odd. Where no patch of that side is known, 3 is used.
+        steps: denoising steps per level, from the coarsest; the last number serves all finer levels.
+        sigma_max, sigma_min: noise at the first and last step of the coarsest level, in units of [-1, 1].
+        sigma: noise at the start of every finer level; it falls linearly to 0.
+        tau: how far true patches are from the picture's own ones: the blur of the prior.
+        falloff: confidence of a hole pixel is falloff^-depth, depth being its distance from the known pixels.
+        texture: weight of the two texture channels (mean |dx| and |dy| around a pixel) beside the colours; 0 for none.
+        near: log prior of a source per picture height of distance: nearby sources are likelier.
+        factor: scale between levels, above 1.
+        quantile: which share of the patches over a pixel counts as well fitting in the vote.
+        random: random candidates per step, besides those of the neighbours.
+        common: candidates per step among the offsets that most patches agree on.
+        coarsest: depth of the hole, in pixels, at which the pyramid starts.
+        limit: pairs of patches up to which all are compared in one search.
+        reach: context around a hole, in sizes of the hole.
+        context: most pixels of that context (or 8 for each pixel of the hole, if that is more).
+        tile: longer holes that are thin are filled in tiles of about this many pixels.
+        coherence: weight of visible seams when each pixel chooses its source on the finest level; 0 for the surest vote alone.
+        sweeps: rounds of that choice.
+        poisson: steps of conjugate gradients that hide seams; 0 for none.
+        eps: how strongly colours are held to their sources' in that blend.
+        rho: jumps of colour above this are real edges, which the blend leaves alone.
+        order_depth: how many pixels deeper in the hole the last part of an order map counts.
+        frames_near: for video, how many frames before and after each frame serve as its references.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    patch: int = 5
+    steps: tuple[int, ...] = (12, 6, 4, 4, 3, 3, 3, 2)
+    sigma_max: float = 3.0
+    sigma_min: float = 0.02
+    sigma: float = 0.3
+    tau: float = 0.05
+    falloff: float = 1.3
+    texture: float = 3.0
+    near: float = 0.03
+    factor: float = 1.5
+    quantile: float = 0.33
+    random: int = 1
+    common: int = 1
+    coarsest: float = 2.5
+    limit: float = 3e7
+    reach: float = 2.0
+    context: float = 3e6
+    tile: int = 256
+    coherence: float = 1.0
+    sweeps: int = 4
+    poisson: int = 60
+    eps: float = 0.01
+    rho: float = 0.15
+    order_depth: float = 12.0
+    frames_near: int = 8
+
+    def __post_init__(self):
+        if self.patch < 3 or self.patch % 2 == 0:
+            raise ValueError(f"patch must be odd and at least 3, got {self.patch}.")
+        if not self.steps or min(self.steps) < 1:
+            raise ValueError(f"steps needs at least one number, each 1 or more, got {self.steps}.")
+        for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "tile", "coarsest", "rho"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        for name, least in (("falloff", 1), ("factor", 1.1)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not 0 <= self.quantile < 1:
+            raise ValueError(f"quantile must be at least 0 and below 1, got {self.quantile}.")
+        zero = ("sigma", "texture", "near", "random", "common", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
+        for name in (*zero, "frames_near"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
+
+    def steps_of(self, level: int) -> int:
+        """Steps of a level, counted from the coarsest."""
+        return self.steps[min(level, len(self.steps) - 1)]
+
+
+PRESETS = {
+    "default": ExemplarSettings(),
+    "fast": ExemplarSettings(steps=(10, 4, 3, 2, 2, 2, 2, 1), factor=2.0, limit=1e7),
+    "best": ExemplarSettings(steps=(12, 8, 6, 5, 4, 4, 3), limit=1e8, random=2),
+}
+
+
+def resolve_settings(settings: str | ExemplarSettings) -> ExemplarSettings:
+    """A preset by its name, or the settings themselves.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if isinstance(settings, ExemplarSettings):
+        return settings
+    if settings not in PRESETS:
+        raise ValueError(f"Unknown exemplar preset '{settings}': choose from {', '.join(PRESETS)}.")
+    return PRESETS[settings]

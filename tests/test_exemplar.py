@@ -1,0 +1,298 @@
+"""`exemplar_inpaint`: what it promises for every picture, mask, size and dtype, and what it restores."""
+
+import time
+import warnings
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rad_core import ExemplarSettings, exemplar_inpaint
+from rad_core.exemplar.holes import group_holes
+from rad_core.sdm.membrane import membrane
+
+
+def noise_picture(n=1, height=48, width=48, seed=0, dtype=torch.float32):
+    """Smooth random pictures with some grain."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = F.interpolate(torch.rand(n, 3, 6, 6, generator=g), (height, width), mode="bicubic").clamp(0, 1)
+    return (0.9 * coarse + 0.1 * torch.rand(n, 3, height, width, generator=g)).to(dtype)
+
+
+def box_mask(height, width, top, left, h, w):
+    mask = torch.zeros(height, width)
+    mask[top : top + h, left : left + w] = 1
+    return mask
+
+
+def rmse(a, b, mask):
+    return float((a - b).square().mean(1, keepdim=True)[(mask > 0).expand(len(a), 1, *a.shape[2:])].mean().sqrt())
+
+
+HOLES = {
+    "a pixel": [(20, 20, 1, 1)],
+    "left border": [(10, 0, 12, 6)],
+    "right border": [(10, 42, 12, 6)],
+    "top border": [(0, 10, 6, 12)],
+    "bottom border": [(42, 10, 6, 12)],
+    "a corner": [(0, 0, 8, 8)],
+    "two far apart": [(2, 2, 4, 4), (40, 40, 5, 5)],
+    "a line": [(0, 24, 48, 1)],
+    "a half": [(0, 0, 48, 24)],
+    "ninety per cent": [(0, 0, 43, 48)],
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_a_hole_is_filled_and_known_pixels_are_bit_exact(name):
+    image, mask = noise_picture(), torch.zeros(48, 48)
+    for hole in HOLES[name]:
+        mask = torch.maximum(mask, box_mask(48, 48, *hole))
+    spoilt = torch.where(mask > 0, torch.nan, image)
+    filled, uncertainty = exemplar_inpaint(spoilt, mask)
+    assert filled.shape == image.shape and uncertainty.shape == (1, 1, 48, 48)
+    assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0])
+    assert torch.isfinite(filled).all() and filled.min() >= 0 and filled.max() <= 1
+    assert (uncertainty[0, 0][mask == 0] == 0).all() and uncertainty.min() >= 0 and uncertainty.max() <= 1
+    assert rmse(filled, image, mask) < 0.35  # no black or white holes
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_dtype_is_kept_and_known_pixels_are_bit_exact(dtype):
+    image, mask = noise_picture(dtype=dtype), box_mask(48, 48, 16, 16, 10, 14)
+    filled, _ = exemplar_inpaint(image, mask)
+    assert filled.dtype == dtype
+    assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0])
+    assert rmse(filled.float(), image.float(), mask) < 0.25
+
+
+def test_no_hole_changes_nothing():
+    image = noise_picture()
+    filled, uncertainty = exemplar_inpaint(image, torch.zeros(48, 48))
+    assert torch.equal(filled, image) and not uncertainty.any()
+
+
+def test_a_soft_mask_mixes_the_fill_with_the_picture():
+    image, hard = noise_picture(), box_mask(48, 48, 16, 16, 12, 12)
+    soft = hard * 0.25
+    full, _ = exemplar_inpaint(image, hard)
+    mixed, _ = exemplar_inpaint(image, soft)
+    assert (full - image).abs().max() > 0.02
+    assert torch.allclose(mixed, torch.lerp(image, full, soft), atol=1e-5)
+
+
+def test_a_picture_does_not_depend_on_its_batch():
+    image = noise_picture(3)
+    mask = torch.stack([box_mask(48, 48, 10 + 3 * k, 12, 14, 12) for k in range(3)])
+    whole, doubt = exemplar_inpaint(image, mask, seed=5)
+    for k in range(3):
+        alone, doubt_alone = exemplar_inpaint(image[k : k + 1], mask[k], seed=5 + k)
+        assert torch.equal(alone[0], whole[k]) and torch.equal(doubt_alone[0], doubt[k])
+    listed, _ = exemplar_inpaint(image, mask, seed=[7, 6, 5])
+    assert torch.equal(listed[2], exemplar_inpaint(image[2:], mask[2], seed=5)[0][0])
+
+
+def test_seeds_give_different_fills_and_fills_follow_each_other():
+    image, mask = noise_picture(), box_mask(48, 48, 14, 14, 20, 20)
+    many, _ = exemplar_inpaint(image, mask, seed=3, fills=2)
+    assert torch.equal(many[1], exemplar_inpaint(image, mask, seed=4)[0][0])
+    assert (many[0] - many[1]).abs().max() > 0.01
+
+
+def test_stripes_and_checks_are_continued():
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    for pattern in ((x // 4) % 2, ((x + y) // 5) % 2, ((x // 6) + (y // 6)) % 2):
+        image = (0.2 + 0.6 * pattern.float()).expand(1, 3, -1, -1)
+        mask = box_mask(96, 96, 32, 30, 30, 34)
+        filled, _ = exemplar_inpaint(image, mask)
+        assert rmse(filled, image, mask) < 0.05
+
+
+def test_a_gradient_of_light_is_continued():
+    y, x = torch.meshgrid(torch.linspace(0, 1, 96), torch.linspace(0, 1, 96), indexing="ij")
+    image = torch.stack([0.2 + 0.3 * y, 0.4 + 0.3 * y + 0.1 * x, 0.9 - 0.2 * y])[None]
+    mask = box_mask(96, 96, 30, 30, 32, 32)
+    filled, _ = exemplar_inpaint(image, mask)
+    assert rmse(filled, image, mask) < 2 / 255
+
+
+def test_a_flat_picture_stays_flat():
+    image = torch.full((1, 3, 40, 40), 0.37)
+    filled, uncertainty = exemplar_inpaint(image, box_mask(40, 40, 10, 10, 14, 14))
+    assert (filled - 0.37).abs().max() < 1e-4 and uncertainty.max() < 1e-3
+
+
+def test_grey_stays_grey():
+    image = noise_picture()[:, :1].expand(-1, 3, -1, -1)
+    filled, _ = exemplar_inpaint(image, box_mask(48, 48, 10, 10, 14, 14))
+    assert (filled.amax(1) - filled.amin(1)).max() < 1e-4
+
+
+def test_tiny_pictures():
+    image = noise_picture(1, 8, 8)
+    for hole in ((0, 0, 2, 2), (3, 3, 1, 1), (2, 2, 3, 3)):
+        mask = box_mask(8, 8, *hole)
+        filled, _ = exemplar_inpaint(image, mask)
+        assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0]) and torch.isfinite(filled).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert torch.isfinite(exemplar_inpaint(image[..., :2, :1], torch.tensor([[1.0], [0.0]]))[0]).all()
+
+
+def test_nothing_known_is_one_sentence():
+    with pytest.raises(ValueError, match="Nothing of picture 1 is known"):
+        exemplar_inpaint(noise_picture(), torch.ones(48, 48))
+
+
+def test_a_shredded_picture_is_filled_smoothly_with_a_warning():
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 40), indexing="ij")
+    image, mask = torch.stack([y, x, 1 - y])[None] * 0.8, torch.zeros(40, 40)
+    mask[:, ::2] = 1
+    with pytest.warns(UserWarning, match="smoothly"):
+        filled, _ = exemplar_inpaint(image, mask)
+    assert rmse(filled, image, mask) < 0.03
+
+
+def test_every_fourth_column_missing_is_restored():
+    image, mask = noise_picture(1, 64, 64), torch.zeros(64, 64)
+    mask[:, ::4] = 1
+    filled, _ = exemplar_inpaint(image, mask)
+    assert rmse(filled, image, mask) < 0.06
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_cancelling_raises_what_the_callback_raised(steps):
+    calls = []
+
+    def callback(step, total, picture):
+        calls.append(step)
+        assert 1 <= step <= total and picture.shape == (1, 3, 64, 64) and picture.min() >= 0 and picture.max() <= 1
+        if len(calls) == steps:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        exemplar_inpaint(noise_picture(1, 64, 64), box_mask(64, 64, 20, 20, 20, 20), callback=callback)
+    assert len(calls) == steps
+
+
+def test_the_callback_moves_and_ends():
+    calls = []
+    image, mask = noise_picture(2, 64, 64), box_mask(64, 64, 20, 20, 20, 20)
+    plain, _ = exemplar_inpaint(image, mask)
+    shown, _ = exemplar_inpaint(image, mask, callback=lambda *args: calls.append(args))
+    assert torch.equal(plain, shown)
+    assert [c[0] for c in calls] == sorted(c[0] for c in calls) and calls[-1][0] == calls[-1][1]
+    assert (calls[0][2] - calls[len(calls) // 3][2]).abs().max() > 0.01
+
+
+def test_cancelling_is_quick_on_a_large_picture():
+    image = noise_picture(1, 1200, 1600)
+    mask, times = box_mask(1200, 1600, 300, 400, 400, 500), []
+
+    def callback(*_):
+        times.append(time.monotonic())
+        if len(times) > 12:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        exemplar_inpaint(image, mask, callback=callback)
+    assert max(b - a for a, b in pairwise(times)) < 2  # of a busy machine
+
+
+def test_references_are_used_and_masked():
+    g = torch.Generator().manual_seed(3)
+    texture = torch.rand(3, 40, 40, generator=g) * torch.tensor([0.2, 1, 0.2])[:, None, None]
+    image = torch.cat([texture, 1 - texture], 2)[None]  # only the left half looks like the reference
+    mask = torch.zeros(40, 80)
+    mask[:, :34] = 1
+    mask[:, 60:] = 1
+    plain, _ = exemplar_inpaint(image, mask)
+    helped, _ = exemplar_inpaint(image, mask, references=[texture])
+    refused, _ = exemplar_inpaint(image, mask, references=[texture], reference_masks=[torch.ones(40, 40)])
+    left = (slice(None), slice(None), slice(None), slice(0, 30))
+    assert rmse(helped[left], image[left], torch.ones(40, 30)) < 0.6 * rmse(plain[left], image[left], torch.ones(40, 30))
+    assert torch.equal(refused, plain)
+
+
+def test_a_whole_hole_is_drawn_from_a_reference():
+    texture = (torch.arange(40) // 4 % 2).float().expand(1, 3, 40, 40) * 0.8
+    filled, _ = exemplar_inpaint(torch.zeros(1, 3, 32, 32), torch.ones(32, 32), references=texture)
+    assert filled.std() > 0.25 and (filled[..., 1:, :] - filled[..., :-1, :]).abs().mean() < 0.05
+
+
+def test_wrong_references_are_refused():
+    image, mask = noise_picture(), box_mask(48, 48, 10, 10, 8, 8)
+    for arguments in (
+        {"references": torch.zeros(1, 4, 9, 9)},
+        {"references": [torch.zeros(3, 9, 9)], "reference_masks": torch.zeros(2, 9, 9)},
+        {"references": [torch.full((3, 9, 9), 2.0)]},
+        {"reference_masks": torch.zeros(1, 9, 9)},
+        {"settings": "none"},
+        {"fills": 0},
+        {"doubt": torch.full((48, 48), 1.5)},
+    ):
+        with pytest.raises(ValueError, match=r"\.$"):
+            exemplar_inpaint(image, mask, **arguments)
+
+
+def test_what_comes_first_in_the_order_spreads():
+    image = torch.zeros(1, 3, 48, 96)
+    image[:, 0, :, :48], image[:, 2, :, 48:] = 0.9, 0.9
+    image += 0.05 * torch.rand(1, 3, 48, 96, generator=torch.Generator().manual_seed(1))
+    mask = box_mask(48, 96, 0, 30, 48, 36)
+    ramp = torch.linspace(0, 1, 96).expand(48, 96)
+    red = [
+        float((f[0, 0] > f[0, 2])[:, 30:66].float().mean()) for f in (exemplar_inpaint(image, mask, order=o)[0] for o in (ramp, 1 - ramp))
+    ]
+    assert red[0] > red[1] + 0.1
+
+
+def test_doubt_keeps_and_refines():
+    image = (0.2 + 0.6 * (torch.arange(64) // 4 % 2)).expand(1, 3, 64, 64)
+    mask = box_mask(64, 64, 16, 16, 32, 32)
+    start = (image + 0.1 * mask * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    doubt = torch.full((64, 64), 0.5)
+    doubt[:, :32] = 0
+    refined, uncertainty = exemplar_inpaint(start, mask, doubt=doubt)
+    assert torch.equal(refined[..., :32], start[..., :32]) and not uncertainty[..., :32].any()
+    right = mask * (doubt > 0)
+    assert rmse(refined, image, right) < 0.5 * rmse(start, image, right)
+    little = exemplar_inpaint(start, mask, doubt=torch.full((64, 64), 0.02))[0]
+    assert (little - start).abs().max() < 0.05
+
+
+def test_far_holes_are_filled_alone_and_scratches_in_tiles():
+    settings = ExemplarSettings()
+    hole = torch.zeros(600, 900, dtype=torch.bool)
+    hole[20:40, 20:40] = hole[550:570, 850:880] = True
+    groups = group_holes(hole, settings)
+    assert len(groups) == 2 and all(group.area < 200 * 200 for group in groups)
+    scratch = torch.zeros(600, 2000, dtype=torch.bool)
+    scratch[300:303] = True
+    tiles = group_holes(scratch, settings)
+    assert len(tiles) > 4 and sum(int(tile.pixels.sum()) for tile in tiles) == 6000
+    assert sum(tile.area for tile in tiles) < 600 * 2000 / 2
+
+
+def test_a_scratch_is_better_than_a_membrane():
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(700), indexing="ij")
+    image = (0.5 + 0.3 * torch.sin(x * 0.9 + y * 0.7) * torch.sin(y * 0.8 - x * 0.3)).expand(1, 3, -1, -1)
+    mask = torch.zeros(60, 700)
+    mask[28:33] = 1
+    filled, _ = exemplar_inpaint(image, mask)
+    smooth = membrane(image * (1 - mask), (1 - mask)[None, None])
+    assert rmse(filled, image, mask) < 0.5 * rmse(smooth, image, mask)
+
+
+def test_a_moving_hole_in_a_video_is_filled_from_other_frames():
+    scene = noise_picture(1, 64, 160, seed=9)[0]
+    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 80] for k in range(6)])
+    masks = torch.stack([box_mask(64, 80, 20, 10 + 4 * k, 22, 18) for k in range(6)])
+    filled, _ = exemplar_inpaint(frames, masks, frames=True)
+    hidden = torch.zeros(64, 160)
+    for k in range(6):  # of the scene, what some frame shows
+        hidden[:, 5 * k : 5 * k + 80] += 1 - masks[k]
+    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 80] > 0) for k in range(6)])[:, None]
+    assert seen.sum() > 0.5 * masks.sum()
+    assert rmse(filled, frames, seen) < 3 / 255

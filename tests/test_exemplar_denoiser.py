@@ -1,0 +1,102 @@
+"""The picture's own patches as a denoiser: exact cases, and RAD's contract."""
+
+import pytest
+import torch
+
+from rad_core import ExemplarDenoiser, ExemplarSettings
+from rad_core.exemplar import patch_posterior
+from rad_core.samplers import sample_ddim
+
+
+def closed_form(x, sigma, prior, tau):
+    """Mean and variance of the posterior, one number after the other: x (C, n), sigma (n,), prior (K, C, n)."""
+    x, sigma, prior = x.double(), sigma.double(), prior.double()
+    logs = torch.stack([(-((x - p) ** 2) / (2 * (sigma**2 + tau**2))).sum() for p in prior])
+    weights = (logs - logs.max()).exp()
+    weights = weights / weights.sum()
+    share = sigma**2 / (sigma**2 + tau**2)
+    means = [(1 - share) * x + share * p for p in prior]
+    mean = sum(w * m for w, m in zip(weights, means, strict=True))
+    second = sum(w * (m**2 + share * tau**2) for w, m in zip(weights, means, strict=True))
+    return mean, second - mean**2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_patch_has_the_exact_posterior(seed):
+    g = torch.Generator().manual_seed(seed)
+    patches = torch.rand(7, 3, 5, 5, generator=g)
+    settings = ExemplarSettings(tau=0.3)
+    truth = torch.rand(1, 3, 5, 5, generator=g)
+    denoiser = ExemplarDenoiser(truth, torch.ones(5, 5), references=patches, settings=settings, exact=True)
+    sigma = torch.rand(1, 1, 5, 5, generator=g) * 2
+    sigma[0, 0, 0, :3] = 0
+    x = truth * 2 - 1 + sigma * torch.randn(1, 3, 5, 5, generator=g)
+    mean, variance = denoiser.estimate(x, sigma)
+    wanted = closed_form(x[0].flatten(1), sigma.flatten(), (patches * 2 - 1).flatten(2), 0.3)
+    assert (mean[0].flatten(1) - wanted[0]).abs().max() < 1e-5
+    assert (variance[0].flatten(1) - wanted[1]).abs().max() < 1e-5
+    assert torch.equal(mean[..., 0, :3], x[..., 0, :3]) and not variance[..., 0, :3].any()
+    assert variance.max() > 0.05
+
+
+def test_the_formula_is_the_average_over_many_draws():
+    g = torch.Generator().manual_seed(0)
+    prior, sigma, tau = torch.randn(3, 4, 1, generator=g), torch.tensor([0.5, 1.0, 0.0, 2.0]), 0.4
+    x0 = prior[torch.randint(3, (400_000,), generator=g)] + tau * torch.randn(400_000, 4, 1, generator=g)
+    x = x0[0] + sigma[:, None] * torch.randn(4, 1, generator=g)
+    mean, variance, _ = patch_posterior(x[None], sigma[None], prior, tau)
+    # self-normalised importance sampling; the clean pixel is matched by a narrow window
+    width = torch.where(sigma > 0, sigma, 0.05)[:, None]
+    w = torch.softmax((-((x - x0) ** 2) / (2 * width**2)).sum((1, 2)), 0)
+    estimate = (w[:, None, None] * x0).sum(0)
+    assert (estimate - mean[0]).abs().max() < 0.05
+    assert ((w[:, None, None] * (x0 - estimate) ** 2).sum(0) - variance[0]).abs().max() < 0.05
+
+
+def test_the_fast_path_finds_the_largest_term():
+    g = torch.Generator().manual_seed(1)
+    image = torch.rand(1, 3, 24, 24, generator=g)
+    image[..., 12:] = image[..., :12]  # everything is there twice
+    mask = torch.zeros(24, 24)
+    mask[8:13, 3:8] = 1
+    settings = ExemplarSettings(near=0, texture=0)
+    sigma = 0.05 * mask[None, None]
+    x = image * 2 - 1 + sigma * torch.randn(1, 3, 24, 24, generator=g)
+    mean, variance = ExemplarDenoiser(image, mask, settings=settings).estimate(x, sigma)
+    exact, _ = ExemplarDenoiser(image, mask, settings=settings, exact=True).estimate(x, sigma)
+    truth = image * 2 - 1
+    assert (mean - exact).abs().max() < 0.02
+    assert (mean - truth)[..., mask > 0].abs().mean() < 0.7 * (x - truth)[..., mask > 0].abs().mean()
+    assert (variance >= 0).all()
+
+
+def test_any_noise_map_is_taken_and_clean_pixels_stay():
+    g = torch.Generator().manual_seed(2)
+    image, mask = torch.rand(1, 3, 30, 26, generator=g), torch.zeros(30, 26)
+    mask[10:18, 8:16] = 1
+    denoiser = ExemplarDenoiser(image, mask)
+    for sigma in (torch.rand(1, 1, 30, 26, generator=g), mask[None, None] * 0.5, torch.tensor(0.3), 0.0):
+        sigma = torch.as_tensor(sigma)
+        x = image * 2 - 1 + sigma * torch.randn(1, 3, 30, 26, generator=g)
+        mean, variance = denoiser.estimate(x, sigma)
+        clean = (sigma.expand(1, 1, 30, 26) == 0).expand_as(x)
+        assert mean.shape == variance.shape == x.shape and torch.isfinite(mean).all()
+        assert torch.equal(mean[clean], x[clean]) and not variance[clean].any()
+        if (sigma > 0).any():
+            assert (mean - x)[~clean].abs().max() > 0.01
+
+
+def test_a_sampler_runs_on_it():
+    image = (0.2 + 0.6 * (torch.arange(40) // 4 % 2)).expand(1, 3, 40, 40)
+    mask = torch.zeros(40, 40)
+    mask[14:24, 14:24] = 1
+    g = torch.Generator().manual_seed(0)
+    sigmas = [s * mask[None, None] for s in torch.cat([torch.logspace(0.3, -2, 10), torch.zeros(1)])]
+    start = image * 2 - 1 + sigmas[0] * torch.randn(1, 3, 40, 40, generator=g)
+    filled = sample_ddim(ExemplarDenoiser(image, mask), start, sigmas, lambda: torch.randn(1, 3, 40, 40, generator=g))
+    assert (filled - (image * 2 - 1)).abs()[..., mask > 0].mean() < 0.1
+
+
+def test_no_whole_patch_is_refused():
+    with pytest.raises(ValueError, match="wholly known"):
+        ExemplarDenoiser(torch.rand(1, 3, 8, 8), torch.ones(8, 8))
