@@ -93,13 +93,10 @@ ADJUSTABLE = (*OWN, "proof")  # take --set
 
 
 def exemplar_settings(options: Namespace):
-    """The settings class of rad_core.exemplar: its preset (an attribute or method of that name), with the fields of --set replaced."""
-    from rad_core import exemplar as module
+    """The preset of --preset with the fields of --set replaced."""
+    from rad_core.exemplar.settings import resolve_settings
 
-    preset = getattr(module.ExemplarSettings, options.preset, None) if options.preset else module.ExemplarSettings()
-    if preset is None:
-        raise SystemExit(f"ExemplarSettings has no preset {options.preset}.")
-    settings = preset() if callable(preset) else preset
+    settings = resolve_settings(options.preset or "default")
     unknown = set(options.set) - {field.name for field in fields(settings)}
     if unknown:
         raise SystemExit(f"ExemplarSettings has no field {', '.join(sorted(unknown))}.")

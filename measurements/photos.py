@@ -57,7 +57,7 @@ def run(folder: Path, chosen: list[str], methods: dict[str, str], options: argpa
     """Fill what is not there yet, photograph by photograph. methods: label -> method."""
     from .measures import measure
 
-    warm = set()
+    warm, old = set(), {}
     for name in chosen:
         picture, hole = load(folder, name)
         for label, method in methods.items():
@@ -65,8 +65,10 @@ def run(folder: Path, chosen: list[str], methods: dict[str, str], options: argpa
             record = target.with_suffix(".json")
             if record.is_file() and not options.again:
                 facts = json.loads(record.read_text())
+                if facts["source"] != source(method, options):
+                    old.setdefault((label, facts["source"]), []).append(name)
                 if options.remeasure:
-                    filled = np.array(Image.open(target))
+                    filled = np.array(Image.open(target).convert("RGB"))
                     record.write_text(json.dumps(facts | measure(filled, picture, hole), indent=1))
                 continue
             if method not in warm:
@@ -82,6 +84,8 @@ def run(folder: Path, chosen: list[str], methods: dict[str, str], options: argpa
             Image.fromarray(filled).save(target)
             record.write_text(json.dumps(facts, indent=1))  # last: a fill without it is made again
             print(f"{name}, {label}: features {facts['features']:.3f}, {facts['seconds']:.1f} s", flush=True)
+    for (label, made_by), which in old.items():
+        print(f"{label}: {len(which)} fills are older ones, made by {made_by}; --again makes them anew.")
 
 
 def source(method: str, options: argparse.Namespace) -> str:
