@@ -1,1 +1,1 @@
-"""Scripts that measure the methods on photographs. Not part of the installed package; see README.md."""
+"""One-off measurements behind the numbers in docs/: run each as `python -m measurements.NAME` from the repository."""
