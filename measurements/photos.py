@@ -89,12 +89,13 @@ def run(folder: Path, chosen: list[str], methods: dict[str, str], options: argpa
 
 
 def source(method: str, options: argparse.Namespace) -> str:
-    """What made a fill: the package's commit and settings."""
+    """What made a fill: the last commit of the package's rad_core, and the settings."""
     settings = " ".join([options.preset or "", *(f"{key}={value}" for key, value in options.set.items())]).strip()
     if method not in OWN:
         return settings if method in ADJUSTABLE else ""
-    commit = subprocess.run(["git", "-C", options.package, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout
-    return f"{commit.strip() or options.package} {settings}".strip()
+    git = lambda *words: subprocess.run(["git", "-C", options.package, *words], capture_output=True, text=True).stdout.strip()
+    commit, dirty = git("log", "-1", "--format=%h", "--", "rad_core"), git("status", "--porcelain", "--", "rad_core")
+    return f"{commit or options.package}{'-dirty' * bool(dirty)} {settings}".strip()
 
 
 def setting(text: str) -> tuple[str, object]:
