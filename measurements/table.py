@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 RESAMPLES = 10_000
-COLUMNS = ("PSNR", "SSIM", "feature distance", "seam", "texture", "mean abs log texture", "s")
+COLUMNS = ("PSNR", "SSIM", "feature distance", "seam", "texture", "its median", "mean abs log texture", "s")
 Records = dict[str, dict]  # photograph -> what is known about its fill
 
 
@@ -51,6 +51,7 @@ def means(records: dict[str, Records], names: list[str]) -> str:
             interval(column(rows, names, "features"), ".3f"),
             interval(np.log(column(rows, names, "seam")), ".2f", np.exp),
             interval(log_texture, ".2f", np.exp),
+            f"{np.exp(np.median(log_texture)):.2f}",
             f"{np.abs(log_texture).mean():.2f}",
             f"{column(rows, names, 'seconds').mean():.2f}",
         ]
