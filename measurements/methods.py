@@ -1,0 +1,128 @@
+"""The methods that are measured, by name: (picture uint8 (H, W, 3), hole bool (H, W), options) -> filled picture uint8.
+
+Everything that a method needs is imported in it, so that a method which is not installed spoils no other.
+"""
+
+import importlib.util
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import lru_cache
+
+import numpy as np
+
+Method = Callable[[np.ndarray, np.ndarray, Namespace], np.ndarray]
+
+
+def telea(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    import cv2
+
+    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+
+
+def navier_stokes(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    import cv2
+
+    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_NS)
+
+
+def biharmonic(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    from skimage.restoration import inpaint_biharmonic
+
+    return (inpaint_biharmonic(picture / 255, hole, channel_axis=-1).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def pypatchmatch(picture: np.ndarray, hole: np.ndarray, options: Namespace, radius: int = 7) -> np.ndarray:
+    """PyPatchMatch; its `patch_size` is a radius: 7 compares 15x15 pixels, 3 compares 7x7."""
+    from patchmatch import inpaint, set_random_seed
+
+    set_random_seed(options.seed)
+    return inpaint(picture, hole, patch_size=radius)
+
+
+def pypatchmatch_3(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    return pypatchmatch(picture, hole, options, radius=3)
+
+
+def patchmatch_cython(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    from patchmatch_cython import inpaint_pyramid
+
+    return inpaint_pyramid(picture, hole, seed=options.seed)
+
+
+def patchmatch_cython_7(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    from patchmatch_cython import inpaint_pyramid
+
+    return inpaint_pyramid(picture, hole, patch_size=7, em_loops=4, seed=options.seed)
+
+
+def proof(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    """The working proof, a file named by --proof."""
+    return _load(options.proof).fill(picture, hole, seed=options.seed, **options.set)[0]
+
+
+def photos(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    """The bundled network `photos`, as the command and the node use it."""
+    from rad_core import rad_inpaint
+
+    return _to_picture(rad_inpaint(_network("photos"), *_to_tensors(picture, hole), seed=options.seed, **options.set))
+
+
+def exemplar(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
+    """The package's own, with --preset and --set."""
+    from rad_core import exemplar_inpaint
+
+    filled, _ = exemplar_inpaint(*_to_tensors(picture, hole), seed=options.seed, settings=exemplar_settings(options))
+    return _to_picture(filled)
+
+
+METHODS: dict[str, Method] = {
+    "telea": telea,
+    "navier-stokes": navier_stokes,
+    "biharmonic": biharmonic,
+    "patchmatch-cython": patchmatch_cython,
+    "patchmatch-cython-7": patchmatch_cython_7,
+    "pypatchmatch": pypatchmatch,
+    "pypatchmatch-3": pypatchmatch_3,
+    "photos": photos,
+    "proof": proof,
+    "exemplar": exemplar,
+}
+OWN = ("photos", "exemplar")  # of the package at --package
+ADJUSTABLE = (*OWN, "proof")  # take --set
+
+
+def exemplar_settings(options: Namespace):
+    """The preset of --preset with the fields of --set replaced."""
+    from rad_core.exemplar.settings import resolve_settings
+
+    settings = resolve_settings(options.preset or "default")
+    unknown = set(options.set) - {field.name for field in fields(settings)}
+    if unknown:
+        raise SystemExit(f"ExemplarSettings has no field {', '.join(sorted(unknown))}.")
+    return replace(settings, **options.set)
+
+
+def _to_tensors(picture: np.ndarray, hole: np.ndarray):
+    import torch
+
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(hole).float()[None, None]
+
+
+def _to_picture(image) -> np.ndarray:
+    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+@lru_cache
+def _network(name: str):
+    from rad_core import load_model
+
+    return load_model(name)
+
+
+@lru_cache
+def _load(path: str):
+    spec = importlib.util.spec_from_file_location("proof", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
