@@ -1,47 +1,70 @@
-"""Fill holes in a photograph and in landscapes with all methods on the bundled networks, and write one comparison sheet."""
+"""Remove things from photographs with the photographs' own patches, fill holes in landscapes with all methods on the bundled networks,
+and write both as sheets."""
 
 import argparse
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 import rad_core
 from rad_core.sheets import mark_hole, sheet
 
-HERE = Path(__file__).parent
+PHOTOS = Path(__file__).parent / "photos"
+NAMES = ("path", "sunset", "waves", "bulb")
 TITLES = ("picture", "hole", "RAD, one seed", "another seed", "GradPaint", "SDM")
-CELL = 192  # pixels of a picture's side on the sheet
+CELL = 192  # pixels of a landscape's side on the sheet
 UNSEEN_SEED = 500  # the networks were not trained on these landscapes
 
 
-def fill(title: str, method, net, picture: Tensor, mask: Tensor, fills: int = 1, **settings) -> list[Tensor]:
-    """Fill a picture (1, 3, H, W) with the seeds 0 and up; (1, 3, H, W) each."""
-    pictures = picture.expand(fills, -1, -1, -1)
-    with tqdm(desc=title, unit="step") as bar:
+@contextmanager
+def progress(title: str):
+    """A progress bar as the callback of a method."""
+    with tqdm(desc=title, unit="step", leave=False) as bar:
 
         def advance(step: int, steps: int, x0: Tensor) -> None:
             bar.total = steps
             bar.update(step - bar.n)
 
-        filled = method(net, pictures, mask, seed=0, callback=advance, **settings)
+        yield advance
+
+
+def check_known(filled: Tensor, picture: Tensor, mask: Tensor) -> None:
+    known = (mask == 0).expand_as(picture)
+    assert torch.equal(filled[known], picture[known]), "known pixels must be bit-identical"
+
+
+def photo_columns(names: Sequence[str] = NAMES, runs: int = 1) -> list[tuple[str, Tensor]]:
+    """Columns of a sheet: each photograph, its hole and its fill (3, 3, H, W), with the seconds of the fill (the median of the runs)."""
+    columns = []
+    for name in names:
+        photo, mask = rad_core.read_photo(PHOTOS / f"{name}.jpg").rgb, rad_core.read_mask(PHOTOS / f"{name}.mask.png")
+        seconds = []
+        for _ in range(runs):
+            with progress(name) as callback:
+                began = time.perf_counter()
+                filled, _ = rad_core.exemplar_inpaint(photo, mask, seed=0, callback=callback)
+                seconds.append(time.perf_counter() - began)
+        check_known(filled, photo, mask)
+        taken = f"{sorted(seconds)[runs // 2]:.1f} s"
+        print(f"{name}: filled {int((mask > 0).sum()):,} of {mask.numel():,} pixels in {taken}.")
+        columns.append((f"{name}, {taken}", torch.cat([photo, mark_hole(photo, mask), filled])))
+    return columns
+
+
+def fill(title: str, method, net, picture: Tensor, mask: Tensor, fills: int = 1, **settings) -> list[Tensor]:
+    """Fill a picture (1, 3, H, W) with the seeds 0 and up; (1, 3, H, W) each."""
+    pictures = picture.expand(fills, -1, -1, -1)
+    with progress(title) as callback:
+        filled = method(net, pictures, mask, seed=0, callback=callback, **settings)
     filled = filled[0] if isinstance(filled, tuple) else filled  # SDM also returns the uncertainty
-    known = mask[0, 0] == 0
-    assert torch.equal(filled[:, :, known], pictures[:, :, known]), "known pixels must be bit-identical"
+    for one in filled.split(1):
+        check_known(one, picture, mask)
     return list(filled.split(1))
-
-
-def photo_rows() -> list[list[Tensor]]:
-    """A photograph with things to remove. There is no bundled plain or SDM network for photographs, so two columns are empty."""
-    photo, net = rad_core.read_photo(HERE / "cat.png").rgb, rad_core.load_model("photos")
-    rows = []
-    for name in ("scratches", "lettering"):
-        mask = rad_core.read_mask(HERE / f"{name}.png")
-        filled = fill(f"photo, {name}", rad_core.rad_inpaint, net, photo, mask, fills=2)
-        rows.append([photo, mark_hole(photo, mask), *filled, torch.ones_like(photo), torch.ones_like(photo)])
-    return rows
 
 
 def landscape_rows() -> list[list[Tensor]]:
@@ -63,11 +86,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("demo_out"))
     options = parser.parse_args()
-    rows = photo_rows() + landscape_rows()
-    columns = [
-        torch.cat([F.interpolate(picture, (CELL, CELL), mode="nearest") for picture in column]) for column in zip(*rows, strict=True)
-    ]
+    path = options.output / "photos.png"
+    sheet(photo_columns(), path)
+    print(f"Wrote {path}. Now the landscapes, for RAD, GradPaint and SDM:")
     path = options.output / "sheet.png"
+    columns = [torch.cat(column) for column in zip(*landscape_rows(), strict=True)]
     sheet(list(zip(TITLES, columns, strict=True)), path, cell=CELL)
     print(f"Wrote {path}.")
 

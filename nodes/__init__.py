@@ -3,6 +3,8 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .compare import InpaintCompare
+from .example_photo import ExamplePhoto
+from .exemplar import FillFromPicture
 from .gradpaint import GradPaintGuiderNode, GradPaintInpaint, GradPaintSampler, GradPaintSettingsNode
 from .host.folders import register_folders
 from .landscapes import DrawLandscape
@@ -19,6 +21,8 @@ class RegionAwareInpainting(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
+            FillFromPicture,
+            ExamplePhoto,
             PerlinMask,
             PerlinMaskAnimation,
             InpaintMaskShapes,

@@ -7,8 +7,9 @@ import warnings
 from .commands import bench, convert, info, inpaint, masks, train
 
 EPILOG = """examples:
-  rad-inpaint inpaint photo.png --mask mask.png -o mended.png --compare sheet.png
-  rad-inpaint inpaint photos/ --mask masks/ -o mended/
+  rad-inpaint inpaint photo.png --mask mask.png -o filled.png --compare sheet.png
+  rad-inpaint inpaint photos/ --mask masks/ -o filled/
+  rad-inpaint inpaint exemplar photo.png --mask mask.png -o filled.png --preset best --fills 4 --reference another.png
   rad-inpaint inpaint rad view.png --mask hole.png -o filled.png --model landscapes
   rad-inpaint inpaint gradpaint view.png --mask hole.png -o filled.png --model 256x256_diffusion_uncond.pt
   rad-inpaint inpaint sdm view.png --mask hole.png -o filled.png --uncertainty uncertainty.png
@@ -21,7 +22,7 @@ EPILOG = """examples:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rad-inpaint",
-        description="Fill holes in pictures with region-aware diffusion.",
+        description="Fill holes in pictures, and leave every other pixel bit-identical.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -185,6 +186,35 @@ def scratch_masks(
             _stroke(draw, stream, height, width, turns=(1, 2), breadth=(2 * pixel, 8 * pixel), reach=(0.0, 4 * pixel))
 
     return _drawn(n, height, width, seed, draw_strokes).to(device)
+
+
+def grow_masks(masks: Tensor, pixels: int) -> Tensor:
+    """Grow holes by a number of pixels in all directions: each pixel takes the largest value within that distance.
+
+    Args:
+        masks: (n, 1, H, W) in [0, 1].
+        pixels: 0 returns the masks as they are.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    if pixels < 0:
+        raise ValueError(f"A hole grows by 0 pixels or more, got {pixels}.")
+    if pixels == 0:
+        return masks
+    height, width = masks.shape[2:]
+    windows = [F.pad(masks, (pixels,) * 4)]  # windows[k]: the largest of the 2^k values from each place to the right
+    while 2 ** len(windows) <= 2 * pixels + 1:
+        half, step = windows[-1], 2 ** (len(windows) - 1)
+        windows.append(torch.maximum(half[..., :-step], half[..., step:]))
+    grown = masks.clone()
+    for y in range(-pixels, pixels + 1):  # a disc, row by row: two windows cover each
+        reach = math.isqrt(pixels**2 - y**2)
+        k = (2 * reach + 1).bit_length() - 1
+        rows = windows[k][..., pixels + y : pixels + y + height, :]
+        for start in (pixels - reach, pixels + reach + 1 - 2**k):
+            torch.maximum(grown, rows[..., start : start + width], out=grown)
+    return grown
 
 
 SHAPES: dict[str, Callable[..., Tensor]] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rad_core.masks import SHAPES, animated_perlin_masks, perlin_masks
+from rad_core.masks import SHAPES, animated_perlin_masks, grow_masks, perlin_masks
 from rad_core.noise import gradient_noise, unit_gradients
 
 
@@ -56,6 +56,18 @@ def test_box_and_extreme():
     box, extreme = SHAPES["box"](20, 256, 256, seed=1), SHAPES["extreme"](20, 256, 256, seed=1)
     assert (box.sum((1, 2, 3)) == 128**2).all() and torch.equal(extreme, 1 - box)
     assert len({tuple(m.nonzero()[0].tolist()) for m in box}) > 10  # its place is random
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 2, 5, 30])
+def test_grown_masks_hold_every_pixel_within_the_distance(pixels):
+    mask = torch.zeros(2, 1, 12, 15)
+    mask[0, 0, 5, 6], mask[0, 0, 0, 0] = 1, 0.5
+    y, x = torch.meshgrid(torch.arange(12), torch.arange(15), indexing="ij")
+    expected = torch.maximum(((y - 5) ** 2 + (x - 6) ** 2 <= pixels**2).float(), 0.5 * (y**2 + x**2 <= pixels**2).float())
+    grown = grow_masks(mask, pixels)
+    assert torch.equal(grown[0, 0], expected) and not grown[1].any() and mask.sum() == 1.5
+    with pytest.raises(ValueError, match="0 pixels or more"):
+        grow_masks(mask, -1)
 
 
 def test_tiles_meet():

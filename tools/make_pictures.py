@@ -1,6 +1,6 @@
 """Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tools/make_pictures.py [gradpaint, sdm, training or compare, for that family alone]
+Run with the host's interpreter: python tools/make_pictures.py [exemplar, gradpaint, sdm, training or compare, for that family alone]
 """
 
 import json
@@ -113,6 +113,18 @@ class Pictures:
             cells.append((f"step {step}", ((x.movedim(1, -1) + 1) / 2).clamp(0, 1)))
         self.write("RAI_RADSpatialNoiseEmbedding", *cells, ("clean", image))
 
+    def exemplar(self) -> None:
+        names = list(self.host.module("nodes.example_photo").PHOTOS)
+        photos, masks = map(torch.cat, zip(*(self.host.call("RAI_ExamplePhoto", photo=name) for name in names), strict=True))
+        self.write_columns("RAI_ExamplePhoto", *((name, self.hole(photos[k : k + 1], masks[k : k + 1])) for k, name in enumerate(names)))
+        fills, _ = self.host.call("RAI_FillFromPicture", image=photos, mask=masks, seed=0)
+        self.write_columns("RAI_FillFromPicture", ("before", photos), ("after", fills))
+
+    def write_columns(self, node: str, *columns) -> None:
+        """Photographs, large: a row for each of the batch."""
+        self.sheets.sheet([(label, batch.movedim(-1, 1)) for label, batch in columns], HELP / f"{node}.jpg", cell=288)
+        print(node)
+
     def gradpaint(self) -> None:
         call, image, (model, vae) = self.host.call, self.landscape(), self.model(False)
         (words,) = call("RAI_ADMConditioning", class_label=0)
@@ -219,8 +231,9 @@ class Pictures:
             assert success, messages
             done = [data for event, data in self.host.server.messages if event == "executed" and data["output"].get("images")]
             kinds = {str(node["id"]): node["type"] for node in json.loads(path.read_text())["nodes"]}
-            files = [data["output"]["images"][0]["filename"] for data in done if kinds[data["node"]] == "PreviewImage"]
-            shown = [Image.open(self.host.base / "temp" / name).convert("RGB").resize((400, 400), Image.NEAREST) for name in files]
+            done = sorted((data for data in done if kinds[data["node"]] == "PreviewImage"), key=lambda data: int(data["node"]))
+            files = [Image.open(self.host.base / "temp" / data["output"]["images"][0]["filename"]) for data in done]
+            shown = [file.convert("RGB").resize((400, 400), Image.NEAREST if file.width < 400 else Image.LANCZOS) for file in files]
             canvas = Image.new("RGB", (400 * len(shown), 400))
             for k, picture in enumerate(shown):
                 canvas.paste(picture, (400 * k, 0))
@@ -228,7 +241,12 @@ class Pictures:
             print(path.stem)
 
     def inputs_alone(self, path) -> None:
-        """Picture and hole, for a workflow that cannot be run here."""
+        """Picture and hole, for a workflow that cannot be run here; or what stands there before the checkpoint comes."""
+        if "RAI_FillFromPicture" in path.read_text():
+            photo, mask = self.host.call("RAI_ExamplePhoto", photo="boardwalk")
+            fill, _ = self.host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0)
+            self.save_thumbnail(path, torch.cat([self.hole(photo, mask), fill], 2)[0])
+            return
         picture = self.core.read_photo(HOST / "input" / "example.png").rgb
         (mask,) = self.host.call(
             "RAI_InpaintMaskShapes",
@@ -242,7 +260,11 @@ class Pictures:
             image=picture.movedim(1, -1),
         )
         marked = self.sheets.mark_hole(picture, mask[:, None])
-        pixels = (torch.cat([picture, marked], 3)[0].movedim(0, 2) * 255).round().byte().numpy()
+        self.save_thumbnail(path, torch.cat([picture, marked], 3)[0].movedim(0, 2))
+
+    def save_thumbnail(self, path, picture) -> None:
+        """Two square pictures side by side (H, 2 H, 3) in [0, 1]."""
+        pixels = (picture * 255).round().byte().numpy()
         Image.fromarray(pixels).resize((800, 400)).save(path.with_suffix(".jpg"), quality=88)
         print(path.stem)
 
@@ -250,10 +272,10 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # read before the host does
     pictures = Pictures(Host())
-    families = {name: getattr(pictures, name) for name in ("all", "gradpaint", "sdm", "training", "compare")}
+    families = {name: getattr(pictures, name) for name in ("all", "exemplar", "gradpaint", "sdm", "training", "compare")}
     for name, draw in families.items():
         if family in ("", name):
             draw()
-    templates = {"gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": (), "compare": ()}
+    templates = {"exemplar": ("1 ", "2 "), "gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": (), "compare": ()}
     for start in templates.get(family, ("",)):
         pictures.thumbnails(start)

@@ -12,7 +12,8 @@ from host import HOST, PACK, Host
 
 __all__ = ["HOST", "PACK", "Host"]  # for make_pictures
 
-# Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row))
+# Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row)[, title])
+# Each note: name: ("Note", text[, (width, height)])
 LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
 MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
 ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
@@ -34,7 +35,60 @@ SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 LARGER = {"upscale_method": "nearest-exact", "scale_by": 5.0}
 RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 
+PHOTO = ("RAI_ExamplePhoto", {"photo": "boardwalk"}, (0, 0))
+FILL = {"image": "photo", "mask": ("photo", 1), "seed": 0}
+
 WORKFLOWS = {
+    "1 Remove something from a photo": {
+        "photo": PHOTO,
+        "fill": ("RAI_FillFromPicture", FILL, (0, 1)),
+        "before": ("PreviewImage", {"images": "photo"}, (1, 0), "Before"),
+        "after": ("PreviewImage", {"images": "fill"}, (2, 0), "After: the boardwalk is gone"),
+        "note": (
+            "Note",
+            "Press Run. The boardwalk is removed, and its place filled with the picture's own reeds and grass: no network, nothing to "
+            "download. About 5 seconds on a CPU; a preview shows the progress.\n\n"
+            "Change first: another photo, or another seed.\n\n"
+            "Your own photo: double-click the canvas, add Load Image, choose your file, right-click it, 'Open in MaskEditor', and paint "
+            "over what is to go, a little beyond its edge and shadow. Connect its IMAGE and MASK in place of Example Photo's.",
+            (740, 190),
+        ),
+    },
+    "2 Fill, then refine with your checkpoint": {
+        "photo": PHOTO,
+        "fill": ("RAI_FillFromPicture", FILL, (0, 1)),
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (1, 0)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (1, 1)),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (1, 2)),
+        "refine": (
+            "RAI_GradPaintInpaint",
+            GRADPAINT
+            | {
+                "model": "checkpoint",
+                "vae": ("checkpoint", 2),
+                "image": "fill",
+                "mask": ("photo", 1),
+                "negative": "not",
+                "cfg": 7.0,
+                "sampler_name": "euler_ancestral",
+                "denoise": 0.6,
+                "size": 512,
+            },
+            (2, 0),
+        ),
+        "filled": ("PreviewImage", {"images": "fill"}, (3, 0), "Filled from the picture"),
+        "after": ("PreviewImage", {"images": "refine"}, (3, 1), "Refined by your checkpoint"),
+        "note": (
+            "Note",
+            "Fill from Picture removes the boardwalk in seconds, and your checkpoint then redraws the fill, starting from it instead of "
+            "from noise, so colours and light fit already. Needs a checkpoint of yours (not an inpainting one): choose it, and set "
+            "'size' to what it was made for, 512 for SD1.5, 1024 for SDXL.\n\n"
+            "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
+            "After the fill (5 seconds), about as long as 18 steps of your checkpoint with twice the calls: seconds on a GPU, minutes on "
+            "a CPU.",
+            (740, 190),
+        ),
+    },
     "RAD inpaint": {
         "picture": LANDSCAPE,
         "model": MODEL,
@@ -290,12 +344,13 @@ def build(nodes: dict, infos: dict) -> dict:
     out, links = [], []
     for name, (kind, *rest) in nodes.items():
         if kind == "Note":
+            wide, tall = rest[1] if len(rest) > 1 else (520, 120)
             out.append(
                 {
                     "id": ids[name],
                     "type": "Note",
-                    "pos": [0, -190],
-                    "size": [520, 120],
+                    "pos": [0, -70 - tall],
+                    "size": [wide, tall],
                     "flags": {},
                     "order": 0,
                     "mode": 0,
@@ -306,7 +361,7 @@ def build(nodes: dict, infos: dict) -> dict:
                 }
             )
             continue
-        values_of, (column, row) = rest
+        values_of, (column, row), *title = rest
         info = infos[kind]
         above = [node for node in nodes.values() if node[0] != "Note" and node[2][0] == column and node[2][1] < row]
         row = sum(height(node[0], infos[node[0]]) + GAP for node in above)
@@ -332,6 +387,7 @@ def build(nodes: dict, infos: dict) -> dict:
             {
                 "id": ids[name],
                 "type": kind,
+                **({"title": title[0]} if title else {}),
                 "pos": [column * COLUMN, row],
                 "size": [WIDTH, height(kind, info)],
                 "flags": {},

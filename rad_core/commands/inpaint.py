@@ -1,7 +1,8 @@
 """`inpaint`: fill the hole of a photo, or of every photo in a folder. A sub-command per method, see `inpaint_methods`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..images import Photo
-from .inpaint_methods import DEFAULT_METHOD, METHODS
+from ..samplers import Callback
+from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod
 from .photos import Job, find_jobs, read_pair, write_result
 
 HELP = "fill the hole of a photo, or of a folder of photos"
@@ -18,7 +20,8 @@ HELP = "fill the hole of a photo, or of a folder of photos"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [METHOD] PHOTO --mask MASK -o OUTPUT [options]"
     parser.epilog = (
-        f"Without a METHOD, {DEFAULT_METHOD} fills the hole; --method NAME does the same as METHOD. "
+        f"Without a METHOD, {DEFAULT_METHOD} fills the hole, or {DEFAULT_NETWORK_METHOD} if there is a --model; "
+        "--method NAME does the same as METHOD. "
         f"The options of a method: {parser.prog} METHOD --help."
     )
     commands = parser.add_subparsers(dest="method", required=True, metavar="METHOD", prog=parser.prog)
@@ -26,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command = commands.add_parser(
             name, help=method.help, description=f"Fill the hole of a photo, or of every photo in a folder, with {method.help}."
         )
-        _add_common(command)
+        _add_common(command, method)
         method.add_arguments(command)
         method.add_settings(command.add_argument_group("settings"))
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, method: InpaintMethod) -> None:
     """Options of every method."""
     parser.add_argument("photo", type=Path, help="a picture, or a folder of pictures")
     parser.add_argument(
@@ -44,7 +47,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, help="the picture to write, or a folder. PNG keeps every known pixel bit-exact"
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another fill (default: 0)")
-    parser.add_argument("--fills", type=int, default=1, help="number of fills; several are averaged into the smoothest guess (default: 1)")
+    several = "several are averaged into the smoothest guess" if method.average else "several are written as OUTPUT_1, OUTPUT_2 ..."
+    parser.add_argument("--fills", type=int, default=1, help=f"number of fills; {several} (default: 1)")
     parser.add_argument(
         "--compare", type=Path, metavar="SHEET", help="also write picture, hole and result side by side (for a folder: a folder of sheets)"
     )
@@ -54,11 +58,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def with_method(arguments: list[str]) -> list[str]:
-    """The arguments of `inpaint` with the method in front: their own, that of --method, or the default one."""
+    """The arguments of `inpaint` with the method in front: their own, that of --method, or the default one with or without a --model."""
     if arguments and arguments[0] in (*METHODS, "-h", "--help"):
         return arguments
     alias = argparse.ArgumentParser("rad-inpaint inpaint", add_help=False, allow_abbrev=False)
-    alias.add_argument("--method", choices=list(METHODS), default=DEFAULT_METHOD)
+    network = any(word.split("=")[0] == "--model" for word in arguments)
+    alias.add_argument("--method", choices=list(METHODS), default=DEFAULT_NETWORK_METHOD if network else DEFAULT_METHOD)
     options, others = alias.parse_known_args(arguments)
     return [options.method, *others]
 
@@ -70,11 +75,16 @@ def run(options: argparse.Namespace) -> None:
     settings = method.settings(options)
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare, getattr(options, "uncertainty", None))
     fill = lambda image, mask, callback: method.fill(net, image, mask, settings, options, callback)
+    if getattr(options, "frames", False):
+        net = method.load(options, None)
+        fill_frames(fill, jobs, options)
+        return
     if len(jobs) == 1:
         photo, mask = read_pair(jobs[0])  # fail early on a mistyped name, before a network is loaded
         net = method.load(options, photo.rgb)
         fill_one(fill, jobs[0], photo, mask, options)
-        print(f"Wrote {' and '.join(map(str, jobs[0].written))}.")
+        files = [path for job in jobs[0].numbered(1 if method.average else options.fills) for path in job.written]
+        print(f"Wrote {' and '.join(map(str, dict.fromkeys(files)))}.")
         return
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
 
@@ -101,12 +111,38 @@ def fill_one(
     quiet: bool = False,
 ) -> None:
     """Fill a photo by fill(image, mask, callback), behind a progress bar, and write the result."""
-    with tqdm(unit="step", disable=quiet, desc=job.photo.name, leave=False) as bar:
+    with _progress(job.photo.name, quiet) as advance:
+        image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
+        fills, uncertainty = fill(image, mask, advance)
+    write_result(job, photo, mask, fills, uncertainty, METHODS[options.method].average)
+
+
+def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Job], options: argparse.Namespace) -> None:
+    """Fill a video's frames, each a job, in one call of fill(images, masks, callback), and write them."""
+    if options.fills > 1:
+        raise ValueError("--frames makes one fill of a video: leave out --fills, and try another --seed for another.")
+    pairs = [read_pair(job) for job in jobs]
+    first = pairs[0][0].rgb
+    for job, (photo, _) in zip(jobs, pairs, strict=True):
+        if photo.rgb.shape != first.shape:
+            sizes = [f"{rgb.shape[3]}x{rgb.shape[2]}" for rgb in (photo.rgb, first)]
+            raise ValueError(f"The frames of a video have one size, but {job.photo} has {sizes[0]} and {jobs[0].photo} {sizes[1]}.")
+    with _progress(f"{len(jobs)} frames") as advance:
+        images = torch.cat([photo.rgb for photo, _ in pairs]).to(options.device)
+        fills, uncertainty = fill(images, torch.cat([mask for _, mask in pairs]), advance)
+    for k, (job, (photo, mask)) in enumerate(zip(jobs, pairs, strict=True)):
+        one = slice(k, k + 1)
+        write_result(job, photo, mask, fills[one], None if uncertainty is None else uncertainty[one])
+    print(f"Wrote {len(jobs)} frames to {options.output}.")
+
+
+@contextmanager
+def _progress(title: str, quiet: bool = False) -> Iterator[Callback]:
+    """A progress bar as the callback of a method."""
+    with tqdm(unit="step", disable=quiet, desc=title, leave=False) as bar:
 
         def advance(step: int, steps: int, x0: Tensor) -> None:
             bar.total = steps
             bar.update(step - bar.n)
 
-        image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
-        fills, uncertainty = fill(image, mask, advance)
-    write_result(job, photo, mask, fills, uncertainty)
+        yield advance

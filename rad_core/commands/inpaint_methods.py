@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import gradpaint, rad, sdm
+from .. import exemplar, gradpaint, rad, sdm
 from ..adapter_files import bundled_adapters
 from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
+from ..exemplar import exemplar_inpaint
 from ..gradpaint import gradpaint_inpaint
-from ..images import read_mask
+from ..images import read_mask, read_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS, STEPS, Callback
 from ..sdm import Generator, load_sdm, sdm_inpaint
@@ -46,6 +47,11 @@ SDM_HELP = {
     "refresh": "repaint decided pixels in every pass, as in the paper, or keep them",
     **VIEW_HELP,
 }
+EXEMPLAR_HELP = {
+    "patch": "side of a patch in pixels, odd; 7 or 9 keeps larger structures together, and takes longer",
+    "near": "how much sources near the hole are preferred; 0 not at all",
+    "reach": "how far around the hole patches are taken from, as a multiple of its size",
+}
 CHOICES = {"sampler": list(SAMPLERS), "schedule": list(sdm.SCHEDULES), "view": list(VIEWS)}
 
 
@@ -60,6 +66,7 @@ class InpaintMethod:
         add_arguments: adds its other options.
         load: (options, photo (1, 3, H, W), if there is just one) -> the network.
         fill: (network, image, mask, settings, options, callback) -> fills (B, 3, H, W), and uncertainties (B, 1, H, W) or None.
+        average: --fills writes the mean of the fills; otherwise, where a mean would be a blur, every one of them.
     """
 
     help: str
@@ -68,6 +75,7 @@ class InpaintMethod:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     load: Callable[[argparse.Namespace, Tensor | None], Any]
     fill: Callable[..., tuple[Tensor, Tensor | None]]
+    average: bool = True
 
     def add_settings(self, parser: argparse.ArgumentParser) -> None:
         """Add --preset and an option for every field in `settings_help`."""
@@ -91,6 +99,71 @@ class InpaintMethod:
         """
         changes = {name: getattr(options, name) for name in self.settings_help if getattr(options, name) is not None}
         return resolve_settings(options.preset, self.presets, changes)
+
+
+@dataclass(frozen=True)
+class References:
+    """Other pictures (1, 3, h, w) of any sizes to take patches from, and their masks (1, 1, h, w), if any."""
+
+    pictures: list[Tensor] | None
+    masks: list[Tensor] | None
+
+
+def _add_exemplar(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reference", type=Path, action="append", metavar="PHOTO", help="another picture to take patches from; repeat for more"
+    )
+    parser.add_argument(
+        "--reference-mask",
+        type=Path,
+        action="append",
+        metavar="MASK",
+        help="white = not to be used; one for each --reference, in their order",
+    )
+    parser.add_argument("--order", type=Path, help="a grey picture: the black parts of the hole are decided first, the white ones last")
+    parser.add_argument(
+        "--refine",
+        type=Path,
+        metavar="UNCERTAINTY",
+        help="improve what stands in the hole: where this grey picture is white it is filled anew, where it is black it stays",
+    )
+    parser.add_argument(
+        "--frames", action="store_true", help="PHOTO is a folder with the frames of a video, in the order of their names: no flicker"
+    )
+    _add_uncertainty(parser)
+
+
+def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--uncertainty", type=Path, help="also write how uncertain each pixel is, as a picture (for a folder: a folder)")
+
+
+def _load_references(options: argparse.Namespace, photo: Tensor | None) -> References:
+    pictures, masks = options.reference or [], options.reference_mask or []
+    if masks and len(masks) != len(pictures):
+        raise ValueError(f"{len(pictures)} --reference and {len(masks)} --reference-mask do not fit: pass one mask for each, or none.")
+    return References([read_photo(path).rgb for path in pictures] or None, [read_mask(path) for path in masks] or None)
+
+
+def _fill_exemplar(
+    references: References,
+    image: Tensor,
+    mask: Tensor,
+    settings: exemplar.ExemplarSettings,
+    options: argparse.Namespace,
+    callback: Callback,
+) -> tuple[Tensor, Tensor]:
+    maps = {name: read_mask(path) for name, path in (("order", options.order), ("uncertainty", options.refine)) if path}
+    return exemplar_inpaint(
+        image,
+        mask,
+        settings=settings,
+        seed=options.seed,
+        references=references.pictures,
+        reference_masks=references.masks,
+        frames=options.frames,
+        callback=callback,
+        **maps,
+    )
 
 
 def _add_network(parser: argparse.ArgumentParser, default: str, bundled: str) -> None:
@@ -159,7 +232,7 @@ def _fill_gradpaint(
 
 def _add_sdm(parser: argparse.ArgumentParser) -> None:
     _add_network(parser, "landscapes", "landscapes")
-    parser.add_argument("--uncertainty", type=Path, help="also write how uncertain each pixel is, as a picture (for a folder: a folder)")
+    _add_uncertainty(parser)
 
 
 def _load_sdm(options: argparse.Namespace, photo: Tensor | None) -> Generator:
@@ -173,6 +246,15 @@ def _fill_sdm(
 
 
 METHODS = {
+    "exemplar": InpaintMethod(
+        "the picture's own patches: no network, nothing to download",
+        exemplar.PRESETS,
+        EXEMPLAR_HELP,
+        _add_exemplar,
+        _load_references,
+        _fill_exemplar,
+        average=False,
+    ),
     "rad": InpaintMethod(
         "a network or adapter trained to fill holes (region-aware diffusion)", rad.PRESETS, RAD_HELP, _add_rad, _load_rad, _fill_rad
     ),
@@ -188,4 +270,5 @@ METHODS = {
         "a spatial diffusion model: a few passes, the most certain pixels first", sdm.PRESETS, SDM_HELP, _add_sdm, _load_sdm, _fill_sdm
     ),
 }
-DEFAULT_METHOD = "rad"
+DEFAULT_METHOD = "exemplar"
+DEFAULT_NETWORK_METHOD = "rad"  # where a --model is named and no method

@@ -26,6 +26,13 @@ class Job:
     def written(self) -> list[Path]:
         return [path for path in (self.output, self.sheet, self.uncertainty) if path]
 
+    def numbered(self, fills: int) -> list["Job"]:
+        """A job for each of several fills, of the files out_1.png, out_2.png ... ; the sheet is one for all."""
+        if fills == 1:
+            return [self]
+        name = lambda path, k: path and path.with_stem(f"{path.stem}_{k}")
+        return [replace(self, output=name(self.output, k), uncertainty=name(self.uncertainty, k)) for k in range(1, fills + 1)]
+
 
 def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None, uncertainty: Path | None = None) -> list[Job]:
     """The job of one photo, or the jobs of a folder's photos.
@@ -71,18 +78,26 @@ def read_pair(job: Job) -> tuple[Photo, Tensor]:
     return photo, check_image_and_mask(photo.rgb, mask)[1]
 
 
-def write_result(job: Job, photo: Photo, mask: Tensor, fills: Tensor, uncertainty: Tensor | None) -> None:
-    """Write the mean of a photo's fills (B, 3, H, W), and the sheet and the uncertainty map that the job asks for."""
-    result = torch.where(mask > 0, fills.cpu().mean(0, keepdim=True), photo.rgb)
+def write_result(job: Job, photo: Photo, mask: Tensor, fills: Tensor, uncertainty: Tensor | None, average: bool = True) -> None:
+    """Write a photo's fills (B, 3, H, W), and the sheet and the uncertainty maps that the job asks for.
+
+    Args:
+        average: write the mean of the fills, not every one of them (`Job.numbered`).
+    """
+    if average:
+        fills, uncertainty = (maps if maps is None else maps.mean(0, keepdim=True) for maps in (fills, uncertainty))
     alpha = photo.alpha
     if alpha is not None:  # filled pixels become opaque
         alpha = torch.maximum(alpha, (mask[0, 0] * 255).round().to(torch.uint8))
-    write_photo(job.output, replace(photo, rgb=result, alpha=alpha))
-    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask)), ("filled", result)]
-    if uncertainty is not None:
-        grey = uncertainty.mean(0, keepdim=True).expand(-1, 3, -1, -1).cpu()
-        columns.append(("uncertainty", grey))
-        if job.uncertainty:
-            write_photo(job.uncertainty, Photo(grey))
+    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask))]
+    for k, files in enumerate(job.numbered(len(fills))):
+        result = torch.where(mask > 0, fills[k : k + 1].cpu(), photo.rgb)
+        write_photo(files.output, replace(photo, rgb=result, alpha=alpha))
+        columns.append(("filled" if len(fills) == 1 else f"fill {k + 1}", result))
+        if uncertainty is not None:
+            grey = uncertainty[k : k + 1].expand(-1, 3, -1, -1).cpu()
+            columns.append(("uncertainty", grey))
+            if files.uncertainty:
+                write_photo(files.uncertainty, Photo(grey))
     if job.sheet:
-        sheet(columns, job.sheet, cell=min(MAX_CELL, result.shape[2]))
+        sheet(columns, job.sheet, cell=min(MAX_CELL, photo.rgb.shape[2]))

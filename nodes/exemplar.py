@@ -1,0 +1,139 @@
+"""The picture's own patches as the model: what stands in the hole is made of what stands around it. No network."""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rad_core import exemplar_inpaint
+from ..rad_core.exemplar import PRESETS
+from ..rad_core.images import check_image_and_mask
+from ..rad_core.masks import grow_masks
+from . import inputs
+from .host.device import on_device, to_host
+from .host.run import in_batches, progress
+from .host.schema import search_aliases
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
+
+ADVICE = "Choose the preset 'fast' or a smaller picture."
+
+
+class FillFromPicture(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RAI_FillFromPicture",
+            display_name="Fill from Picture",
+            category="region-aware inpainting",
+            description="Removes what the mask covers and fills the hole with the picture's own patches: sky, water, grass, walls. Works "
+            "at any size, in seconds, without a network. Pixels outside the mask come back bit-identical.",
+            inputs=[
+                inputs.image(),
+                inputs.mask("White is removed and filled; grey mixes fill and picture. One mask may serve many pictures, and the reverse."),
+                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="default",
+                    tooltip="How thoroughly patches are searched. fast: for a first look and very large holes. best: for the final picture.",
+                ),
+                io.Int.Input(
+                    "grow",
+                    default=0,
+                    min=0,
+                    max=64,
+                    tooltip="Grow the hole by so many pixels. 2 to 8 help where scraps of an object or its shadow are left at the rim. "
+                    "0 changes no pixel outside your mask.",
+                ),
+                io.Int.Input("fills", default=1, min=1, max=64, tooltip="How many fills of each picture; they come one after the other."),
+                io.Image.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="More pictures to take patches from: the same place in another photo, or a texture you like.",
+                ),
+                io.Mask.Input("reference_mask", optional=True, tooltip="White parts of the reference are not used."),
+                inputs.order(),
+                io.Mask.Input(
+                    "uncertainty",
+                    optional=True,
+                    tooltip="To refine an earlier fill, in image: black stays as it is, grey is changed a little, white is filled anew.",
+                ),
+                io.Boolean.Input(
+                    "frames",
+                    default=False,
+                    optional=True,
+                    tooltip="The batch is a video: frames take patches from each other, and each starts from the one before, against flicker.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(),
+                io.Mask.Output(
+                    display_name="uncertainty",
+                    tooltip="How much the patches over each pixel disagree: black is certain, white is the whole range of a colour.",
+                ),
+            ],
+            **search_aliases(
+                "remove", "erase", "fill", "heal", "content-aware", "clean up", "inpaint", "object removal", "patch", "clone", "retouch"
+            ),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image,
+        mask,
+        seed,
+        preset="default",
+        grow=0,
+        fills=1,
+        reference=None,
+        reference_mask=None,
+        order=None,
+        uncertainty=None,
+        frames=False,
+    ) -> io.NodeOutput:
+        picture, alpha = picture_of(image)
+        picture, hole = check_image_and_mask(*match_counts(picture, mask_of(mask)))
+        hole, count = grow_masks(hole, grow), len(picture)
+        order, uncertainty = (None if maps is None else map_of(maps) for maps in (order, uncertainty))
+        check_count(order, count, "order maps")
+        check_count(uncertainty, count, "uncertainty maps")
+        references, reference_masks = _references(reference, reference_mask)
+
+        def fill(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            part = picture[start:stop], hole[start:stop], entries(order, start, stop), entries(uncertainty, start, stop), references
+            pictures, holes, parts, content, shared = on_device(*part)
+            out, deviation = exemplar_inpaint(
+                pictures,
+                holes,
+                settings=preset,
+                seed=[seed + k for k in range(start * fills, stop * fills)],
+                references=shared,
+                reference_masks=reference_masks,
+                order=parts,
+                uncertainty=content,
+                frames=frames,
+                fills=fills,
+                callback=progress(1),
+            )
+            return to_host(out), to_host(deviation[:, 0])
+
+        out, deviation = in_batches(lambda *_: fill(0, count), 1, ADVICE) if frames else in_batches(fill, count, ADVICE)
+        alpha, hole = (maps if maps is None else maps.expand(count, -1, -1, -1).repeat_interleave(fills, 0) for maps in (alpha, hole))
+        return io.NodeOutput(image_of(out, alpha, hole), deviation)
+
+
+def _references(reference: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Reference pictures (R, 3, h, w) and their masks (R, h, w), if any.
+
+    Raises:
+        ValueError: a mask without a reference, or counts that do not fit.
+    """
+    if reference is None:
+        if mask is not None:
+            raise ValueError("There is a reference_mask without a reference: connect the picture too, or disconnect the mask.")
+        return None, None
+    pictures = picture_of(reference)[0]
+    if mask is None or not mask.any():  # Load Image has a small black mask for a picture without transparency
+        return pictures, None
+    masks = map_of(mask)
+    check_count(masks, len(pictures), "reference masks")
+    return pictures, masks[:, 0].expand(len(pictures), -1, -1)

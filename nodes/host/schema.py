@@ -1,0 +1,10 @@
+"""What newer hosts know about a node and older ones do not."""
+
+from dataclasses import fields
+
+from comfy_api.latest import io
+
+
+def search_aliases(*words: str) -> dict[str, list[str]]:
+    """The argument of `io.Schema` that lets the page's search find a node by these words; nothing where the host has no such field (0.3.64)."""
+    return {"search_aliases": list(words)} if "search_aliases" in {field.name for field in fields(io.Schema)} else {}
