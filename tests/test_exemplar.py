@@ -102,11 +102,11 @@ def test_seeds_give_different_fills_and_fills_follow_each_other():
 
 def test_stripes_and_checks_are_continued():
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-    for pattern in ((x // 4) % 2, ((x + y) // 5) % 2, ((x // 6) + (y // 6)) % 2):
+    for pattern, bound in (((x // 4) % 2, 0.01), (((x + y) // 5) % 2, 0.01), (((x // 6) + (y // 6)) % 2, 0.1)):
         image = (0.2 + 0.6 * pattern.float()).expand(1, 3, -1, -1)
         mask = box_mask(96, 96, 32, 30, 30, 34)
         filled, _ = exemplar_inpaint(image, mask)
-        assert rmse(filled, image, mask) < 0.05
+        assert rmse(filled, image, mask) < bound
 
 
 def test_a_gradient_of_light_is_continued():
@@ -268,17 +268,17 @@ def test_far_holes_are_filled_alone_and_scratches_in_tiles():
     hole[20:40, 20:40] = hole[550:570, 850:880] = True
     groups = group_holes(hole, settings)
     assert len(groups) == 2 and all(group.area < 200 * 200 for group in groups)
-    scratch = torch.zeros(600, 2000, dtype=torch.bool)
-    scratch[300:303] = True
-    tiles = group_holes(scratch, settings)
-    assert len(tiles) > 4 and sum(int(tile.pixels.sum()) for tile in tiles) == 6000
-    assert sum(tile.area for tile in tiles) < 600 * 2000 / 2
+    y, x = torch.meshgrid(torch.arange(1400), torch.arange(2000), indexing="ij")
+    for scratch, fewest in ((((y - 300).abs() < 2), 1), (((y * 1.4 - x).abs() < 2), 4)):
+        tiles = group_holes(scratch, settings)
+        assert len(tiles) >= fewest and sum(tile.area for tile in tiles) < 1400 * 2000 / 2
+        assert sum(int(tile.pixels.sum()) for tile in tiles) == int(scratch.sum())
 
 
 def test_a_scratch_is_better_than_a_membrane():
-    y, x = torch.meshgrid(torch.arange(60), torch.arange(700), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(420), indexing="ij")
     image = (0.5 + 0.3 * torch.sin(x * 0.9 + y * 0.7) * torch.sin(y * 0.8 - x * 0.3)).expand(1, 3, -1, -1)
-    mask = torch.zeros(60, 700)
+    mask = torch.zeros(60, 420)
     mask[28:33] = 1
     filled, _ = exemplar_inpaint(image, mask)
     smooth = membrane(image * (1 - mask), (1 - mask)[None, None])
@@ -286,13 +286,13 @@ def test_a_scratch_is_better_than_a_membrane():
 
 
 def test_a_moving_hole_in_a_video_is_filled_from_other_frames():
-    scene = noise_picture(1, 64, 160, seed=9)[0]
-    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 80] for k in range(6)])
-    masks = torch.stack([box_mask(64, 80, 20, 10 + 4 * k, 22, 18) for k in range(6)])
+    scene = noise_picture(1, 48, 120, seed=9)[0]
+    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 64] for k in range(4)])
+    masks = torch.stack([box_mask(48, 64, 14, 8 + 6 * k, 18, 14) for k in range(4)])
     filled, _ = exemplar_inpaint(frames, masks, frames=True)
-    hidden = torch.zeros(64, 160)
-    for k in range(6):  # of the scene, what some frame shows
-        hidden[:, 5 * k : 5 * k + 80] += 1 - masks[k]
-    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 80] > 0) for k in range(6)])[:, None]
+    hidden = torch.zeros(48, 120)
+    for k in range(4):  # of the scene, what some frame shows
+        hidden[:, 5 * k : 5 * k + 64] += 1 - masks[k]
+    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 64] > 0) for k in range(4)])[:, None]
     assert seen.sum() > 0.5 * masks.sum()
     assert rmse(filled, frames, seen) < 3 / 255
