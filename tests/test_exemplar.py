@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from rad_core import ExemplarSettings, exemplar_inpaint
 from rad_core.exemplar.holes import group_holes
 from rad_core.sdm.membrane import membrane
+
+quick = partial(exemplar_inpaint, settings="fast")  # where quality does not matter
 
 
 def noise_picture(n=1, height=48, width=48, seed=0, dtype=torch.float32):
@@ -50,7 +53,7 @@ def test_a_hole_is_filled_and_known_pixels_are_bit_exact(name):
     for hole in HOLES[name]:
         mask = torch.maximum(mask, box_mask(48, 48, *hole))
     spoilt = torch.where(mask > 0, torch.nan, image)
-    filled, uncertainty = exemplar_inpaint(spoilt, mask)
+    filled, uncertainty = quick(spoilt, mask)
     assert filled.shape == image.shape and uncertainty.shape == (1, 1, 48, 48)
     assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0])
     assert torch.isfinite(filled).all() and filled.min() >= 0 and filled.max() <= 1
@@ -61,7 +64,7 @@ def test_a_hole_is_filled_and_known_pixels_are_bit_exact(name):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_the_dtype_is_kept_and_known_pixels_are_bit_exact(dtype):
     image, mask = noise_picture(dtype=dtype), box_mask(48, 48, 16, 16, 10, 14)
-    filled, _ = exemplar_inpaint(image, mask)
+    filled, _ = quick(image, mask)
     assert filled.dtype == dtype
     assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0])
     assert rmse(filled.float(), image.float(), mask) < 0.25
@@ -76,8 +79,8 @@ def test_no_hole_changes_nothing():
 def test_a_soft_mask_mixes_the_fill_with_the_picture():
     image, hard = noise_picture(), box_mask(48, 48, 16, 16, 12, 12)
     soft = hard * 0.25
-    full, _ = exemplar_inpaint(image, hard)
-    mixed, _ = exemplar_inpaint(image, soft)
+    full, _ = quick(image, hard)
+    mixed, _ = quick(image, soft)
     assert (full - image).abs().max() > 0.02
     assert torch.allclose(mixed, torch.lerp(image, full, soft), atol=1e-5)
 
@@ -85,28 +88,28 @@ def test_a_soft_mask_mixes_the_fill_with_the_picture():
 def test_a_picture_does_not_depend_on_its_batch():
     image = noise_picture(3)
     mask = torch.stack([box_mask(48, 48, 10 + 3 * k, 12, 14, 12) for k in range(3)])
-    whole, doubt = exemplar_inpaint(image, mask, seed=5)
+    whole, doubt = quick(image, mask, seed=5)
     for k in range(3):
-        alone, doubt_alone = exemplar_inpaint(image[k : k + 1], mask[k], seed=5 + k)
+        alone, doubt_alone = quick(image[k : k + 1], mask[k], seed=5 + k)
         assert torch.equal(alone[0], whole[k]) and torch.equal(doubt_alone[0], doubt[k])
-    listed, _ = exemplar_inpaint(image, mask, seed=[7, 6, 5])
-    assert torch.equal(listed[2], exemplar_inpaint(image[2:], mask[2], seed=5)[0][0])
+    listed, _ = quick(image, mask, seed=[7, 6, 5])
+    assert torch.equal(listed[2], quick(image[2:], mask[2], seed=5)[0][0])
 
 
 def test_seeds_give_different_fills_and_fills_follow_each_other():
     image, mask = noise_picture(), box_mask(48, 48, 14, 14, 20, 20)
-    many, _ = exemplar_inpaint(image, mask, seed=3, fills=2)
-    assert torch.equal(many[1], exemplar_inpaint(image, mask, seed=4)[0][0])
+    many, _ = quick(image, mask, seed=3, fills=2)
+    assert torch.equal(many[1], quick(image, mask, seed=4)[0][0])
     assert (many[0] - many[1]).abs().max() > 0.01
 
 
 def test_stripes_and_checks_are_continued():
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-    for pattern in ((x // 4) % 2, ((x + y) // 5) % 2, ((x // 6) + (y // 6)) % 2):
+    for pattern, bound in (((x // 4) % 2, 0.01), (((x + y) // 5) % 2, 0.01), (((x // 6) + (y // 6)) % 2, 0.1)):
         image = (0.2 + 0.6 * pattern.float()).expand(1, 3, -1, -1)
         mask = box_mask(96, 96, 32, 30, 30, 34)
         filled, _ = exemplar_inpaint(image, mask)
-        assert rmse(filled, image, mask) < 0.05
+        assert rmse(filled, image, mask) < bound
 
 
 def test_a_gradient_of_light_is_continued():
@@ -133,11 +136,11 @@ def test_tiny_pictures():
     image = noise_picture(1, 8, 8)
     for hole in ((0, 0, 2, 2), (3, 3, 1, 1), (2, 2, 3, 3)):
         mask = box_mask(8, 8, *hole)
-        filled, _ = exemplar_inpaint(image, mask)
+        filled, _ = quick(image, mask)
         assert torch.equal(filled[0][:, mask == 0], image[0][:, mask == 0]) and torch.isfinite(filled).all()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert torch.isfinite(exemplar_inpaint(image[..., :2, :1], torch.tensor([[1.0], [0.0]]))[0]).all()
+        assert torch.isfinite(quick(image[..., :2, :1], torch.tensor([[1.0], [0.0]]))[0]).all()
 
 
 def test_nothing_known_is_one_sentence():
@@ -172,15 +175,15 @@ def test_cancelling_raises_what_the_callback_raised(steps):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        exemplar_inpaint(noise_picture(1, 64, 64), box_mask(64, 64, 20, 20, 20, 20), callback=callback)
+        quick(noise_picture(1, 64, 64), box_mask(64, 64, 20, 20, 20, 20), callback=callback)
     assert len(calls) == steps
 
 
 def test_the_callback_moves_and_ends():
     calls = []
     image, mask = noise_picture(2, 64, 64), box_mask(64, 64, 20, 20, 20, 20)
-    plain, _ = exemplar_inpaint(image, mask)
-    shown, _ = exemplar_inpaint(image, mask, callback=lambda *args: calls.append(args))
+    plain, _ = quick(image, mask)
+    shown, _ = quick(image, mask, callback=lambda *args: calls.append(args))
     assert torch.equal(plain, shown)
     assert [c[0] for c in calls] == sorted(c[0] for c in calls) and calls[-1][0] == calls[-1][1]
     assert (calls[0][2] - calls[len(calls) // 3][2]).abs().max() > 0.01
@@ -207,9 +210,9 @@ def test_references_are_used_and_masked():
     mask = torch.zeros(40, 80)
     mask[:, :34] = 1
     mask[:, 60:] = 1
-    plain, _ = exemplar_inpaint(image, mask)
-    helped, _ = exemplar_inpaint(image, mask, references=[texture])
-    refused, _ = exemplar_inpaint(image, mask, references=[texture], reference_masks=[torch.ones(40, 40)])
+    plain, _ = quick(image, mask)
+    helped, _ = quick(image, mask, references=[texture])
+    refused, _ = quick(image, mask, references=[texture], reference_masks=[torch.ones(40, 40)])
     left = (slice(None), slice(None), slice(None), slice(0, 30))
     assert rmse(helped[left], image[left], torch.ones(40, 30)) < 0.6 * rmse(plain[left], image[left], torch.ones(40, 30))
     assert torch.equal(refused, plain)
@@ -242,9 +245,7 @@ def test_what_comes_first_in_the_order_spreads():
     image += 0.05 * torch.rand(1, 3, 48, 96, generator=torch.Generator().manual_seed(1))
     mask = box_mask(48, 96, 0, 30, 48, 36)
     ramp = torch.linspace(0, 1, 96).expand(48, 96)
-    red = [
-        float((f[0, 0] > f[0, 2])[:, 30:66].float().mean()) for f in (exemplar_inpaint(image, mask, order=o)[0] for o in (ramp, 1 - ramp))
-    ]
+    red = [float((f[0, 0] > f[0, 2])[:, 30:66].float().mean()) for f in (quick(image, mask, order=o)[0] for o in (ramp, 1 - ramp))]
     assert red[0] > red[1] + 0.1
 
 
@@ -268,17 +269,17 @@ def test_far_holes_are_filled_alone_and_scratches_in_tiles():
     hole[20:40, 20:40] = hole[550:570, 850:880] = True
     groups = group_holes(hole, settings)
     assert len(groups) == 2 and all(group.area < 200 * 200 for group in groups)
-    scratch = torch.zeros(600, 2000, dtype=torch.bool)
-    scratch[300:303] = True
-    tiles = group_holes(scratch, settings)
-    assert len(tiles) > 4 and sum(int(tile.pixels.sum()) for tile in tiles) == 6000
-    assert sum(tile.area for tile in tiles) < 600 * 2000 / 2
+    y, x = torch.meshgrid(torch.arange(1400), torch.arange(2000), indexing="ij")
+    for scratch, fewest in ((((y - 300).abs() < 2), 1), (((y * 1.4 - x).abs() < 2), 4)):
+        tiles = group_holes(scratch, settings)
+        assert len(tiles) >= fewest and sum(tile.area for tile in tiles) < 1400 * 2000 / 2
+        assert sum(int(tile.pixels.sum()) for tile in tiles) == int(scratch.sum())
 
 
 def test_a_scratch_is_better_than_a_membrane():
-    y, x = torch.meshgrid(torch.arange(60), torch.arange(700), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(420), indexing="ij")
     image = (0.5 + 0.3 * torch.sin(x * 0.9 + y * 0.7) * torch.sin(y * 0.8 - x * 0.3)).expand(1, 3, -1, -1)
-    mask = torch.zeros(60, 700)
+    mask = torch.zeros(60, 420)
     mask[28:33] = 1
     filled, _ = exemplar_inpaint(image, mask)
     smooth = membrane(image * (1 - mask), (1 - mask)[None, None])
@@ -286,13 +287,13 @@ def test_a_scratch_is_better_than_a_membrane():
 
 
 def test_a_moving_hole_in_a_video_is_filled_from_other_frames():
-    scene = noise_picture(1, 64, 160, seed=9)[0]
-    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 80] for k in range(6)])
-    masks = torch.stack([box_mask(64, 80, 20, 10 + 4 * k, 22, 18) for k in range(6)])
+    scene = noise_picture(1, 48, 120, seed=9)[0]
+    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 64] for k in range(4)])
+    masks = torch.stack([box_mask(48, 64, 14, 8 + 6 * k, 18, 14) for k in range(4)])
     filled, _ = exemplar_inpaint(frames, masks, frames=True)
-    hidden = torch.zeros(64, 160)
-    for k in range(6):  # of the scene, what some frame shows
-        hidden[:, 5 * k : 5 * k + 80] += 1 - masks[k]
-    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 80] > 0) for k in range(6)])[:, None]
+    hidden = torch.zeros(48, 120)
+    for k in range(4):  # of the scene, what some frame shows
+        hidden[:, 5 * k : 5 * k + 64] += 1 - masks[k]
+    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 64] > 0) for k in range(4)])[:, None]
     assert seen.sum() > 0.5 * masks.sum()
     assert rmse(filled, frames, seen) < 3 / 255

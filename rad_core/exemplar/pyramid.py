@@ -1,5 +1,7 @@
 """Coarse to fine: RAD's loop on every level, from pure noise on the coarsest, from the coarser level's matches on the others."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,10 +47,11 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
     textures = scene.textures(settings.factor ** (len(sizes) - 1))
     level, number = None, 0
     for size in sizes:
+        progress.pulse()
         finer = _level(scene, size, textures, settings, patch)
         if not len(finer.pixels) or not len(finer.keys):
             continue
-        _start(finer, level, scene, size, rng)
+        _start(finer, level, scene, size, rng, progress.pulse)
         steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
         order, doubt = _values(scene.order, finer, size), _values(scene.doubt, finer, size, 1.0)
         small = len(finer.queries) * len(finer.keys) < settings.limit
@@ -58,7 +61,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
             everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
             match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
-            finer.state[finer.pixels], finer.variance = vote(finer)
+            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse)
             progress.advance(len(finer.pixels), finer.colours)
         level, number = finer, number + 1
     return None if level is None or level.height != scene.size[0] else level
@@ -70,7 +73,9 @@ def _level(scene: Scene, size: tuple[int, int], textures: list, settings: Exempl
     return Level(pages_at(scene, size, textures), hole, blank, patch, settings, late)
 
 
-def _start(level: Level, coarser: Level | None, scene: Scene, size: tuple[int, int], rng: torch.Generator) -> None:
+def _start(
+    level: Level, coarser: Level | None, scene: Scene, size: tuple[int, int], rng: torch.Generator, pulse: Callable[[], None]
+) -> None:
     """The state in the hole before the first step: what the coarser level's matches have at this size, or what stands there."""
     pixels = level.pixels
     level.state[pixels] = 0
@@ -85,7 +90,8 @@ def _start(level: Level, coarser: Level | None, scene: Scene, size: tuple[int, i
             part = slice(start, start + BLOCK)
             queries = Queries.of(level, level.queries[part], level.state, even)
             level.distance[part] = distances(level, queries, level.match[part])
-        level.state[pixels] = vote(level)[0]
+            pulse()
+        level.state[pixels] = vote(level, pulse)[0]
     if scene.doubt is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.doubt, level, size) < 1)[:, None]
@@ -121,7 +127,7 @@ def _sigma(settings: ExemplarSettings, step: int, steps: int, first: bool, order
 
 
 def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Progress) -> tuple[Tensor, Tensor]:
-    sources = surest(level)
+    sources = surest(level, progress.pulse)
     if settings.coherence and settings.sweeps:
         sources = choose_sources(level, sources, settings.coherence, settings.sweeps, progress.pulse)
     colours = level.state[sources, :3]

@@ -4,6 +4,8 @@ v_hq ~ a_q exp(-d(q, k(q)) / 2 d_h),  d_h = a quantile of the d over h
 mean_h = sum_q v_hq P_k(q)[h - q],  var_h = sum_q v_hq |P_k(q)[h - q] - mean_h|^2
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,8 +43,11 @@ def _quantile(d: Tensor, rank: int, rounds: int = 7) -> Tensor:
     return high.exp_()
 
 
-def vote(level: Level) -> tuple[Tensor, Tensor]:
-    """Mean and variance at the level's pixels: (P, 5) states and (P, 3) variances of the colours in [-1, 1]."""
+def vote(level: Level, pulse: Callable[[], None] | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and variance at the level's pixels: (P, 5) states and (P, 3) variances of the colours in [-1, 1].
+
+    pulse: called between chunks; raise from it to cancel.
+    """
     means, variances = [], []
     for pixels in level.pixels.split(CHUNK):
         v, sources = votes_of(level, pixels)
@@ -51,13 +56,17 @@ def vote(level: Level) -> tuple[Tensor, Tensor]:
         square = torch.bmm(v[:, None], states[..., :3].square())[:, 0]
         means.append(mean)
         variances.append((square - mean[:, :3].square()).clamp_(min=0) / COLOUR**2)
+        if pulse:
+            pulse()
     return torch.cat(means), torch.cat(variances)
 
 
-def surest(level: Level) -> Tensor:
+def surest(level: Level, pulse: Callable[[], None] | None = None) -> Tensor:
     """The pixel that the surest patch over each pixel has there, (P,) flat indices of the canvas."""
     best = []
     for pixels in level.pixels.split(CHUNK):
         v, sources = votes_of(level, pixels)
         best.append(sources.gather(1, v.argmax(1, keepdim=True))[:, 0])
+        if pulse:
+            pulse()
     return torch.cat(best)

@@ -1,0 +1,84 @@
+"""How long `exemplar_inpaint` takes and how much memory, by size, hole and threads: one process for each row.
+
+    python measurements/exemplar_speed.py PHOTO -o docs/results/exemplar_speed.md
+
+The photograph is enlarged to each size. Seconds are of the clock and of the processor (all threads); the latter is what a machine that does
+nothing else comes near to. Memory is the peak of the whole process, torch itself (about 0.3 GiB) and the picture included.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+CASES = [  # width, height, pixels of the hole ("scratch": 3 pixels wide, right across), threads
+    (512, 512, 5_000, 1),
+    (512, 512, 20_000, 1),
+    (512, 512, 20_000, 2),
+    (1000, 750, 47_000, 2),
+    (2000, 1500, 187_000, 2),
+    (2000, 1500, "scratch", 2),
+    (4000, 3000, 750_000, 2),
+]
+
+
+def one(photo: str, width: int, height: int, pixels: int | str, threads: int) -> dict:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from rad_core import exemplar_inpaint
+
+    torch.set_num_threads(threads)
+    picture = torch.from_numpy(np.array(Image.open(photo).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)))
+    image = picture.permute(2, 0, 1)[None].float().div_(255)
+    del picture
+    mask = torch.zeros(height, width)
+    if pixels == "scratch":
+        mask[height // 2 : height // 2 + 3] = 1
+    else:
+        y, x = torch.meshgrid(torch.linspace(-1, 1, height) * height, torch.linspace(-1, 1, width) * width, indexing="ij")
+        mask.view(-1)[(x.square() + y.square()).flatten().argsort()[:pixels]] = 1
+        del x, y
+    exemplar_inpaint(image[..., :64, :64], torch.nn.functional.pad(torch.ones(8, 8), (28,) * 4))
+    clock, processor = time.perf_counter(), time.process_time()
+    exemplar_inpaint(image, mask)
+    seconds, busy, hole = time.perf_counter() - clock, time.process_time() - processor, int(mask.sum())
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "size": f"{width}x{height}",
+        "hole": f"{hole:,}" + (" (scratch)" if pixels == "scratch" else ""),
+        "threads": threads,
+        "seconds": round(seconds, 2),
+        "processor": round(busy, 2),
+        "microseconds": round(busy / hole * 1e6),
+        "memory": round(memory, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)), help="rows, counted from 0")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one is not None:
+        print(json.dumps(one(options.photo, *CASES[options.one])))
+        return
+    heads = ("size", "hole pixels", "threads", "seconds", "processor seconds", "us a hole pixel (processor)", "peak memory, GiB")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for case in options.cases:
+        run = subprocess.run([sys.executable, __file__, options.photo, "--one", str(case)], capture_output=True, text=True, check=True)
+        lines.append("| " + " | ".join(str(value) for value in json.loads(run.stdout.splitlines()[-1]).values()) + " |")
+        print(lines[-1], flush=True)
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
