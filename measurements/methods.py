@@ -6,7 +6,6 @@ Everything that a method needs is imported in it, so that a method which is not 
 import importlib.util
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -94,13 +93,10 @@ ADJUSTABLE = (*OWN, "proof")  # take --set
 
 def exemplar_settings(options: Namespace):
     """The preset of --preset with the fields of --set replaced."""
-    from rad_core.exemplar.settings import resolve_settings
+    from rad_core.exemplar import PRESETS
+    from rad_core.settings import resolve_settings
 
-    settings = resolve_settings(options.preset or "default")
-    unknown = set(options.set) - {field.name for field in fields(settings)}
-    if unknown:
-        raise SystemExit(f"ExemplarSettings has no field {', '.join(sorted(unknown))}.")
-    return replace(settings, **options.set)
+    return resolve_settings(options.preset or "default", PRESETS, options.set)
 
 
 def _to_tensors(picture: np.ndarray, hole: np.ndarray):

@@ -8,7 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from rad_core import UNet, UNetConfig, load_adapter, load_model, rad_inpaint, read_adapter, read_mask, read_photo, save_model
+from rad_core import (
+    UNet,
+    UNetConfig,
+    exemplar_inpaint,
+    load_adapter,
+    load_model,
+    rad_inpaint,
+    read_adapter,
+    read_mask,
+    read_photo,
+    save_model,
+)
 from rad_core.__main__ import build_parser, main
 from rad_core.commands.inpaint import with_method
 from rad_core.commands.inpaint_methods import METHODS
@@ -73,7 +84,9 @@ def test_the_command_fills_as_the_library_does(place):
 
 
 def test_the_method_is_a_sub_command_or_an_option_or_the_default(place):
-    assert with_method(FILES) == with_method(["--method", "rad", *FILES]) == with_method(["rad", *FILES]) == ["rad", *FILES]
+    assert with_method(FILES) == with_method(["--method", "exemplar", *FILES]) == with_method(["exemplar", *FILES]) == ["exemplar", *FILES]
+    assert with_method(FILL) == with_method(["--method", "rad", *FILL]) == ["rad", *FILL]
+    assert with_method([*FILES, "--model=net.safetensors"]) == ["rad", *FILES, "--model=net.safetensors"]
     assert with_method([*FILES, "--method=sdm"]) == with_method([*FILES[:3], "--method", "sdm", *FILES[3:]]) == ["sdm", *FILES]
     assert with_method(["--help"]) == ["--help"]
     assert fill() == 0
@@ -90,6 +103,7 @@ def test_the_method_is_a_sub_command_or_an_option_or_the_default(place):
         *[("rad", option) for option in ("--iterations=2", "--uncertainty=u.png", "--method=sdm", "--preset=combine", "--view=all")],
         *[("gradpaint", option) for option in ("--align=0", "--order=mask.png", "--alpha=1")],
         *[("sdm", option) for option in ("--steps=3", "--adapter=none", "--label=1")],
+        *[("exemplar", option) for option in ("--steps=3", "--model=photos", "--view=whole", "--dtype=float16")],
     ],
 )
 def test_a_method_has_its_own_options_alone(place, capsys, method, option):
@@ -128,6 +142,95 @@ def test_sdm_writes_its_uncertainty(place):
     uncertainty, hole = pixels("uncertainty.png"), pixels("mask.png") > 0
     assert uncertainty[hole].any() and not uncertainty[~hole].any()
     assert pixels("sheet.png").shape[1] > 4 * 40
+
+
+PLAIN = ["inpaint", *FILES, "--preset", "fast"]
+
+
+def test_without_a_model_the_picture_s_own_patches_fill_the_hole(place, capsys):
+    assert main(["inpaint", *FILES, "--seed", "3", "--uncertainty", "u.png", "--compare", "sheet.png"]) == 0
+    assert "Wrote out.png and sheet.png and u.png." in capsys.readouterr().out
+    assert_only_the_hole_changed("out.png")
+    filled, uncertainty = exemplar_inpaint(read_photo("photo.png").rgb, read_mask("mask.png"), seed=3)
+    np.testing.assert_array_equal(pixels("out.png"), (filled[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(pixels("u.png")[..., 0], (uncertainty[0, 0] * 255).round().byte().numpy())
+    assert pixels("u.png").any() and not pixels("u.png")[pixels("mask.png") == 0].any()
+    assert pixels("sheet.png").shape[1] > 4 * 40
+
+
+def test_presets_and_settings_of_the_exemplar_method_change_the_fill(place):
+    found = []
+    for more in ((), ("--preset", "best"), ("--patch", "3"), ("--near", "1"), ("--reach", "0")):
+        assert main([*PLAIN, *more]) == 0
+        assert_only_the_hole_changed("out.png")
+        found.append(pixels("out.png"))
+    assert sum((found[0] != other).any() for other in found[1:]) >= 3
+
+
+def test_several_exemplar_fills_are_several_files(place, capsys):
+    """Fill 2 is what the next seed gives; nothing is averaged."""
+    assert main([*PLAIN, "--fills", "2", "--uncertainty", "u.png", "--compare", "sheet.png"]) == 0
+    assert "out_1.png" in (text := capsys.readouterr().out) and "u_2.png" in text
+    assert not (place / "out.png").exists() and not (place / "u.png").exists() and pixels("sheet.png").shape[1] > 6 * 40
+    for seed in (0, 1):
+        assert main([*PLAIN, "--seed", str(seed), "--uncertainty", "u.png"]) == 0
+        np.testing.assert_array_equal(pixels("out.png"), pixels(f"out_{seed + 1}.png"))
+        np.testing.assert_array_equal(pixels("u.png"), pixels(f"u_{seed + 1}.png"))
+        assert_only_the_hole_changed(f"out_{seed + 1}.png")
+    assert (pixels("out_1.png") != pixels("out_2.png")).any()
+
+
+def test_references_lend_their_patches_where_their_masks_allow(place):
+    """The photo's whole picture stands in a reference, so the fill is the truth; under a mask over all of the reference it is not."""
+    Image.fromarray(pixels("photo.png")).save("whole.png")
+    broken = pixels("photo.png")
+    broken[pixels("mask.png") > 0] = 0
+    Image.fromarray(broken).save("photo.png")
+    hole = pixels("mask.png") > 0
+    error = lambda: np.abs(pixels("out.png").astype(int) - pixels("whole.png"))[hole].mean()
+    assert main([*PLAIN, "--reference", "whole.png"]) == 0
+    with_reference = error()
+    Image.fromarray(np.full((30, 40), 255, np.uint8)).save("none.png")
+    assert main([*PLAIN, "--reference", "whole.png", "--reference-mask", "none.png"]) == 0
+    masked = pixels("out.png")
+    assert with_reference < 0.2 * error()
+    assert main(PLAIN) == 0
+    np.testing.assert_array_equal(masked[~hole], pixels("out.png")[~hole])
+
+
+def test_exemplar_takes_an_order_and_refines_a_fill(place):
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
+    Image.fromarray(ramp).save("order.png")
+    assert main(PLAIN) == 0
+    plain, hole = pixels("out.png"), pixels("mask.png") > 0
+    assert main([*PLAIN, "--order", "order.png"]) == 0
+    assert (pixels("out.png") != plain).any()
+    assert_only_the_hole_changed("out.png")
+    half = np.where(np.arange(40) < 20, 0, 255).astype(np.uint8)[None].repeat(30, 0)
+    Image.fromarray(half).save("half.png")
+    assert main([*PLAIN, "--refine", "half.png", "--seed", "5"]) == 0
+    changed = (pixels("out.png") != pixels("photo.png")).any(-1)
+    assert changed[hole & (half > 0)].any() and not changed[half == 0].any()
+
+
+def test_a_folder_is_filled_with_exemplars_as_pictures_or_as_frames(place):
+    for folder in ("in", "masks"):
+        (place / folder).mkdir()
+    for k, name in enumerate(("a", "b")):
+        Image.fromarray(pixels("photo.png")).save(f"in/{name}.png")
+        Image.fromarray(np.roll(pixels("mask.png"), 8 * k, 0)).save(f"masks/{name}.png")
+    run = ["inpaint", "in", "--mask", "masks", "--device", "cpu", "--preset", "fast"]
+    assert main([*run, "-o", "out", "--uncertainty", "u", "--fills", "2"]) == 0
+    names = ["a_1.png", "a_2.png", "b_1.png", "b_2.png"]
+    assert sorted(p.name for p in (place / "out").iterdir()) == sorted(p.name for p in (place / "u").iterdir()) == names
+    assert main([*run, "-o", "video", "--frames", "--compare", "sheets"]) == 0
+    assert sorted(p.name for p in (place / "video").iterdir()) == sorted(p.name for p in (place / "sheets").iterdir()) == ["a.png", "b.png"]
+    truth = pixels("photo.png").astype(int)
+    for name in ("a", "b"):
+        changed, hole = np.abs(pixels(f"video/{name}.png") - truth), pixels(f"masks/{name}.png") > 0
+        assert not changed[~hole].any() and changed[hole].mean() < 20, "what the other frame shows is found"
+    Image.fromarray(pixels("photo.png")[:20]).save("in/b.png")
+    assert main([*run, "-o", "other", "--frames"]) == 1 and not (place / "other").exists()
 
 
 def test_warnings_are_notes_and_go_back_to_how_they_were(place, capsys):
@@ -195,7 +298,12 @@ def test_folders(place):
         (["masks", "-o", "m.png", "-n", "2"], "need a folder"),
         (["masks", "-o", "m", "--kind", "box", "--area", "5"], "Perlin masks alone"),
         (["masks", "-o", "m", "--kind", "box", "--animate", "1"], "Perlin masks alone"),
-        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
+        (["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--reference", "none.png"], "no file none.png"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--reference-mask", "mask.png"], "pass one mask for each"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--patch", "4"], "patch must be odd"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--frames", "--fills", "2"], "--frames makes one fill"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--uncertainty", "x.nothing"], "Cannot write x.nothing"),
         (["train", "base", "-o", "x.safetensors", "--stages", "16:0:2"], "SIZE:STEPS:BATCH"),
         (["train", "base", "-o", "x.safetensors", "--save-every", "0"], "at least 1"),
         (["train", "base", "-o", "x.safetensors", "--widths", "a"], "whole numbers"),

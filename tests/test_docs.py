@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.
 HELP_PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-METHODS = ("rad", "gradpaint", "sdm")
+METHODS = ("exemplar", "rad", "gradpaint", "sdm")
 
 
 def name(page: Path) -> str:
@@ -67,6 +67,7 @@ def place(tmp_path, monkeypatch):
         box = (40, 30, 104, 94)
         picture.convert("RGB").crop(box).save(tmp_path / "photo.png")
         mask.convert("L").crop(box).save(tmp_path / "scratches.png")
+        mask.convert("L").crop(box).save(tmp_path / "mask.png")
     rad_core.write_photo(tmp_path / "view.png", rad_core.Photo(rad_core.landscapes(1, 64, seed=7)))
     rad_core.write_photo(tmp_path / "hole.png", rad_core.Photo(rad_core.box_masks(1, 64, 64, seed=7).expand(-1, 3, -1, -1)))
     monkeypatch.chdir(tmp_path)
@@ -98,12 +99,12 @@ def test_the_readme_has_a_python_example_of_three_lines():
 def test_the_readme_example_gives_the_command_s_picture(place):
     """With the same seed and defaults, from the same files, bit-equal; the command is the README's first, whose method is the default."""
     run(*blocks(ROOT / "README.md", "python"))
-    arguments = ["photo.png", "--mask", "scratches.png", "-o", "command.png", "--device", "cpu"]
-    assert with_method(arguments) == with_method(["rad", *arguments])
+    arguments = ["photo.png", "--mask", "mask.png", "-o", "command.png", "--device", "cpu"]
+    assert with_method(arguments) == with_method(["exemplar", *arguments])
     assert main(["inpaint", *arguments]) == 0
-    assert np.array_equal(pixels("mended.png"), pixels("command.png"))
-    hole = pixels("scratches.png") > 0
-    changed = (pixels("mended.png") != pixels("photo.png")).any(-1)
+    assert np.array_equal(pixels("filled.png"), pixels("command.png"))
+    hole = pixels("mask.png") > 0
+    changed = (pixels("filled.png") != pixels("photo.png")).any(-1)
     assert hole.any() and changed[hole].mean() > 0.8 and not changed[~hole].any()
 
 
@@ -112,7 +113,9 @@ def test_library_and_command_have_the_same_defaults(place, method):
     """Bit-equal pictures for each method (GradPaint with fewer steps, for time)."""
     image, mask = rad_core.read_photo("view.png").rgb, rad_core.read_mask("hole.png")
     steps = {"steps": 4} if method == "gradpaint" else {}
-    if method == "sdm":
+    if method == "exemplar":
+        filled, _ = rad_core.exemplar_inpaint(image, mask, seed=3)
+    elif method == "sdm":
         filled = rad_core.sdm_inpaint(rad_core.load_sdm("landscapes"), image, mask, seed=3)[0]
     elif method == "rad":
         filled = rad_core.rad_inpaint(rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes"), image, mask, seed=3)
@@ -120,7 +123,8 @@ def test_library_and_command_have_the_same_defaults(place, method):
         filled = rad_core.gradpaint_inpaint(rad_core.load_model("landscapes"), image, mask, seed=3, **steps)
     rad_core.write_photo("library.png", rad_core.Photo(filled))
     options = [f"--{key}={value}" for key, value in steps.items()]
-    arguments = ["view.png", "--mask", "hole.png", "-o", "command.png", "--model", "landscapes", "--seed", "3", "--device", "cpu"]
+    arguments = ["view.png", "--mask", "hole.png", "-o", "command.png", "--seed", "3", "--device", "cpu"]
+    arguments += [] if method == "exemplar" else ["--model", "landscapes"]
     assert main(["inpaint", method, *arguments, *options]) == 0
     assert np.array_equal(pixels("library.png"), pixels("command.png"))
     assert (pixels("command.png") != pixels("view.png")).any()
@@ -153,6 +157,17 @@ def test_modules_of_the_pages_exist():
     found = {match for page in PAGES for match in re.findall(r"-m ((?:rad_core|measurements)(?:\.\w+)*)", page.read_text())}
     assert len(found) > 8
     assert [module for module in found if module != "measurements.NAME" and importlib.util.find_spec(module) is None] == []
+
+
+def test_the_exemplar_page_has_every_setting_with_its_default():
+    text = (ROOT / "docs" / "exemplar.md").read_text().partition("## Settings")[2]
+    shown = {}
+    for names, values in re.findall(r"^\| (`.*?) \| (.*?) \|", text, re.MULTILINE):
+        names, numbers = re.findall(r"`(\w+)`", names), [float(number) for number in values.split(", ")]
+        shown |= dict(zip(names, numbers, strict=True)) if len(names) > 1 else {names[0]: numbers}
+    flat = lambda value: [float(v) for v in value] if isinstance(value, (tuple, list)) else [float(value)]
+    defaults = vars(rad_core.ExemplarSettings())
+    assert {name: flat(value) for name, value in shown.items()} == {name: flat(value) for name, value in defaults.items()}
 
 
 @pytest.mark.parametrize("page", PAGES + HELP_PAGES, ids=name)
@@ -199,7 +214,7 @@ def test_the_glossary_has_its_words():
 def test_only_whole_folders_at_the_root_stay_out_of_the_package():
     """A pattern without a leading slash would leave out web/docs, the nodes' help, with docs."""
     patterns = (ROOT / ".comfyignore").read_text().split()
-    assert all(pattern.startswith("/") and (ROOT / pattern.strip("/")).exists() for pattern in patterns)
+    assert all(pattern.lstrip("!").startswith("/") and any(ROOT.glob(pattern.strip("!/"))) for pattern in patterns)
 
 
 def test_the_icon_is_what_the_registry_takes():

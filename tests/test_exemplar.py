@@ -88,10 +88,10 @@ def test_a_soft_mask_mixes_the_fill_with_the_picture():
 def test_a_picture_does_not_depend_on_its_batch():
     image = noise_picture(3)
     mask = torch.stack([box_mask(48, 48, 10 + 3 * k, 12, 14, 12) for k in range(3)])
-    whole, doubt = quick(image, mask, seed=5)
+    whole, deviation = quick(image, mask, seed=5)
     for k in range(3):
-        alone, doubt_alone = quick(image[k : k + 1], mask[k], seed=5 + k)
-        assert torch.equal(alone[0], whole[k]) and torch.equal(doubt_alone[0], doubt[k])
+        alone, own = quick(image[k : k + 1], mask[k], seed=5 + k)
+        assert torch.equal(alone[0], whole[k]) and torch.equal(own[0], deviation[k])
     listed, _ = quick(image, mask, seed=[7, 6, 5])
     assert torch.equal(listed[2], quick(image[2:], mask[2], seed=5)[0][0])
 
@@ -233,7 +233,7 @@ def test_wrong_references_are_refused():
         {"reference_masks": torch.zeros(1, 9, 9)},
         {"settings": "none"},
         {"fills": 0},
-        {"doubt": torch.full((48, 48), 1.5)},
+        {"uncertainty": torch.full((48, 48), 1.5)},
     ):
         with pytest.raises(ValueError, match=r"\.$"):
             exemplar_inpaint(image, mask, **arguments)
@@ -249,17 +249,17 @@ def test_what_comes_first_in_the_order_spreads():
     assert red[0] > red[1] + 0.1
 
 
-def test_doubt_keeps_and_refines():
+def test_uncertainty_keeps_and_refines():
     image = (0.2 + 0.6 * (torch.arange(64) // 4 % 2)).expand(1, 3, 64, 64)
     mask = box_mask(64, 64, 16, 16, 32, 32)
     start = (image + 0.1 * mask * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    doubt = torch.full((64, 64), 0.5)
-    doubt[:, :32] = 0
-    refined, uncertainty = exemplar_inpaint(start, mask, doubt=doubt)
-    assert torch.equal(refined[..., :32], start[..., :32]) and not uncertainty[..., :32].any()
-    right = mask * (doubt > 0)
+    map_ = torch.full((64, 64), 0.5)
+    map_[:, :32] = 0
+    refined, deviation = exemplar_inpaint(start, mask, uncertainty=map_)
+    assert torch.equal(refined[..., :32], start[..., :32]) and not deviation[..., :32].any()
+    right = mask * (map_ > 0)
     assert rmse(refined, image, right) < 0.5 * rmse(start, image, right)
-    little = exemplar_inpaint(start, mask, doubt=torch.full((64, 64), 0.02))[0]
+    little = exemplar_inpaint(start, mask, uncertainty=torch.full((64, 64), 0.02))[0]
     assert (little - start).abs().max() < 0.05
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ...rad_core import RegionSchedule
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
+from ...rad_core.timestep_embedding import TimestepMap
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice
-from ...rad_core.timestep_embedding import TimestepMap
 from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
 
 LATENT_SIZE = 512  # side of training pictures, in pixels

@@ -6,5 +6,5 @@ from comfy_api.latest import io
 
 
 def search_aliases(*words: str) -> dict[str, list[str]]:
-    """The argument of `io.Schema` that lets the page's search find a node by these words; nothing where the host has no such field (0.3.64)."""
+    """The argument of `io.Schema` by which the page's search finds a node; nothing where the host has no such field (0.3.64)."""
     return {"search_aliases": list(words)} if "search_aliases" in {field.name for field in fields(io.Schema)} else {}

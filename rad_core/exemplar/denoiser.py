@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..denoisers import Denoiser
 from ..images import check_image_and_mask
 from ..noise import generators
+from ..settings import resolve_settings
 from .level import COLOUR, Level
 from .posterior import patch_posterior
 from .scene import Scene, pages_at, references_of
 from .search import Queries, common_offsets, distances, search_all, search_near
-from .settings import ExemplarSettings, resolve_settings
+from .settings import PRESETS, ExemplarSettings
 from .votes import vote, votes_of
 
 BLOCK = 16384  # queries at a time
@@ -57,7 +59,7 @@ def match(
             pulse()
 
 
-class ExemplarDenoiser:
+class ExemplarDenoiser(Denoiser):
     """The patches of a picture, and of references, as a denoiser for states in [-1, 1].
 
     Args:
@@ -83,7 +85,7 @@ class ExemplarDenoiser:
         exact: bool = False,
         seed: int = 0,
     ):
-        self.settings, self.exact = resolve_settings(settings), exact
+        self.settings, self.exact = resolve_settings(settings, PRESETS, {}), exact
         image, mask = check_image_and_mask(image, mask)
         scene = Scene.of(image[0], mask[0, 0] > 0, references_of(references, reference_masks, image))
         hole = scene.hole
@@ -118,11 +120,9 @@ class ExemplarDenoiser:
             map_[level.pixels // level.width, level.pixels % level.width] = values
         return tuple(map_.permute(2, 0, 1)[None].to(x.dtype) for map_ in out)
 
-    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """The posterior mean, see `estimate`."""
-        return self.estimate(x, sigma)[0]
-
-    __call__ = denoise
+    def predict(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, None]:
+        """The posterior mean, see `estimate`; there are no variance values of a network."""
+        return self.estimate(x, sigma)[0], None
 
     def _fast(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         level = self.level

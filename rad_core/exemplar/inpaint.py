@@ -13,71 +13,77 @@ from ..crops import Box
 from ..images import check_image_and_mask, check_map, check_order
 from ..noise import generators
 from ..sdm.membrane import membrane
+from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes
 from .progress import Callback, Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
-from .settings import ExemplarSettings, resolve_settings
+from .settings import PRESETS, ExemplarSettings
 
 
 @torch.no_grad()
 def exemplar_inpaint(
     image: Tensor,
     mask: Tensor,
+    settings: ExemplarSettings | str = "default",
+    *,
     seed: int | Sequence[int] = 0,
-    settings: str | ExemplarSettings = "default",
     references: Tensor | Sequence[Tensor] | None = None,
     reference_masks: Tensor | Sequence[Tensor] | None = None,
     order: Tensor | None = None,
-    doubt: Tensor | None = None,
+    uncertainty: Tensor | None = None,
+    frames: bool = False,
     fills: int = 1,
     callback: Callback | None = None,
-    frames: bool = False,
+    **changes,
 ) -> tuple[Tensor, Tensor]:
     """Fill the hole of each picture with patches of its known part, and return how uncertain each filled pixel is.
 
     Args:
-        image: (B, 3, H, W) in [0, 1], any size and float dtype, on any device. Pixels inside the hole are ignored, unless `doubt` is set.
+        image: (B, 3, H, W) in [0, 1], any size and float dtype, on any device. Pixels inside the hole are ignored, unless there is
+            an `uncertainty`.
         mask: (B, 1, H, W), (B, H, W) or (H, W): 1 = hole, 0 = keep; a value between mixes the fill with the picture.
         seed: picture k is drawn from seed + k, or from its entry of a list of B * fills.
-        settings: a preset's name, or `ExemplarSettings`.
+        settings: "default", "fast", "best" or an `ExemplarSettings`.
         references: more pictures to take patches from, for all pictures alike: (R, 3, h, w), or a list of (3, h, w) of any sizes.
         reference_masks: one for each reference, (R, h, w) or a list of (h, w); 1 = may not be used.
         order: (H, W), (B, H, W) or (B, 1, H, W), which part of the hole is decided first: low values before high ones.
-        doubt: the same shapes, in [0, 1]: start from what stands in the hole and change it the more the higher. 0 keeps a pixel as it is.
+        uncertainty: the same shapes, in [0, 1]: refine an earlier fill instead of filling from nothing. The higher, the more a pixel may
+            change from its present value; at 0 it is kept.
         fills: how many fills of each picture; they come one after the other: B * fills results.
         callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], of at most 1024 pixels) at least a few times a second;
             raise from it to cancel.
         frames: the pictures are the frames of a video, in order: they are each other's references, and every frame starts from the one
             before, as it was filled.
+        changes: fields of `ExemplarSettings` to change, such as patch=7.
 
     Returns:
         pictures (B * fills, 3, H, W), dtype and device of `image`, bit-equal to it where the mask is 0.
-        uncertainty (B * fills, 1, H, W) in [0, 1], the deviation of the patches' votes, 1 being the whole range of a colour; 0 where
-        the mask is 0.
+        deviation (B * fills, 1, H, W) in [0, 1], how uncertain each pixel is: the deviation of the patches' votes, where 1 is the whole
+        range of a colour; 0 where the mask is 0.
 
     Raises:
         ValueError: an argument out of its range, or a picture of which nothing is known, in one sentence.
     """
-    settings = resolve_settings(settings)
+    settings = resolve_settings(settings, PRESETS, changes)
     if fills < 1:
         raise ValueError(f"fills must be at least 1, got {fills}.")
-    if doubt is not None and bool(((doubt < 0) | (doubt > 1)).any()):
-        raise ValueError("The doubt map must lie between 0 (keep) and 1 (fill anew).")
+    if uncertainty is not None and bool(((uncertainty < 0) | (uncertainty > 1)).any()):
+        raise ValueError("The uncertainty map must lie between 0 (keep) and 1 (fill anew).")
     image, mask = check_image_and_mask(image, mask)
     order = None if order is None else check_order(order, mask)
-    if doubt is not None:
-        doubt = check_map(doubt, mask, "doubt map")
+    if uncertainty is not None:
+        uncertainty = check_map(uncertainty, mask, "uncertainty map")
         if not bool(torch.isfinite(image).all()):
-            raise ValueError("With a doubt map the fill starts from what stands in the hole, which has NaN or infinite values.")
+            raise ValueError("The fill to refine has NaN or infinite values.")
     shared = references_of(references, reference_masks, image)
     streams = generators(seed, len(image) * fills, "exemplar")
-    hole = (mask > 0)[:, 0] if doubt is None else ((mask > 0) & (doubt > 0))[:, 0]
+    hole = (mask > 0)[:, 0] if uncertainty is None else ((mask > 0) & (uncertainty > 0))[:, 0]
     for k in range(len(image)):
         if hole[k].all() and not shared and not (frames and not hole.all()):
             raise ValueError(f"Nothing of picture {k + 1} is known: its mask covers all of it. Leave some of it, or add a reference.")
 
-    out, uncertainty = (maps.repeat_interleave(fills, 0) for maps in (image, torch.zeros_like(mask)))
+    out, deviation = (maps.repeat_interleave(fills, 0) for maps in (image, torch.zeros_like(mask)))
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
     progress = Progress(callback, fills * sum(_work(group, settings) for each in groups for group in each))
     for k in range(len(image)):
@@ -86,24 +92,24 @@ def exemplar_inpaint(
             if not groups[k]:
                 continue
             extra = _frames(image, hole, out, k, fill, fills, settings) if frames else []
-            canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if doubt is None else doubt[k, 0])
+            canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if uncertainty is None else uncertainty[k, 0])
             for group in groups[k]:
                 canvas.fill(group, extra + shared, settings, streams[n], progress)
             blended = torch.lerp(image[k].float().masked_fill(mask[k] == 1, 0), canvas.picture(), mask[k])
             out[n] = torch.where(hole[k], blended.to(image.dtype), image[k])
-            uncertainty[n, 0] = canvas.uncertainty
+            deviation[n, 0] = canvas.deviation
     progress.finish()
-    return out, uncertainty
+    return out, deviation
 
 
 class _Canvas:
     """A picture while its holes are filled one after the other."""
 
-    def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, doubt: Tensor | None):
+    def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, uncertainty: Tensor | None):
         self.colour = (image.float() * 2 - 1).masked_fill_(hole, 0)
-        self.content = None if doubt is None else image.float() * 2 - 1
-        self.open, self.order, self.doubt = hole.clone(), order, doubt
-        self.uncertainty = torch.zeros(hole.shape, device=hole.device)
+        self.content = None if uncertainty is None else image.float() * 2 - 1
+        self.open, self.order, self.uncertainty = hole.clone(), order, uncertainty
+        self.deviation = torch.zeros(hole.shape, device=hole.device)
 
     def picture(self) -> Tensor:
         return (self.colour + 1) / 2
@@ -119,7 +125,7 @@ class _Canvas:
         unknown = cut(self.open)
         near = [replace(source, colour=cut(source.colour), known=cut(source.known)) if source.aligned else source for source in references]
         scene = Scene(
-            [Source(cut(self.colour), ~unknown), *near], hole, unknown & ~hole, cut(self.order), cut(self.doubt), cut(self.content)
+            [Source(cut(self.colour), ~unknown), *near], hole, unknown & ~hole, cut(self.order), cut(self.uncertainty), cut(self.content)
         )
         progress.begin(self.picture(), partial(_place, box, hole, self.open.shape))
         for patch in dict.fromkeys((settings.patch, 3)):
@@ -129,7 +135,7 @@ class _Canvas:
         else:
             filled = _smooth(scene.sources[0].colour, hole, unknown)
         cut(self.colour)[:, hole] = filled[0].T
-        cut(self.uncertainty)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
+        cut(self.deviation)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
         cut(self.open)[hole] = False
 
 

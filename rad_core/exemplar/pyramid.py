@@ -53,10 +53,10 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
             continue
         _start(finer, level, scene, size, rng, progress.pulse)
         steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
-        order, doubt = _values(scene.order, finer, size), _values(scene.doubt, finer, size, 1.0)
+        order, uncertainty = _values(scene.order, finer, size), _values(scene.uncertainty, finer, size, 1.0)
         small = len(finer.queries) * len(finer.keys) < settings.limit
         for step in range(steps):
-            sigma = _sigma(settings, step, steps, level is None, order) * doubt
+            sigma = _sigma(settings, step, steps, level is None, order) * uncertainty
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
             everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
@@ -92,9 +92,9 @@ def _start(
             level.distance[part] = distances(level, queries, level.match[part])
             pulse()
         level.state[pixels] = vote(level, pulse)[0]
-    if scene.doubt is not None:
+    if scene.uncertainty is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
-        keep = (_values(scene.doubt, level, size) < 1)[:, None]
+        keep = (_values(scene.uncertainty, level, size) < 1)[:, None]
         level.state[pixels, :3] = torch.where(keep, content, level.state[pixels, :3])
 
 
@@ -134,8 +134,8 @@ def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Pr
     if settings.poisson:
         colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.pulse)
     colours = (colours / COLOUR).clamp(-1, 1)
-    if scene.doubt is not None:
-        sigma = _values(scene.doubt, level, scene.size) * settings.sigma
+    if scene.uncertainty is not None:
+        sigma = _values(scene.uncertainty, level, scene.size) * settings.sigma
         share = (sigma.square() / (sigma.square() + settings.tau**2)) * (
             1 + (settings.tau / max(settings.sigma, 1e-6)) ** 2
         )  # see `posterior`

@@ -55,14 +55,15 @@ class Scene:
     """One hole with its context.
 
     sources: the picture itself, then its references. hole: (h, w) bool, to be filled. blank: (h, w) bool, unknown and not to be
-    filled now. order, doubt: (h, w) in [0, 1] or None. content: (3, h, w) in [-1, 1], what stands in the hole, where doubt is below 1.
+    filled now. order, uncertainty: (h, w) in [0, 1] or None. content: (3, h, w) in [-1, 1], the content of the hole, used where
+    `uncertainty` is below 1.
     """
 
     sources: list[Source]
     hole: Tensor
     blank: Tensor
     order: Tensor | None = None
-    doubt: Tensor | None = None
+    uncertainty: Tensor | None = None
     content: Tensor | None = None
 
     @classmethod

@@ -91,16 +91,3 @@ PRESETS = {
     "fast": ExemplarSettings(steps=(10, 4, 3, 2, 2, 2, 2, 1), factor=2.0, limit=1e7),
     "best": ExemplarSettings(steps=(12, 8, 6, 5, 4, 4, 3), limit=1e8, random=2),
 }
-
-
-def resolve_settings(settings: str | ExemplarSettings) -> ExemplarSettings:
-    """A preset by its name, or the settings themselves.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if isinstance(settings, ExemplarSettings):
-        return settings
-    if settings not in PRESETS:
-        raise ValueError(f"Unknown exemplar preset '{settings}': choose from {', '.join(PRESETS)}.")
-    return PRESETS[settings]

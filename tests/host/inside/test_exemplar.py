@@ -27,9 +27,11 @@ def is_kept(image, out, mask):
 @pytest.mark.parametrize("photo", ["boardwalk", "light bulb", "flagpole", "rocks"])
 def test_every_example_has_a_mask_on_what_is_to_be_removed(host, photo):
     image, mask = host.call("RAI_ExamplePhoto", photo=photo)
-    assert image.shape == (1, 576, 576, 3) and mask.shape == (1, 576, 576) and 0 <= image.min() and image.max() <= 1
+    assert image.shape == (1, 576, 576, 3) and mask.shape == (1, 576, 576) and image.min() >= 0 and image.max() <= 1
     assert 0.01 < mask.mean() < 0.2 and set(mask.unique().tolist()) == {0, 1}
-    assert host.module("nodes.example_photo").PHOTOS.keys() == set(host.info("RAI_ExamplePhoto")["input"]["required"]["photo"][1]["options"])
+    assert host.module("nodes.example_photo").PHOTOS.keys() == set(
+        host.info("RAI_ExamplePhoto")["input"]["required"]["photo"][1]["options"]
+    )
 
 
 def test_with_the_defaults_the_fill_is_the_librarys_bit_for_bit(host):
@@ -46,10 +48,10 @@ def test_a_batch_is_its_pictures_alone(host, scene):
     image, mask = scene
     out, uncertainty = fill(host, image, mask)
     assert is_kept(image, out, mask) and not uncertainty[mask == 0].any()
-    assert 0 <= uncertainty.min() and uncertainty.max() <= 1 and (uncertainty[mask > 0] > 0).float().mean() > 0.5
+    assert uncertainty.min() >= 0 and uncertainty.max() <= 1 and (uncertainty[mask > 0] > 0).float().mean() > 0.5
     for k in range(2):
-        alone, doubt = fill(host, image[k : k + 1], mask[k : k + 1], seed=5 + k)
-        assert torch.equal(alone[0], out[k]) and torch.equal(doubt[0], uncertainty[k])
+        alone, deviation = fill(host, image[k : k + 1], mask[k : k + 1], seed=5 + k)
+        assert torch.equal(alone[0], out[k]) and torch.equal(deviation[0], uncertainty[k])
         assert (alone[0] - image[k]).abs().amax(-1)[mask[k] > 0].mean() > 0.03, "what the mask covers has changed"
     other, _ = fill(host, image, mask, seed=6)
     assert not torch.equal(other, out)
