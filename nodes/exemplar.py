@@ -33,7 +33,8 @@ class FillFromPicture(io.ComfyNode):
                     "preset",
                     options=list(PRESETS),
                     default="default",
-                    tooltip="How thoroughly patches are searched. fast: for a first look and very large holes. best: for the final picture.",
+                    tooltip="How thoroughly patches are searched. fast: for a first look and very large holes. best: for the final "
+                    "picture.",
                 ),
                 io.Int.Input(
                     "grow",
@@ -60,7 +61,8 @@ class FillFromPicture(io.ComfyNode):
                     "frames",
                     default=False,
                     optional=True,
-                    tooltip="The batch is a video: frames take patches from each other, and each starts from the one before, against flicker.",
+                    tooltip="The batch is a video: frames take patches from each other, and each starts from the one before, "
+                    "against flicker.",
                 ),
             ],
             outputs=[

@@ -2,6 +2,7 @@
 
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 FILES = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--device", "cpu"]
 FILL = [*FILES, "--model", "net.safetensors", "--steps", "2"]
 
@@ -168,7 +170,10 @@ def test_presets_and_settings_of_the_exemplar_method_change_the_fill(place):
 
 
 def test_several_exemplar_fills_are_several_files(place, capsys):
-    """Fill 2 is what the next seed gives; nothing is averaged."""
+    """Fill 2 is what the next seed gives; nothing is averaged. On a piece of a real photograph: in noise all seeds find the same."""
+    box = (180, 200, 276, 296)
+    Image.open(PHOTOS / "waves.jpg").crop(box).save("photo.png")
+    Image.open(PHOTOS / "waves.mask.png").crop(box).save("mask.png")
     assert main([*PLAIN, "--fills", "2", "--uncertainty", "u.png", "--compare", "sheet.png"]) == 0
     assert "out_1.png" in (text := capsys.readouterr().out) and "u_2.png" in text
     assert not (place / "out.png").exists() and not (place / "u.png").exists() and pixels("sheet.png").shape[1] > 6 * 40

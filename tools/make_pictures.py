@@ -117,7 +117,7 @@ class Pictures:
         names = list(self.host.module("nodes.example_photo").PHOTOS)
         photos, masks = map(torch.cat, zip(*(self.host.call("RAI_ExamplePhoto", photo=name) for name in names), strict=True))
         self.write_columns("RAI_ExamplePhoto", *((name, self.hole(photos[k : k + 1], masks[k : k + 1])) for k, name in enumerate(names)))
-        fills, _ = self.host.call("RAI_FillFromPicture", image=photos, mask=masks, seed=0)
+        fills, _ = self.host.call("RAI_FillFromPicture", image=photos, mask=masks, seed=0, grow=4)
         self.write_columns("RAI_FillFromPicture", ("before", photos), ("after", fills))
 
     def write_columns(self, node: str, *columns) -> None:
@@ -244,7 +244,7 @@ class Pictures:
         """Picture and hole, for a workflow that cannot be run here; or what stands there before the checkpoint comes."""
         if "RAI_FillFromPicture" in path.read_text():
             photo, mask = self.host.call("RAI_ExamplePhoto", photo="boardwalk")
-            fill, _ = self.host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0)
+            fill, _ = self.host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, grow=4)
             self.save_thumbnail(path, torch.cat([self.hole(photo, mask), fill], 2)[0])
             return
         picture = self.core.read_photo(HOST / "input" / "example.png").rgb

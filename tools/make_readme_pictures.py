@@ -20,7 +20,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     images = ROOT / "docs" / "images"
-    sheet(demo.photo_columns(("path", "sunset", "waves"), options.runs), images / "exemplar.jpg", cell=288)
+    before_and_after = [(title, rows[::2]) for title, rows in demo.photo_columns(("path", "sunset", "waves"), options.runs)]
+    sheet(before_and_after, images / "exemplar.jpg", cell=288)
     if options.landscapes:
         rows = demo.landscape_rows()
-        sheet([(title, torch.cat(c)) for title, *c in zip(demo.TITLES, *rows, strict=True)], images / "demo.png", cell=128)
+        sheet([(title, torch.cat(c)) for title, *c in zip(demo.TITLES, *rows, strict=True)], images / "demo.png", cell=demo.CELL)

@@ -36,30 +36,32 @@ LARGER = {"upscale_method": "nearest-exact", "scale_by": 5.0}
 RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 
 PHOTO = ("RAI_ExamplePhoto", {"photo": "boardwalk"}, (0, 0))
-FILL = {"image": "photo", "mask": ("photo", 1), "seed": 0}
+FILL = ("RAI_FillFromPicture", {"image": "photo", "mask": ("photo", 1), "seed": 0, "grow": 4}, (1, 0))
 
 WORKFLOWS = {
     "1 Remove something from a photo": {
         "photo": PHOTO,
-        "fill": ("RAI_FillFromPicture", FILL, (0, 1)),
-        "before": ("PreviewImage", {"images": "photo"}, (1, 0), "Before"),
+        "fill": FILL,
+        "before": ("PreviewImage", {"images": "photo"}, (0, 1), "Before"),
         "after": ("PreviewImage", {"images": "fill"}, (2, 0), "After: the boardwalk is gone"),
         "note": (
             "Note",
-            "Press Run. The boardwalk is removed, and its place filled with the picture's own reeds and grass: no network, nothing to "
-            "download. About 5 seconds on a CPU; a preview shows the progress.\n\n"
-            "Change first: another photo, or another seed.\n\n"
-            "Your own photo: double-click the canvas, add Load Image, choose your file, right-click it, 'Open in MaskEditor', and paint "
+            "Press Run: the boardwalk is removed, and its place filled with the picture's own reeds and grass. No network, nothing to "
+            "download. About 5 seconds on a CPU, with a preview while it works.\n\n"
+            "Change first: the photo, or the seed for another fill. 'grow' widens the hole by 4 pixels here, because the mask misses the "
+            "last plank by a little.\n\n"
+            "Your own photo: double-click the canvas, add Load Image and choose your file; right-click it, 'Open in MaskEditor', and paint "
             "over what is to go, a little beyond its edge and shadow. Connect its IMAGE and MASK in place of Example Photo's.",
-            (740, 190),
+            (1100, 140),
         ),
     },
     "2 Fill, then refine with your checkpoint": {
         "photo": PHOTO,
-        "fill": ("RAI_FillFromPicture", FILL, (0, 1)),
-        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (1, 0)),
-        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (1, 1)),
-        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (1, 2)),
+        "fill": (*FILL[:2], (0, 1)),
+        "filled": ("PreviewImage", {"images": "fill"}, (1, 0), "Filled from the picture"),
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (2, 0)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (2, 1)),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (2, 2)),
         "refine": (
             "RAI_GradPaintInpaint",
             GRADPAINT
@@ -74,19 +76,17 @@ WORKFLOWS = {
                 "denoise": 0.6,
                 "size": 512,
             },
-            (2, 0),
+            (3, 0),
         ),
-        "filled": ("PreviewImage", {"images": "fill"}, (3, 0), "Filled from the picture"),
-        "after": ("PreviewImage", {"images": "refine"}, (3, 1), "Refined by your checkpoint"),
+        "after": ("PreviewImage", {"images": "refine"}, (4, 0), "Refined by your checkpoint"),
         "note": (
             "Note",
-            "Fill from Picture removes the boardwalk in seconds, and your checkpoint then redraws the fill, starting from it instead of "
-            "from noise, so colours and light fit already. Needs a checkpoint of yours (not an inpainting one): choose it, and set "
-            "'size' to what it was made for, 512 for SD1.5, 1024 for SDXL.\n\n"
+            "Fill from Picture removes the boardwalk in about 5 seconds; your checkpoint then redraws the fill. It starts from the fill "
+            "instead of from noise, so light and colours fit already. Needs a checkpoint of yours, not an inpainting one: choose it, and "
+            "set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\n"
             "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
-            "After the fill (5 seconds), about as long as 18 steps of your checkpoint with twice the calls: seconds on a GPU, minutes on "
-            "a CPU.",
-            (740, 190),
+            "The refinement takes about as long as 36 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
+            (1100, 140),
         ),
     },
     "RAD inpaint": {
@@ -311,7 +311,7 @@ WORKFLOWS = {
     },
 }
 COLUMN, WIDTH, GAP = 380, 340, 60
-SHOWS_A_MASK = ("RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes")
+SHOWS_A_PICTURE = ("RAI_FillFromPicture", "RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes")  # on the node
 
 
 def widget_names(info: dict) -> list[str]:
@@ -335,7 +335,7 @@ def default(info: dict, name: str):
 def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
-    picture = 340 if kind in ("PreviewImage", "LoadImage") else 200 if kind in SHOWS_A_MASK else 0
+    picture = 340 if kind in ("PreviewImage", "LoadImage") else 200 if kind in SHOWS_A_PICTURE else 0
     return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + picture
 
 
