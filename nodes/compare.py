@@ -5,6 +5,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..rad_core.compare import comparison
+from ..rad_core.images import resize_mask
 from . import inputs
 from .pictures import mask_of, match_counts, picture_of
 
@@ -55,7 +56,7 @@ class InpaintCompare(io.ComfyNode):
             )
         expand = lambda maps: maps.expand(count, -1, -1, -1)
         if hole.shape[2:] != truth.shape[2:]:
-            hole = torch.nn.functional.interpolate(hole, truth.shape[2:], mode="nearest-exact")
+            hole = resize_mask(hole, truth.shape[2:])
         sheet, table = comparison(expand(truth), expand(hole), {name: expand(fill) for name, fill in fills.items()})
         image = torch.from_numpy(np.array(sheet))[None].float() / 255
         return io.NodeOutput(image, table, ui=ui.PreviewImage(image, cls=cls))

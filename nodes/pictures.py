@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..rad_core.images import resize_mask
+
 
 def picture_of(image: Tensor) -> tuple[Tensor, Tensor | None]:
     """IMAGE (B, H, W, 1, 3 or 4) in [0, 1] -> (B, 3, H, W), and its alpha (B, H, W, 1), if any.
@@ -63,7 +65,7 @@ def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
     image = picture.movedim(1, -1)
     if alpha is None:
         return image
-    hole = torch.nn.functional.interpolate(mask.to(image), image.shape[1:3], mode="nearest-exact").movedim(1, -1)
+    hole = resize_mask(mask.to(image), image.shape[1:3]).movedim(1, -1)
     alpha, hole = (maps.expand(image.shape[0], -1, -1, -1) for maps in (alpha, hole))
     return torch.cat([image, torch.maximum(alpha, hole)], -1)
 

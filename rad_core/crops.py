@@ -188,7 +188,7 @@ def collate(crops: dict[int, Crop]) -> CropBatch:
 
 def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None) -> Crop:
     """Crop one picture (3, H, W) with its mask and order (1, H, W)."""
-    picture = torch.where(mask < 1, picture.float(), 0.5)
+    picture = torch.where(mask < 1, picture.float().clamp(0, 1), 0.5)
     if spec.view == "native":
         box = Box(0, 0, *mask.shape[1:])
         picture, mask, order = picture[None], mask[None], None if order is None else order[None]

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from .atomic import atomic_write
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+ROUNDING = 1e-3  # values that are no further outside [0, 1] are clamped without a word
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
 
 
@@ -140,15 +142,16 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Bring a picture batch and a mask batch to one size and count.
 
     Args:
-        image: (B, 3, H, W) or (3, H, W), float in [0, 1].
-        mask: (B, 1, H, W), (B, H, W) or (H, W), 1 = hole. Another size than the picture's is resized, with a warning. Batches
-            of one serve all of the other.
+        image: (B, 3, H, W) or (3, H, W), float in [0, 1]. Values a little outside, as sharp resizing leaves them, come with a warning;
+            methods clamp what they see, and known pixels come back as they were.
+        mask: (B, 1, H, W), (B, H, W) or (H, W), 1 = hole, clamped to [0, 1]. Another size than the picture's is resized, with a
+            warning. Batches of one serve all of the other.
 
     Returns:
-        image (B, 3, H, W), values unchanged, and mask (B, 1, H, W) float32 on the same device.
+        image (B, 3, H, W), values unchanged, and mask (B, 1, H, W) float32 in [0, 1] on the same device.
 
     Raises:
-        ValueError: wrong shapes, batches that do not fit, values outside [0, 1], or NaN outside the hole.
+        ValueError: wrong shapes, batches that do not fit, values far outside [0, 1], or NaN outside the hole.
     """
     if image.ndim == 3:
         image = image[None]
@@ -158,12 +161,11 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     mask = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
     if mask.ndim != 4 or mask.shape[1] != 1 or 0 in mask.shape:
         raise ValueError(f"The mask must be (H, W), (B, H, W) or (B, 1, H, W), got {tuple(mask.shape)}.")
-    if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise ValueError("The mask must lie between 0 (keep) and 1 (hole); it has other values or NaN.")
+    mask = clamp_mask(mask)
     if mask.shape[2:] != image.shape[2:]:
         have, want = (f"{m.shape[3]}x{m.shape[2]}" for m in (mask, image))
         warnings.warn(f"The mask ({have}) was resized to the picture's size ({want}).", stacklevel=3)
-        mask = F.interpolate(mask, image.shape[2:], mode="nearest-exact")
+        mask = resize_mask(mask, image.shape[2:])
     if mask.shape[0] != image.shape[0]:
         if 1 not in (mask.shape[0], image.shape[0]):
             raise ValueError(f"{image.shape[0]} pictures and {mask.shape[0]} masks do not fit: give as many, or one of either.")
@@ -172,9 +174,36 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     known = image.masked_fill(mask == 1, 0)
     if not bool(torch.isfinite(known).all()):
         raise ValueError("The picture has NaN or infinite values outside the hole.")
-    if known.min() < -1e-3 or known.max() > 1 + 1e-3:
-        raise ValueError(f"The picture must lie in [0, 1], got {known.min():.3g} to {known.max():.3g}.")
+    _check_range(known, "The picture must lie in [0, 1]")
     return image, mask
+
+
+def clamp_mask(mask: Tensor) -> Tensor:
+    """A mask of any shape, clamped to [0, 1]; with a warning where that is more than rounding.
+
+    Raises:
+        ValueError: NaN, or values far outside, such as 0 to 255.
+    """
+    if mask.isnan().any():
+        raise ValueError("The mask must lie between 0 (keep) and 1 (hole); it has NaN.")
+    _check_range(mask, "The mask must lie between 0 (keep) and 1 (hole)")
+    return mask.clamp(0, 1)
+
+
+def _check_range(values: Tensor, expected: str) -> None:
+    """Warn of values a little outside [0, 1], and raise ValueError for those far outside."""
+    low, high = (float(end) for end in values.aminmax())
+    if low < -0.5 or high > 1.5:
+        hint = ": divide by 255" if high > 100 else ""
+        raise ValueError(f"{expected}, got {low:.3g} to {high:.3g}{hint}.")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        warnings.warn(f"{expected}, got {low:.3g} to {high:.3g}: the values outside were clamped.", stacklevel=4)
+
+
+def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a mask (B, 1, H, W): where it shrinks, a pixel takes the strongest value under it, so that thin lines stay."""
+    small = F.adaptive_max_pool2d(mask, [min(sides) for sides in zip(mask.shape[2:], size, strict=True)])
+    return F.interpolate(small, tuple(size), mode="nearest-exact")
 
 
 def check_map(values: Tensor, mask: Tensor, name: str) -> Tensor:

@@ -1,11 +1,13 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from rad_core import Photo, read_mask, read_photo, write_photo
+from rad_core import Photo, exemplar_inpaint, read_mask, read_photo, write_photo
 from rad_core.crops import hole_box, shrink_known, tile_box
-from rad_core.images import check_writable
+from rad_core.images import check_image_and_mask, check_writable, clamp_mask, resize_mask
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
@@ -121,3 +123,33 @@ def test_shrinking_keeps_the_hole_out_of_the_known_pixels():
     torch.testing.assert_close(small[(small_mask == 0).expand_as(small)], torch.full(((small_mask == 0).sum() * 3,), 0.25))
     enlarged, big_mask = shrink_known(image[..., 18:24, 5:11], mask[..., 18:24, 5:11], (16, 16))
     assert enlarged[(big_mask == 0).expand_as(enlarged)].max() < 0.2501
+
+
+def test_values_a_little_outside_are_clamped_inside_and_known_pixels_come_back():
+    image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1  # as sharp resizing leaves them
+    mask = torch.zeros(1, 1, 40, 40)
+    mask[..., 10:20, 10:20] = 1 + 1e-7
+    with pytest.warns(UserWarning, match="clamped"):
+        same, clean = check_image_and_mask(image, mask)
+    assert torch.equal(same, image) and clean.max() == 1
+    with pytest.warns(UserWarning, match="clamped"):
+        out, _ = exemplar_inpaint(image, mask)
+    known = (mask == 0).expand_as(image)
+    assert torch.equal(out[known], image[known]) and out[~known].min() >= 0 and out[~known].max() <= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # rounding is not worth a note
+        assert torch.equal(clamp_mask(torch.tensor([-1e-7, 0.5, 1 + 1e-7])), torch.tensor([0.0, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize(("mask", "sentence"), [(torch.full((8, 8), 255.0), "divide by 255"), (torch.full((8, 8), float("nan")), "NaN")])
+def test_a_mask_of_another_scale_is_named(mask, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_image_and_mask(torch.zeros(1, 3, 8, 8), mask)
+
+
+def test_a_thin_line_stays_when_its_mask_shrinks():
+    mask = torch.zeros(1, 1, 300, 200)
+    mask[..., 150, :] = 1
+    small = resize_mask(mask, (70, 90))
+    assert small.shape == (1, 1, 70, 90) and (small[0, 0].amax(0) == 1).all() and small.mean() < 0.03
+    assert torch.equal(resize_mask(small, (140, 180))[0, 0, ::2, ::2], small[0, 0])

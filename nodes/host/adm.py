@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
+from ...rad_core.images import clamp_mask
 
 REGION_AWARE = "region_aware"  # the attribute of ADMModel that an adapter patches
 VARIANCE_CALLBACK = "rad_model_var_values"  # transformer option: a function that receives the network's values for the variance
@@ -150,6 +151,7 @@ def _keep_known_of_adm(executor, model_wrap, *args) -> Tensor:
 def _keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *rest) -> Tensor:
     if denoise_mask is None:
         return executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
+    denoise_mask = clamp_mask(denoise_mask)
     set_conds(model_wrap, denoise_mask=denoise_mask[:, :1])
     samples = executor(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *rest)
     return torch.where(denoise_mask > 0, samples, latent_image.to(samples))

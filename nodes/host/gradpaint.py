@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...rad_core.gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
+from ...rad_core.images import clamp_mask
 from ...rad_core.losses import Colours
 from ...rad_core.noise import generators, normal
 from .taesd import TAESDColours
@@ -77,7 +78,7 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
                 "(RAD's samplers keep known pixels without it)."
             )
         if hole is not None:
-            hole = hole.reshape(-1, 1, *hole.shape[-2:]).float()
+            hole = clamp_mask(hole.reshape(-1, 1, *hole.shape[-2:]).float())
             if not hole.any():
                 raise ValueError(NO_HOLE)
             if self.picture is not None:

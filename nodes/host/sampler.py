@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...rad_core import RegionSchedule
 from ...rad_core.denoisers import Denoiser
-from ...rad_core.images import check_order
+from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, ADMModel, set_conds
@@ -42,7 +42,7 @@ class HostSampler(comfy.samplers.Sampler):
         check_model(model_wrap.model_patcher)
         table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
         schedule = RegionSchedule(betas(table))
-        mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else denoise_mask[:, :1]
+        mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else clamp_mask(denoise_mask[:, :1])
         order = None if self.order is None else check_order(self.order, mask)
         shares = schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist()
         maps = schedule.maps(mask, shares, order, self.overlap)

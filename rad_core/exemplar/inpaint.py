@@ -106,8 +106,8 @@ class _Canvas:
     """A picture while its holes are filled one after the other."""
 
     def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, uncertainty: Tensor | None):
-        self.colour = (image.float() * 2 - 1).masked_fill_(hole, 0)
-        self.content = None if uncertainty is None else image.float() * 2 - 1
+        self.colour = (image.float().clamp(0, 1) * 2 - 1).masked_fill_(hole, 0)
+        self.content = None if uncertainty is None else image.float().clamp(0, 1) * 2 - 1
         self.open, self.order, self.uncertainty = hole.clone(), order, uncertainty
         self.deviation = torch.zeros(hole.shape, device=hole.device)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import resize_mask
 from .level import Page
 
 KNOWN = 0.6  # share of known pixels below which a coarse pixel is part of the hole
@@ -141,7 +142,7 @@ def references_of(references: Tensor | Sequence[Tensor] | None, masks: Tensor | 
         mask = mask.reshape(mask.shape[-2:]).to(like.device, torch.float32)
         if mask.shape != (h, w):
             warnings.warn(f"A reference mask ({mask.shape[1]}x{mask.shape[0]}) was resized to its picture's ({w}x{h}).", stacklevel=4)
-            mask = F.interpolate(mask[None, None], (h, w), mode="nearest-exact")[0, 0]
+            mask = resize_mask(mask[None, None], (h, w))[0, 0]
         known = mask <= 0
         picture = picture.to(like.device).float().masked_fill(~known, 0.5)
         if not bool(torch.isfinite(picture).all()) or picture.min() < -1e-3 or picture.max() > 1 + 1e-3:

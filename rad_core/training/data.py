@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..images import picture_files, read_mask, read_photo
+from ..images import picture_files, read_mask, read_photo, resize_mask
 from ..masks import SHAPES, perlin_masks, scratch_masks
 from ..noise import generators
 from ..synthetic import landscapes
@@ -156,7 +156,7 @@ def own_masks(masks: Sequence[Tensor]) -> MaskSource:
         sampled = []
         for stream in generators(seed, n, "own masks"):
             k, flip = (int(torch.randint(limit, (), generator=stream)) for limit in (len(masks), 2))
-            resized = F.interpolate(masks[k][None].float(), (height, width), mode="nearest-exact")[0]
+            resized = resize_mask(masks[k][None].float(), (height, width))[0]
             sampled.append(resized.flip(2) if flip else resized)
         return torch.stack(sampled).gt(0.5).float().to(device)
 
