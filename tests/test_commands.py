@@ -1,5 +1,6 @@
 """The command line as a user sees it: in this process, on tiny files."""
 
+import re
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -432,3 +433,37 @@ def test_training_in_bfloat16_and_on_from_an_adapter(place):
     assert main(["train", "rad", *small, "-o", "a.safetensors"]) == 0
     assert main(["train", "rad", *small, "--init", "a.safetensors", "-o", "b.safetensors"]) == 0
     assert read_adapter("b.safetensors").time["time_embedding.linear_1.weight"].dtype == torch.float32
+
+
+def test_no_input_is_ever_an_output(tmp_path, capsys):
+    """Photo, mask, sheet and uncertainty map in each other's place, under other names of the same file too; nothing is changed."""
+    photo, mask, link = tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "link.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)).save(photo)
+    Image.fromarray(np.pad(np.full((4, 4), 255, np.uint8), 10)).save(mask)
+    link.symlink_to(photo)
+    before = {path: path.read_bytes() for path in (photo, mask)}
+    out, other = tmp_path / "out.png", tmp_path / "out.v2" / ".." / "photo.png"
+    for arguments in (
+        ["-o", photo],
+        ["-o", mask],
+        ["-o", link],
+        ["-o", other],
+        ["-o", out, "--compare", photo],
+        ["-o", out, "--compare", mask],
+        ["-o", out, "--compare", out],
+        ["-o", out, "--uncertainty", mask],
+        ["-o", out, "--uncertainty", out],
+        ["-o", out, "--reference", photo, "--compare", link],
+    ):
+        assert main(["inpaint", str(photo), "--mask", str(mask), *map(str, arguments)]) == 1
+        assert re.search("would overwrite|are one file", capsys.readouterr().err)
+    assert not out.exists() and all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_training_and_conversion_do_not_replace_their_networks(tmp_path, capsys):
+    net = tmp_path / "net.safetensors"
+    assert main(["convert", "landscapes", "-o", str(net)]) == 0
+    before = net.read_bytes()
+    assert main(["convert", str(net), "-o", str(net)]) == 1
+    assert main(["train", "rad", "--base", str(net), "-o", str(net), "--stages", "16:1:1", "--device", "cpu"]) == 1
+    assert capsys.readouterr().err.count("would overwrite") == 2 and net.read_bytes() == before

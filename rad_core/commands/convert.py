@@ -8,6 +8,7 @@ import torch
 from ..adapter_files import is_adapter, read_adapter, write_adapter
 from ..adapters import adapter_to_new, load_adapter
 from ..checkpoints import inspect, load_model, save_model
+from .paths import check_outputs
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file), with adapters merged if you like, or an adapter to safetensors"
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.output.suffix != ".safetensors":
         raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
+    check_outputs([options.output], [options.model, *options.adapter, options.base])
     dtype = getattr(torch, options.dtype)
     if is_adapter(options.model):
         adapter = read_adapter(options.model)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..images import Photo
 from ..samplers import Callback
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod
+from .paths import check_outputs
 from .photos import Job, find_jobs, read_pair, write_result
 
 HELP = "fill the hole of a photo, or of a folder of photos"
@@ -74,6 +75,9 @@ def run(options: argparse.Namespace) -> None:
     method = METHODS[options.method]
     settings = method.settings(options)
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare, getattr(options, "uncertainty", None))
+    numbered = [each for job in jobs for each in job.numbered(1 if method.average else options.fills)]
+    written = [path for each in numbered for path in (each.output, each.uncertainty)] + [job.sheet for job in jobs]
+    check_outputs(filter(None, written), [path for job in jobs for path in (job.photo, job.mask)] + _other_inputs(options))
     fill = lambda image, mask, callback: method.fill(net, image, mask, settings, options, callback)
     if getattr(options, "frames", False):
         net = method.load(options, None)
@@ -100,6 +104,12 @@ def run(options: argparse.Namespace) -> None:
                 failed.append(str(error))
     if failed:
         raise ValueError(f"{len(failed)} of {len(share)} photos could not be filled: " + " ".join(failed))
+
+
+def _other_inputs(options: argparse.Namespace) -> list[str | Path]:
+    """Files of the method's own options that are read."""
+    values = [getattr(options, name, None) for name in ("reference", "reference_mask", "order", "refine", "model", "adapter")]
+    return [path for value in values if value for path in (value if isinstance(value, list) else [value])]
 
 
 def fill_one(

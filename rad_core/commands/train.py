@@ -26,6 +26,7 @@ from ..training.processes import Processes
 from ..training.samples import COUNT, holes, sample_columns
 from ..training.sdm import TERMS, SDMPlan, SDMTraining
 from ..unet import UNet, UNetConfig, initialise
+from .paths import check_outputs
 from .train_options import add_common_arguments, add_diffusion_arguments, add_sdm_arguments
 
 HELP = "train a network or a RAD adapter, on drawn landscapes or on a folder of pictures"
@@ -79,10 +80,14 @@ def run(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)
     pictures = Folder(options.data) if options.data else None
+    beside = lambda suffix: options.output.with_suffix(suffix)
+    check_outputs(
+        [options.output, *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))],
+        [getattr(options, "base", None), options.init, *(pictures.paths if pictures else ())],
+    )
     note = json.dumps({name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE})
     processes = Processes.launched(cpu=options.device == "cpu")
     options.device = torch.device(processes.device or options.device)
-    beside = lambda suffix: options.output.with_suffix(suffix)
     log = Log(beside(".csv"), options.tensorboard) if processes.first else Log()
     with seeded(options.seed):
         data = f"{len(pictures)} pictures" if pictures else "drawn landscapes"

@@ -1,0 +1,41 @@
+"""No command writes over its own inputs, nor two results into one file: checked before any work is done."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) -> None:
+    """Check the files that a command will write against those it reads, by identity: links, letter case and `a/../a` do not hide a file.
+
+    Args:
+        outputs: files to be written; those that exist already are replaced.
+        inputs: files and folders that are read. A folder stands for the pictures in it, which are to be passed one by one; None and names
+            that are no files are ignored.
+
+    Raises:
+        ValueError: an output is an input or another output.
+    """
+    read: dict[object, str | Path] = {}
+    for path in inputs:
+        if path is not None and os.path.exists(path):
+            read |= dict.fromkeys(_identities(path), path)
+    written: dict[object, Path] = {}
+    for output in outputs:
+        for identity in _identities(output):
+            if identity in read:
+                raise ValueError(
+                    f"{output} would overwrite {read[identity]}, which this command reads: choose another name for the output."
+                )
+            if identity in written:
+                raise ValueError(f"{output} and {written[identity]} are one file: give every output a name of its own.")
+        written |= dict.fromkeys(_identities(output), output)
+
+
+def _identities(path: str | Path) -> list[object]:
+    """What all names of a file have in common: the real path in small letters, and the number of an existing file on its disk."""
+    identities: list[object] = [os.path.realpath(path).casefold()]
+    if os.path.isfile(path):
+        status = os.stat(path)
+        identities.append((status.st_dev, status.st_ino))
+    return identities
