@@ -86,7 +86,7 @@ def train_adapter(
     Args:
         pictures: (3, H, W) each, uint8 or in [0, 1].
         path: the .safetensors file; beside it are written the run's log (.csv) and what it needs to resume (.state).
-        resume: continue the run that left its state there, if any.
+        resume: continue the run that left its state there, if any. No other adapter of that name is ever replaced.
         vae: of a latent model.
         prompts: CONDITIONINGs, one for all pictures or one for each. A class-conditional ADM network's label is in the first.
 
@@ -97,6 +97,9 @@ def train_adapter(
         ValueError: something is missing, does not fit, or cannot be written. CheckpointError, FloatingPointError: as `train`.
         MemoryError: a slice of a batch does not fit into memory.
     """
+    if path.exists() and not (resume and path.with_suffix(".state").exists()):
+        advice = "switch resume on to continue its run" if path.with_suffix(".state").exists() else "move its file away"
+        raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter_name, or {advice}.")
     precision = settings.precision
     if precision == "auto":
         precision = "float32" if comfy.model_management.get_torch_device().type == "cpu" else "bfloat16"

@@ -117,8 +117,12 @@ def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, network, 
     assert all(torch.equal(stopped.time[name], whole.time[name]) for name in whole.time)
     with pytest.raises(ValueError, match="other settings"):
         train(host, network, images=pictures, steps=5, adapter_name="whole")
-    train(host, network, images=pictures, steps=5, adapter_name="whole", resume=False)
-    assert read(adapters / "whole.safetensors").metadata.steps == 5
+    before = (adapters / "whole.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="already an adapter named 'whole'"):
+        train(host, network, images=pictures, steps=5, adapter_name="whole", resume=False)
+    assert (adapters / "whole.safetensors").read_bytes() == before
+    train(host, network, images=pictures, steps=5, adapter_name="anew", resume=False)
+    assert read(adapters / "anew.safetensors").metadata.steps == 5
 
 
 def test_what_is_missing_is_told_in_a_sentence(host, network, pictures, adapters, tmp_path):
