@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,6 +13,7 @@ from ..images import check_image_and_mask, check_map, check_order
 from ..noise import generators
 from ..sdm.membrane import membrane
 from .holes import HoleGroup, group_holes
+from .motion import cut, following
 from .progress import Callback, Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
@@ -85,10 +85,10 @@ def exemplar_inpaint(
             n = k * fills + fill
             if not groups[k]:
                 continue
-            extra = _frames(image, hole, out, k, fill, fills, settings) if frames else []
+            others, before = _frames(image, hole, out, k, fill, fills, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if doubt is None else doubt[k, 0])
             for group in groups[k]:
-                canvas.fill(group, extra + shared, settings, streams[n], progress)
+                canvas.fill(group, shared, others, before, settings, streams[n], progress)
             blended = torch.lerp(image[k].float().masked_fill(mask[k] == 1, 0), canvas.picture(), mask[k])
             out[n] = torch.where(hole[k], blended.to(image.dtype), image[k])
             uncertainty[n, 0] = canvas.uncertainty
@@ -109,17 +109,26 @@ class _Canvas:
         return (self.colour + 1) / 2
 
     def fill(
-        self, group: HoleGroup, references: list[Source], settings: ExemplarSettings, rng: torch.Generator, progress: Progress
+        self,
+        group: HoleGroup,
+        references: list[Source],
+        frames: list[Source],
+        before: Source | None,
+        settings: ExemplarSettings,
+        rng: torch.Generator,
+        progress: Progress,
     ) -> None:
+        """Fill some pixels from the picture, other `frames` of its video, the frame `before` as it was filled, and `references`."""
         box, where = group.context, group.where
-        cut = lambda maps: None if maps is None else box.cut(maps)
+        here = lambda maps: None if maps is None else box.cut(maps)
         hole = torch.zeros(box.height, box.width, dtype=torch.bool, device=self.open.device)
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
-        unknown = cut(self.open)
-        near = [replace(source, colour=cut(source.colour), known=cut(source.known)) if source.aligned else source for source in references]
+        unknown = here(self.open)
+        near = following(self.colour, ~self.open, box, hole, frames, before) if frames else []
+        near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
         scene = Scene(
-            [Source(cut(self.colour), ~unknown), *near], hole, unknown & ~hole, cut(self.order), cut(self.doubt), cut(self.content)
+            [Source(here(self.colour), ~unknown), *near], hole, unknown & ~hole, here(self.order), here(self.doubt), here(self.content)
         )
         progress.begin(self.picture(), partial(_place, box, hole, self.open.shape))
         for patch in dict.fromkeys((settings.patch, 3)):
@@ -128,9 +137,9 @@ class _Canvas:
                 break
         else:
             filled = _smooth(scene.sources[0].colour, hole, unknown)
-        cut(self.colour)[:, hole] = filled[0].T
-        cut(self.uncertainty)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
-        cut(self.open)[hole] = False
+        here(self.colour)[:, hole] = filled[0].T
+        here(self.uncertainty)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
+        here(self.open)[hole] = False
 
 
 def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,16 +161,14 @@ def _place(box: Box, hole: Tensor, shape: torch.Size, preview: Tensor, colours: 
     part.copy_(torch.where(resize(hole[None, None].float()) > 0, (resize(colours[None]) + 1) / 2, part))
 
 
-def _frames(image: Tensor, hole: Tensor, out: Tensor, k: int, fill: int, fills: int, settings: ExemplarSettings) -> list[Source]:
-    """A frame's references: the frame before as it was filled, and the known parts of others, nearest first."""
-    sources = []
-    for j in sorted(range(len(image)), key=lambda j: (abs(j - k), j)):
-        if j == k or abs(j - k) > settings.frames_near:
-            continue
-        known = torch.ones_like(hole[j]) if j == k - 1 else ~hole[j]
-        picture = out[j * fills + fill] if j == k - 1 else image[j]
-        sources.append(Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known))
-    return sources
+def _frames(
+    image: Tensor, hole: Tensor, out: Tensor, k: int, fill: int, fills: int, settings: ExemplarSettings
+) -> tuple[list[Source], Source | None]:
+    """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled."""
+    source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)
+    order = sorted(range(len(image)), key=lambda j: (abs(j - k), j))
+    others = [source(image[j], ~hole[j]) for j in order if 0 < abs(j - k) <= settings.frames_near and not hole[j].all()]
+    return others, source(out[(k - 1) * fills + fill], torch.ones_like(hole[k])) if k else None
 
 
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:

@@ -21,7 +21,7 @@ def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int) -> list[tu
     """Sizes of the pyramid's levels, coarsest first: it starts where the hole is `coarsest` pixels deep and all patches can be compared."""
     sizes = [scene.size]
     while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
-        hole, _ = scene.holes_at(sizes[-1])
+        hole = scene.unseen_at(sizes[-1])
         if depth_of(hole, 8).max() <= settings.coarsest and int(hole.sum()) * hole.numel() * len(scene.sources) < settings.limit:
             break
         sizes.append(smaller)
@@ -52,14 +52,19 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
         if not len(finer.pixels) or not len(finer.keys):
             continue
         _start(finer, level, scene, size, rng, progress.pulse)
+        seen = _follow(finer, scene)
         steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
         order, doubt = _values(scene.order, finer, size), _values(scene.doubt, finer, size, 1.0)
-        small = len(finer.queries) * len(finer.keys) < settings.limit
+        small, all_seen = len(finer.queries) * len(finer.keys) < settings.limit, bool(seen.all())
+        if all_seen:
+            steps = settings.steps[-1]
         for step in range(steps):
-            sigma = _sigma(settings, step, steps, level is None, order) * doubt
+            sigma = _sigma(settings, step, steps, level is None, order) * doubt * ~seen
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
             everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
+            if all_seen:
+                everywhere = step == 0 and bool((finer.match < 0).any())
             match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
             finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse)
             progress.advance(len(finer.pixels), finer.colours)
@@ -70,6 +75,8 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
 def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int) -> Level:
     hole, blank = scene.holes_at(size)
     late = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
+    if any(source.follows for source in scene.sources):
+        late = depth_of(scene.unseen_at(size)) - depth_of(hole) + (0 if late is None else late)
     return Level(pages_at(scene, size, textures), hole, blank, patch, settings, late)
 
 
@@ -96,6 +103,20 @@ def _start(
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.doubt, level, size) < 1)[:, None]
         level.state[pixels, :3] = torch.where(keep, content, level.state[pixels, :3])
+
+
+def _follow(level: Level, scene: Scene) -> Tensor:
+    """Start from what the references that follow the picture show at its places: which of the level's pixels that are, (P,) bool."""
+    pixels, queries = level.pixels, level.queries
+    seen, found = (torch.zeros(len(index), dtype=torch.bool, device=index.device) for index in (pixels, queries))
+    for source, top in zip(scene.sources, level.tops.tolist(), strict=True):
+        if source.follows:
+            there, patch = pixels + top * level.width, queries + top * level.width
+            new, first = level.known[there] & ~seen, level.usable[patch] & ~found
+            level.state[pixels[new]] = level.state[there[new]]
+            level.match[first], level.distance[first] = patch[first], 0.0
+            seen, found = seen | new, found | first
+    return seen
 
 
 def _carry(coarse: Level, fine: Level, rng: torch.Generator) -> Tensor:

@@ -17,12 +17,14 @@ KNOWN = 0.6  # share of known pixels below which a coarse pixel is part of the h
 class Source:
     """A picture that patches come from.
 
-    colour: (3, h, w) in [-1, 1], 0 where unknown. known: (h, w) bool. aligned: see `level.Page`.
+    colour: (3, h, w) in [-1, 1], 0 where unknown. known: (h, w) bool. aligned: see `level.Page`. follows: it shows the picture's scene
+    at the picture's places, see `motion`.
     """
 
     colour: Tensor
     known: Tensor
     aligned: bool = True
+    follows: bool = False
     half: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def at(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -86,6 +88,14 @@ class Scene:
         hole = _area(self.hole[None].float(), size)[0]
         blank = unknown & (_area(self.blank[None].float(), size)[0] > hole)
         return unknown & ~blank, blank
+
+    def unseen_at(self, size: tuple[int, int]) -> Tensor:
+        """Hole pixels at another size that no reference which follows the picture shows, (h', w') bool."""
+        hole = self.holes_at(size)[0]
+        for source in self.sources:
+            if source.follows:
+                hole = hole & (source.at(size)[1] <= KNOWN)
+        return hole
 
     def textures(self, scale: float) -> list[tuple[Tensor, Tensor]]:
         """Texture maps of all sources on a grid of `scale` / 2 pixels, averaged over about `scale`: (sums (2, h', w'), shares)."""
