@@ -5,8 +5,8 @@ pixels known in both: sum_x m_a(x) m_b(x + s) |a(x) - b(x + s)|^2, for all s at 
 pixel. A reference that follows it is cut so that its places are the picture's.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,19 @@ from .scene import Source, shrink
 SIDE = 384  # pixels of the longer side at which all translations are compared
 OVERLAP = 0.3  # least share of the known pixels around the hole that must be seen in both
 AGREE = 0.4  # of the difference of two frames that have nothing in common: less is the same scene
+SIMILAR, NOISE = 2, 1e-5  # differences up to SIMILAR times the least, plus NOISE, are as good: the nearer frame comes first
 GAIN = 0.01  # least share of the hole that another reference must be the first to show
 
 
-def following(colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Iterable[Source], fill: Source | None) -> list[Source]:
+@dataclass(frozen=True)
+class Motion:
+    """shift: (dy, dx) in pixels. difference: mean squared difference of the gradients that remains."""
+
+    shift: tuple[int, int]
+    difference: float
+
+
+def following(colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Sequence[Source], fill: Source | None) -> list[Source]:
     """References of a frame, cut to its box and moved to its places, the first that shows a pixel being the one to take it from.
 
     Args:
@@ -30,26 +39,26 @@ def following(colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Ite
     """
     around = torch.zeros_like(known)
     box.cut(around)[:] = box.cut(known)
-    unseen, least, out, others = hole.clone(), max(1, int(GAIN * hole.sum())), [], []
-    for frame in frames:
-        shift = motion(colour, around, frame.colour, frame.known)
-        if shift is None:
-            others.append(cut(frame, box, (0, 0)))
-            continue
-        moved = replace(cut(frame, box, shift), follows=True)
+    unseen, least, out = hole.clone(), max(1, int(GAIN * hole.sum())), []
+    moves = [motion(colour, around, frame.colour, frame.known) for frame in frames]
+    good = SIMILAR * min((move.difference for move in moves if move), default=0) + NOISE
+    frames = [*zip(frames, moves, strict=True)]
+    others = [cut(frame, box, (0, 0)) for frame, move in frames if move is None]
+    for frame, move in sorted((pair for pair in frames if pair[1]), key=lambda pair: pair[1].difference > good):
+        moved = replace(cut(frame, box, move.shift), follows=True)
         if not out or int((unseen & moved.known).sum()) >= least:
             unseen &= ~moved.known
             out.append(moved)
         if not unseen.any():
             return out
     if fill is not None:
-        shift = motion(colour, around, fill.colour, fill.known)
-        out.append(replace(cut(fill, box, shift or (0, 0)), follows=shift is not None))
+        move = motion(colour, around, fill.colour, fill.known)
+        out.append(replace(cut(fill, box, move.shift if move else (0, 0)), follows=move is not None))
     return out + others[: max(0, 4 - len(out))]
 
 
-def motion(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> tuple[int, int] | None:
-    """The translation (dy, dx) that takes pixels of a (3, H, W) to b's, or None where the two show different things."""
+def motion(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> Motion | None:
+    """The translation that takes pixels of a (3, H, W) to b's, or None where the two show different things."""
     sizes = [tuple(a_known.shape)]
     while max(sizes[-1]) > SIDE:
         sizes.append(shrink(sizes[-1], 2))
@@ -63,7 +72,7 @@ def motion(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> tuple[int,
         else:
             near = [(2 * best[0] + dy, 2 * best[1] + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
             best = min(near, key=lambda shift: _difference(*first, *second, shift))
-    return best
+    return Motion(best, _difference(*first, *second, best))
 
 
 def cut(source: Source, box: Box, shift: tuple[int, int]) -> Source:
