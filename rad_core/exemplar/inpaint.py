@@ -89,8 +89,9 @@ def exemplar_inpaint(
             canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if doubt is None else doubt[k, 0])
             for group in groups[k]:
                 canvas.fill(group, shared, others, before, settings, streams[n], progress)
-            blended = torch.lerp(image[k].float().masked_fill(mask[k] == 1, 0), canvas.picture(), mask[k])
-            out[n] = torch.where(hole[k], blended.to(image.dtype), image[k])
+            colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
+            kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
+            out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
             uncertainty[n, 0] = canvas.uncertainty
     progress.finish()
     return out, uncertainty

@@ -107,8 +107,9 @@ def _everywhere(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> tuple
     padded = (2 * height, 2 * width)
     to = lambda maps: torch.fft.rfft2(maps, s=padded)
     back = lambda spectrum: torch.fft.irfft2(spectrum, s=padded)
-    at, bt = to(torch.cat([a, a_known[None], a.square().sum(0, keepdim=True)])).conj(), to(
-        torch.cat([b, b_known[None], b.square().sum(0, keepdim=True)])
+    at, bt = (
+        to(torch.cat([a, a_known[None], a.square().sum(0, keepdim=True)])).conj(),
+        to(torch.cat([b, b_known[None], b.square().sum(0, keepdim=True)])),
     )
     count = back(at[2] * bt[2])
     own, other = back(at[3] * bt[2]), back(at[2] * bt[3])

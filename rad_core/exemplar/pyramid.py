@@ -16,13 +16,17 @@ from .search import Queries, distances
 from .settings import ExemplarSettings
 from .votes import surest, vote
 
+FULL = 50_000  # pixels of a hole from which `limit` counts in full on all levels but the coarsest: smaller holes are worth less time
 
-def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int) -> list[tuple[int, int]]:
+
+def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, pulse: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
     """Sizes of the pyramid's levels, coarsest first: it starts where the hole is `coarsest` pixels deep and all patches can be compared."""
     sizes = [scene.size]
     while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
         hole = scene.unseen_at(sizes[-1])
-        if depth_of(hole, 8).max() <= settings.coarsest and int(hole.sum()) * hole.numel() * len(scene.sources) < settings.limit:
+        pulse()
+        pairs = int(hole.sum()) * hole.numel() * len(scene.sources)
+        if pairs < settings.limit and depth_of(hole, int(settings.coarsest) + 1).max() <= settings.coarsest:
             break
         sizes.append(smaller)
     return sizes[::-1]
@@ -43,41 +47,45 @@ def fill_scene(
 
 def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
     """The finest level with its matches and votes; None where it has no whole patch."""
-    sizes = level_sizes(scene, settings, patch)
-    textures = scene.textures(settings.factor ** (len(sizes) - 1))
+    sizes = level_sizes(scene, settings, patch, progress.pulse)
+    textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.pulse)
     level, number = None, 0
+    limit = settings.limit * min(1.0, int(scene.hole.sum()) / FULL)
     for size in sizes:
         progress.pulse()
-        finer = _level(scene, size, textures, settings, patch)
+        finer = _level(scene, size, textures, settings, patch, progress.pulse)
         if not len(finer.pixels) or not len(finer.keys):
             continue
+        first = level is None
         _start(finer, level, scene, size, rng, progress.pulse)
+        level = None  # its memory
         seen = _follow(finer, scene)
-        steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
+        steps = settings.steps_of(number) * (2 if scene.order is not None and first else 1)
         order, doubt = _values(scene.order, finer, size), _values(scene.doubt, finer, size, 1.0)
-        small, all_seen = len(finer.queries) * len(finer.keys) < settings.limit, bool(seen.all())
+        small, all_seen = len(finer.queries) * len(finer.keys) < (settings.limit if first else limit), bool(seen.all())
         if all_seen:
             steps = settings.steps[-1]
         for step in range(steps):
-            sigma = _sigma(settings, step, steps, level is None, order) * doubt * ~seen
+            sigma = _sigma(settings, step, steps, first, order) * doubt * ~seen
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
-            everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
+            everywhere = (step % 3 == 0 and (small or first)) or (first and small)
             if all_seen:
                 everywhere = step == 0 and bool((finer.match < 0).any())
             match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
-            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse)
+            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse, step == steps - 1)
             progress.advance(len(finer.pixels), finer.colours)
         level, number = finer, number + 1
     return None if level is None or level.height != scene.size[0] else level
 
 
-def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int) -> Level:
+def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int, pulse: Callable[[], None]) -> Level:
     hole, blank = scene.holes_at(size)
     late = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
     if any(source.follows for source in scene.sources):
         late = depth_of(scene.unseen_at(size)) - depth_of(hole) + (0 if late is None else late)
-    return Level(pages_at(scene, size, textures), hole, blank, patch, settings, late)
+    pulse()
+    return Level(pages_at(scene, size, textures, pulse), hole, blank, patch, settings, late)
 
 
 def _start(
@@ -98,7 +106,7 @@ def _start(
             queries = Queries.of(level, level.queries[part], level.state, even)
             level.distance[part] = distances(level, queries, level.match[part])
             pulse()
-        level.state[pixels] = vote(level, pulse)[0]
+        level.state[pixels] = vote(level, pulse, False)[0]
     if scene.doubt is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.doubt, level, size) < 1)[:, None]
