@@ -16,7 +16,10 @@ from .search import Queries, distances
 from .settings import ExemplarSettings
 from .votes import surest, vote
 
-FULL = 50_000  # pixels of a hole from which `limit` counts in full on all levels but the coarsest: smaller holes are worth less time
+FULL, LEAST = (
+    50_000,
+    0.1,
+)  # pixels of a hole from which `limit` counts in full beyond the coarsest level, and its least share for smaller ones
 
 
 def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, pulse: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
@@ -50,7 +53,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
     sizes = level_sizes(scene, settings, patch, progress.pulse)
     textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.pulse)
     level, number = None, 0
-    limit = settings.limit * min(1.0, int(scene.hole.sum()) / FULL)
+    limit = settings.limit * min(1.0, max(LEAST, int(scene.hole.sum()) / FULL))
     for size in sizes:
         progress.pulse()
         finer = _level(scene, size, textures, settings, patch, progress.pulse)
