@@ -77,13 +77,15 @@ def exemplar_inpaint(
         if hole[k].all() and not shared and not (frames and not hole.all()):
             raise ValueError(f"Nothing of picture {k + 1} is known: its mask covers all of it. Leave some of it, or add a reference.")
 
-    out, uncertainty = (maps.repeat_interleave(fills, 0) for maps in (image, torch.zeros_like(mask)))
+    out, uncertainty = [], []
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
     progress = Progress(callback, fills * sum(_work(group, settings) for each in groups for group in each))
     for k in range(len(image)):
         for fill in range(fills):
             n = k * fills + fill
             if not groups[k]:
+                out.append(image[k])
+                uncertainty.append(torch.zeros_like(mask[k]))
                 continue
             others, before = _frames(image, hole, out, k, fill, fills, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if doubt is None else doubt[k, 0])
@@ -91,10 +93,11 @@ def exemplar_inpaint(
                 canvas.fill(group, shared, others, before, settings, streams[n], progress)
             colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
             kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
+            out.append(image[k].clone())
             out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
-            uncertainty[n, 0] = canvas.uncertainty
+            uncertainty.append(canvas.uncertainty[None].to(mask.dtype))
     progress.finish()
-    return out, uncertainty
+    return torch.stack(out), torch.stack(uncertainty)
 
 
 class _Canvas:
@@ -163,7 +166,7 @@ def _place(box: Box, hole: Tensor, shape: torch.Size, preview: Tensor, colours: 
 
 
 def _frames(
-    image: Tensor, hole: Tensor, out: Tensor, k: int, fill: int, fills: int, settings: ExemplarSettings
+    image: Tensor, hole: Tensor, out: list[Tensor], k: int, fill: int, fills: int, settings: ExemplarSettings
 ) -> tuple[list[Source], Source | None]:
     """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled."""
     source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)

@@ -99,9 +99,7 @@ def _start(
     level.state[pixels] = 0
     if coarser is not None:
         level.match[:] = _carry(coarser, level, rng)
-        page = coarser.state[: coarser.height * coarser.width].view(coarser.height, coarser.width, 5)[:, : coarser.picture_width]
-        wide = F.interpolate(page.permute(2, 0, 1)[None], size, mode="bilinear")[0]
-        level.state[pixels] = wide[:, pixels // level.width, pixels % level.width].T
+        level.state[pixels] = _enlarged(coarser, level)
         even = torch.ones(level.height * level.width, device=pixels.device)
         even[level.blank] = 0
         for start in range(0, len(level.queries), BLOCK):
@@ -114,6 +112,21 @@ def _start(
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.doubt, level, size) < 1)[:, None]
         level.state[pixels, :3] = torch.where(keep, content, level.state[pixels, :3])
+
+
+def _enlarged(coarse: Level, fine: Level) -> Tensor:
+    """The coarse level's state between its pixels, where the fine level's pixels are: bilinear, (P, 5)."""
+    at = []
+    for place, side, sides in (
+        (fine.pixels // fine.width, coarse.height, fine.height),
+        (fine.pixels % fine.width, coarse.picture_width, fine.picture_width),
+    ):
+        centre = ((place + 0.5) * (side / sides) - 0.5).clamp(0, side - 1)
+        low = centre.floor()
+        at.append((low.long(), (low.long() + 1).clamp(max=side - 1), (centre - low)[:, None]))
+    (top, bottom, down), (left, right, across) = at
+    row = lambda y: torch.lerp(coarse.state[y * coarse.width + left], coarse.state[y * coarse.width + right], across)
+    return torch.lerp(row(top), row(bottom), down)
 
 
 def _follow(level: Level, scene: Scene) -> Tensor:
