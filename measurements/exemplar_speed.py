@@ -1,13 +1,15 @@
 """How long `exemplar_inpaint` takes and how much memory, by size, hole and threads: one process for each row.
 
-    python measurements/exemplar_speed.py PHOTO -o docs/results/exemplar_speed.md
+    python measurements/exemplar_speed.py PHOTO -o docs/results/exemplar_speed.md [--rival PYTHON]
 
 The photograph is enlarged to each size. Seconds are of the clock and of the processor (all threads); the latter is what a machine that does
-nothing else comes near to. Memory is the peak of the whole process, torch itself (about 0.3 GiB) and the picture included.
+nothing else comes near to: the load beside it is written down. Memory is the peak of the whole process, torch itself (about 0.3 GiB) and
+the picture included. --rival names a Python that has PyPatchMatch (see README.md): its processor seconds on the same hole follow.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -26,12 +28,10 @@ CASES = [  # width, height, pixels of the hole ("scratch": 3 pixels wide, right 
 ]
 
 
-def one(photo: str, width: int, height: int, pixels: int | str, threads: int) -> dict:
+def one(photo: str, width: int, height: int, pixels: int | str, threads: int, rival: bool) -> dict:
     import numpy as np
     import torch
     from PIL import Image
-
-    from rad_core import exemplar_inpaint
 
     torch.set_num_threads(threads)
     picture = torch.from_numpy(np.array(Image.open(photo).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)))
@@ -44,6 +44,10 @@ def one(photo: str, width: int, height: int, pixels: int | str, threads: int) ->
         y, x = torch.meshgrid(torch.linspace(-1, 1, height) * height, torch.linspace(-1, 1, width) * width, indexing="ij")
         mask.view(-1)[(x.square() + y.square()).flatten().argsort()[:pixels]] = 1
         del x, y
+    if rival:
+        return {"processor": rival_seconds(image, mask)}
+    from rad_core import exemplar_inpaint
+
     exemplar_inpaint(image[..., :64, :64], torch.nn.functional.pad(torch.ones(8, 8), (28,) * 4))
     clock, processor = time.perf_counter(), time.process_time()
     exemplar_inpaint(image, mask)
@@ -60,24 +64,52 @@ def one(photo: str, width: int, height: int, pixels: int | str, threads: int) ->
     }
 
 
+def rival_seconds(image, mask) -> float:
+    """Processor seconds of PyPatchMatch with its default patches."""
+    from patchmatch import inpaint, set_random_seed
+
+    set_random_seed(0)
+    picture = (image[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    processor = time.process_time()
+    inpaint(picture, mask.numpy() > 0, patch_size=7)
+    return round(time.process_time() - processor, 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo")
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)), help="rows, counted from 0")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--rival", metavar="PYTHON", help="with PyPatchMatch installed, run where the hole has at most 50,000 pixels")
+    parser.add_argument("--is-rival", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
-        print(json.dumps(one(options.photo, *CASES[options.one])))
+        print(json.dumps(one(options.photo, *CASES[options.one], options.is_rival)))
         return
-    heads = ("size", "hole pixels", "threads", "seconds", "processor seconds", "us a hole pixel (processor)", "peak memory, GiB")
+    heads = ["size", "hole pixels", "threads", "seconds", "processor seconds", "us a hole pixel (processor)", "peak memory, GiB"]
+    heads += ["load of the machine before", "PyPatchMatch's processor seconds", "times ours"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for case in options.cases:
-        run = subprocess.run([sys.executable, __file__, options.photo, "--one", str(case)], capture_output=True, text=True, check=True)
-        lines.append("| " + " | ".join(str(value) for value in json.loads(run.stdout.splitlines()[-1]).values()) + " |")
+        load = round(os.getloadavg()[0], 1)
+        row = _run(sys.executable, options.photo, case) | {"load": load, "rival": "", "ratio": ""}
+        pixels = CASES[case][2]
+        if options.rival and pixels != "scratch" and pixels <= 50_000:
+            row["rival"] = _run(options.rival, options.photo, case, "--is-rival")["processor"]
+            row["ratio"] = round(row["rival"] / row["processor"], 1)
+        lines.append("| " + " | ".join(str(value) for value in row.values()) + " |")
         print(lines[-1], flush=True)
     if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+        note = f"`measurements/exemplar_speed.py` on {os.cpu_count()} cores. Above a load of {os.cpu_count()} other programs ran beside it."
+        options.output.write_text("\n".join([note, "", *lines]) + "\n")
+
+
+def _run(python: str, photo: str, case: int, *words: str) -> dict:
+    """One row in a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(CASES[case][3])}
+    command = [python, __file__, photo, "--one", str(case), *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

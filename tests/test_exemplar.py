@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from rad_core import ExemplarSettings, exemplar_inpaint
 from rad_core.exemplar.holes import group_holes
+from rad_core.exemplar.motion import motion
 from rad_core.sdm.membrane import membrane
 
 quick = partial(exemplar_inpaint, settings="fast")  # where quality does not matter
@@ -297,3 +298,31 @@ def test_a_moving_hole_in_a_video_is_filled_from_other_frames():
     seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 64] > 0) for k in range(4)])[:, None]
     assert seen.sum() > 0.5 * masks.sum()
     assert rmse(filled, frames, seen) < 3 / 255
+
+
+def test_a_static_camera_shows_behind_a_moving_hole():
+    scene = noise_picture(1, 48, 64, seed=4)
+    masks = torch.stack([box_mask(48, 64, 14, 6 + 16 * k, 18, 14) for k in range(3)])
+    frames = scene.expand(3, -1, -1, -1)
+    filled, _ = exemplar_inpaint(frames, masks, frames=True)
+    assert rmse(filled, frames, masks[:, None]) < 1e-3
+
+
+def test_what_no_frame_shows_does_not_flicker():
+    scene = noise_picture(1, 48, 90, seed=6)[0]
+    frames = torch.stack([scene[:, :, 3 * k : 3 * k + 64] for k in range(3)])
+    masks = torch.stack([box_mask(48, 64, 16, 30 - 3 * k, 14, 14) for k in range(3)])  # stands still in the scene
+    filled, _ = quick(frames, masks, frames=True)
+    for k in (1, 2):
+        moved = filled[k][:, 16:30, 30 - 3 * k : 44 - 3 * k]
+        assert (moved - filled[0][:, 16:30, 30:44]).abs().mean() < 2 / 255
+
+
+def test_motion_is_found_and_unlike_pictures_have_none():
+    scene, other = noise_picture(1, 60, 90, seed=1)[0], noise_picture(1, 60, 90, seed=2)[0]
+    known = torch.ones(50, 64, dtype=torch.bool)
+    known[10:30, 20:40] = False
+    for dy, dx in ((0, 0), (3, -5), (-4, 11)):
+        a, b = scene[:, 5:55, 12:76], scene[:, 5 - dy : 55 - dy, 12 - dx : 76 - dx]
+        assert motion(a, known, 0.8 * b + 0.1, known).shift == (dy, dx)
+    assert motion(scene[:, :50, :64], known, other[:, :50, :64], known) is None

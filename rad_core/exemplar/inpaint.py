@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,6 +14,7 @@ from ..noise import generators
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes
+from .motion import cut, following
 from .progress import Callback, Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
@@ -83,23 +83,27 @@ def exemplar_inpaint(
         if hole[k].all() and not shared and not (frames and not hole.all()):
             raise ValueError(f"Nothing of picture {k + 1} is known: its mask covers all of it. Leave some of it, or add a reference.")
 
-    out, deviation = (maps.repeat_interleave(fills, 0) for maps in (image, torch.zeros_like(mask)))
+    out, deviation = [], []
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
     progress = Progress(callback, fills * sum(_work(group, settings) for each in groups for group in each))
     for k in range(len(image)):
         for fill in range(fills):
             n = k * fills + fill
             if not groups[k]:
+                out.append(image[k])
+                deviation.append(torch.zeros_like(mask[k]))
                 continue
-            extra = _frames(image, hole, out, k, fill, fills, settings) if frames else []
+            others, before = _frames(image, hole, out, k, fill, fills, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if uncertainty is None else uncertainty[k, 0])
             for group in groups[k]:
-                canvas.fill(group, extra + shared, settings, streams[n], progress)
-            blended = torch.lerp(image[k].float().masked_fill(mask[k] == 1, 0), canvas.picture(), mask[k])
-            out[n] = torch.where(hole[k], blended.to(image.dtype), image[k])
-            deviation[n, 0] = canvas.deviation
+                canvas.fill(group, shared, others, before, settings, streams[n], progress)
+            colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
+            kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
+            out.append(image[k].clone())
+            out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
+            deviation.append(canvas.deviation[None].to(mask.dtype))
     progress.finish()
-    return out, deviation
+    return torch.stack(out), torch.stack(deviation)
 
 
 class _Canvas:
@@ -115,18 +119,26 @@ class _Canvas:
         return (self.colour + 1) / 2
 
     def fill(
-        self, group: HoleGroup, references: list[Source], settings: ExemplarSettings, rng: torch.Generator, progress: Progress
+        self,
+        group: HoleGroup,
+        references: list[Source],
+        frames: list[Source],
+        before: Source | None,
+        settings: ExemplarSettings,
+        rng: torch.Generator,
+        progress: Progress,
     ) -> None:
+        """Fill some pixels from the picture, other `frames` of its video, the frame `before` as it was filled, and `references`."""
         box, where = group.context, group.where
-        cut = lambda maps: None if maps is None else box.cut(maps)
+        here = lambda maps: None if maps is None else box.cut(maps)
         hole = torch.zeros(box.height, box.width, dtype=torch.bool, device=self.open.device)
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
-        unknown = cut(self.open)
-        near = [replace(source, colour=cut(source.colour), known=cut(source.known)) if source.aligned else source for source in references]
-        scene = Scene(
-            [Source(cut(self.colour), ~unknown), *near], hole, unknown & ~hole, cut(self.order), cut(self.uncertainty), cut(self.content)
-        )
+        unknown = here(self.open)
+        near = following(self.colour, ~self.open, box, hole, frames, before) if frames else []
+        near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
+        order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
+        scene = Scene([Source(here(self.colour), ~unknown), *near], hole, unknown & ~hole, order, uncertainty, content)
         progress.begin(self.picture(), partial(_place, box, hole, self.open.shape))
         for patch in dict.fromkeys((settings.patch, 3)):
             filled = fill_scene(scene, settings, patch, rng, progress)
@@ -134,9 +146,9 @@ class _Canvas:
                 break
         else:
             filled = _smooth(scene.sources[0].colour, hole, unknown)
-        cut(self.colour)[:, hole] = filled[0].T
-        cut(self.deviation)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
-        cut(self.open)[hole] = False
+        here(self.colour)[:, hole] = filled[0].T
+        here(self.deviation)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
+        here(self.open)[hole] = False
 
 
 def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,16 +170,14 @@ def _place(box: Box, hole: Tensor, shape: torch.Size, preview: Tensor, colours: 
     part.copy_(torch.where(resize(hole[None, None].float()) > 0, (resize(colours[None]) + 1) / 2, part))
 
 
-def _frames(image: Tensor, hole: Tensor, out: Tensor, k: int, fill: int, fills: int, settings: ExemplarSettings) -> list[Source]:
-    """A frame's references: the frame before as it was filled, and the known parts of others, nearest first."""
-    sources = []
-    for j in sorted(range(len(image)), key=lambda j: (abs(j - k), j)):
-        if j == k or abs(j - k) > settings.frames_near:
-            continue
-        known = torch.ones_like(hole[j]) if j == k - 1 else ~hole[j]
-        picture = out[j * fills + fill] if j == k - 1 else image[j]
-        sources.append(Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known))
-    return sources
+def _frames(
+    image: Tensor, hole: Tensor, out: list[Tensor], k: int, fill: int, fills: int, settings: ExemplarSettings
+) -> tuple[list[Source], Source | None]:
+    """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled."""
+    source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)
+    order = sorted(range(len(image)), key=lambda j: (abs(j - k), j))
+    others = [source(image[j], ~hole[j]) for j in order if 0 < abs(j - k) <= settings.frames_near and not hole[j].all()]
+    return others, source(out[(k - 1) * fills + fill], torch.ones_like(hole[k])) if k else None
 
 
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:

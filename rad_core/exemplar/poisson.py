@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .level import Level
 
+ENOUGH = 1e-5  # of the first squared residual
+
 
 def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pulse: Callable[[], None] | None = None) -> Tensor:
     """Colours of the level's pixels.
@@ -77,12 +79,15 @@ def _solve(
     r = right - apply(u)
     z = r / degree
     p, rz = z, (r * z).sum(0)
-    for _ in range(steps):
+    first = rz
+    for step in range(steps):
         ap = apply(p)
         a = rz / (p * ap).sum(0).clamp(min=1e-12)
         u, r = u + a * p, r - a * ap
         z = r / degree
         rz, before = (r * z).sum(0), rz
+        if step % 8 == 7 and bool((rz <= ENOUGH * first).all()):
+            break
         p = z + rz / before.clamp(min=1e-12) * p
         if pulse:
             pulse()

@@ -16,13 +16,20 @@ from .search import Queries, distances
 from .settings import ExemplarSettings
 from .votes import surest, vote
 
+FULL, LEAST = (
+    50_000,
+    0.1,
+)  # pixels of a hole from which `limit` counts in full beyond the coarsest level, and its least share for smaller ones
 
-def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int) -> list[tuple[int, int]]:
+
+def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, pulse: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
     """Sizes of the pyramid's levels, coarsest first: it starts where the hole is `coarsest` pixels deep and all patches can be compared."""
     sizes = [scene.size]
     while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
-        hole, _ = scene.holes_at(sizes[-1])
-        if depth_of(hole, 8).max() <= settings.coarsest and int(hole.sum()) * hole.numel() * len(scene.sources) < settings.limit:
+        hole = scene.unseen_at(sizes[-1])
+        pulse()
+        pairs = int(hole.sum()) * hole.numel() * len(scene.sources)
+        if pairs < settings.limit and depth_of(hole, int(settings.coarsest) + 1).max() <= settings.coarsest:
             break
         sizes.append(smaller)
     return sizes[::-1]
@@ -43,34 +50,45 @@ def fill_scene(
 
 def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
     """The finest level with its matches and votes; None where it has no whole patch."""
-    sizes = level_sizes(scene, settings, patch)
-    textures = scene.textures(settings.factor ** (len(sizes) - 1))
+    sizes = level_sizes(scene, settings, patch, progress.pulse)
+    textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.pulse)
     level, number = None, 0
+    limit = settings.limit * min(1.0, max(LEAST, int(scene.hole.sum()) / FULL))
     for size in sizes:
         progress.pulse()
-        finer = _level(scene, size, textures, settings, patch)
+        finer = _level(scene, size, textures, settings, patch, progress.pulse)
         if not len(finer.pixels) or not len(finer.keys):
             continue
+        first = level is None
         _start(finer, level, scene, size, rng, progress.pulse)
-        steps = settings.steps_of(number) * (2 if scene.order is not None and level is None else 1)
+        level = None  # its memory
+        seen = _follow(finer, scene)
+        steps = settings.steps_of(number) * (2 if scene.order is not None and first else 1)
         order, uncertainty = _values(scene.order, finer, size), _values(scene.uncertainty, finer, size, 1.0)
-        small = len(finer.queries) * len(finer.keys) < settings.limit
+        small, all_seen = len(finer.queries) * len(finer.keys) < (settings.limit if first else limit), bool(seen.all())
+        if all_seen:
+            steps = settings.steps[-1]
         for step in range(steps):
-            sigma = _sigma(settings, step, steps, level is None, order) * uncertainty
+            sigma = _sigma(settings, step, steps, first, order) * uncertainty * ~seen
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
-            everywhere = (step % 3 == 0 and (small or level is None)) or (level is None and small)
+            everywhere = (step % 3 == 0 and (small or first)) or (first and small)
+            if all_seen:
+                everywhere = step == 0 and bool((finer.match < 0).any())
             match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
-            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse)
+            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse, step == steps - 1)
             progress.advance(len(finer.pixels), finer.colours)
         level, number = finer, number + 1
     return None if level is None or level.height != scene.size[0] else level
 
 
-def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int) -> Level:
+def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int, pulse: Callable[[], None]) -> Level:
     hole, blank = scene.holes_at(size)
     late = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
-    return Level(pages_at(scene, size, textures), hole, blank, patch, settings, late)
+    if any(source.follows for source in scene.sources):
+        late = depth_of(scene.unseen_at(size)) - depth_of(hole) + (0 if late is None else late)
+    pulse()
+    return Level(pages_at(scene, size, textures, pulse), hole, blank, patch, settings, late)
 
 
 def _start(
@@ -81,9 +99,7 @@ def _start(
     level.state[pixels] = 0
     if coarser is not None:
         level.match[:] = _carry(coarser, level, rng)
-        page = coarser.state[: coarser.height * coarser.width].view(coarser.height, coarser.width, 5)[:, : coarser.picture_width]
-        wide = F.interpolate(page.permute(2, 0, 1)[None], size, mode="bilinear")[0]
-        level.state[pixels] = wide[:, pixels // level.width, pixels % level.width].T
+        level.state[pixels] = _enlarged(coarser, level)
         even = torch.ones(level.height * level.width, device=pixels.device)
         even[level.blank] = 0
         for start in range(0, len(level.queries), BLOCK):
@@ -91,11 +107,40 @@ def _start(
             queries = Queries.of(level, level.queries[part], level.state, even)
             level.distance[part] = distances(level, queries, level.match[part])
             pulse()
-        level.state[pixels] = vote(level, pulse)[0]
+        level.state[pixels] = vote(level, pulse, False)[0]
     if scene.uncertainty is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.uncertainty, level, size) < 1)[:, None]
         level.state[pixels, :3] = torch.where(keep, content, level.state[pixels, :3])
+
+
+def _enlarged(coarse: Level, fine: Level) -> Tensor:
+    """The coarse level's state between its pixels, where the fine level's pixels are: bilinear, (P, 5)."""
+    at = []
+    for place, side, sides in (
+        (fine.pixels // fine.width, coarse.height, fine.height),
+        (fine.pixels % fine.width, coarse.picture_width, fine.picture_width),
+    ):
+        centre = ((place + 0.5) * (side / sides) - 0.5).clamp(0, side - 1)
+        low = centre.floor()
+        at.append((low.long(), (low.long() + 1).clamp(max=side - 1), (centre - low)[:, None]))
+    (top, bottom, down), (left, right, across) = at
+    row = lambda y: torch.lerp(coarse.state[y * coarse.width + left], coarse.state[y * coarse.width + right], across)
+    return torch.lerp(row(top), row(bottom), down)
+
+
+def _follow(level: Level, scene: Scene) -> Tensor:
+    """Start from what the references that follow the picture show at its places: which of the level's pixels that are, (P,) bool."""
+    pixels, queries = level.pixels, level.queries
+    seen, found = (torch.zeros(len(index), dtype=torch.bool, device=index.device) for index in (pixels, queries))
+    for source, top in zip(scene.sources, level.tops.tolist(), strict=True):
+        if source.follows:
+            there, patch = pixels + top * level.width, queries + top * level.width
+            new, first = level.known[there] & ~seen, level.usable[patch] & ~found
+            level.state[pixels[new]] = level.state[there[new]]
+            level.match[first], level.distance[first] = patch[first], 0.0
+            seen, found = seen | new, found | first
+    return seen
 
 
 def _carry(coarse: Level, fine: Level, rng: torch.Generator) -> Tensor:

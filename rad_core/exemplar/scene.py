@@ -1,7 +1,7 @@
 """What one hole is filled from: the picture around it, its references, and both at every level's size."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,26 +18,36 @@ KNOWN = 0.6  # share of known pixels below which a coarse pixel is part of the h
 class Source:
     """A picture that patches come from.
 
-    colour: (3, h, w) in [-1, 1], 0 where unknown. known: (h, w) bool. aligned: see `level.Page`.
+    colour: (3, h, w) in [-1, 1], 0 where unknown. known: (h, w) bool. aligned: see `level.Page`. follows: it shows the picture's scene
+    at the picture's places, see `motion`.
     """
 
     colour: Tensor
     known: Tensor
     aligned: bool = True
+    follows: bool = False
     half: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def at(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Mean of the known colours under each pixel of another size (3, h', w'), and the known share (h', w')."""
         if size == tuple(self.known.shape):
             return self.colour, self.known.float()
-        colour, share = self.colour, self.known.float()
-        if max(share.shape) >= 4 * max(size):  # from half the size, which is as good and costs a quarter
-            if self.half is None:
-                half = tuple(-(-side // 2) for side in share.shape)
-                self.half = _area(colour, half), _area(share[None], half)[0]
-            colour, share = self.half
-        share = _area(share[None], size)
-        return _area(colour, size) / share.clamp(min=1e-6), share[0]
+        share = self.known_at(size)
+        return _area(self._large(size)[0], size) / share.clamp(min=1e-6), share
+
+    def known_at(self, size: tuple[int, int]) -> Tensor:
+        """Share of known pixels under each pixel of another size, (h', w')."""
+        share = self._large(size)[1].float()
+        return share if size == tuple(share.shape) else _area(share[None], size)[0]
+
+    def _large(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Colour and known share to shrink to a size: from half the size where that is as good, which costs a quarter."""
+        if max(self.known.shape) < 4 * max(size):
+            return self.colour, self.known
+        if self.half is None:
+            half = tuple(-(-side // 2) for side in self.known.shape)
+            self.half = _area(self.colour, half), _area(self.known[None].float(), half)[0]
+        return self.half
 
     def gradients(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Mean |dx| and |dy| of the grey picture between known pixels (2, h', w'), times their share (1, h', w'), and that share."""
@@ -84,28 +94,45 @@ class Scene:
         """Hole and blank pixels at another size, (h', w') bool."""
         if size == self.size:
             return self.hole, self.blank
-        unknown = self.sources[0].at(size)[1] < KNOWN
+        unknown = self.sources[0].known_at(size) < KNOWN
+        if not self.blank.any():
+            return unknown, torch.zeros_like(unknown)
         hole = _area(self.hole[None].float(), size)[0]
         blank = unknown & (_area(self.blank[None].float(), size)[0] > hole)
         return unknown & ~blank, blank
 
-    def textures(self, scale: float) -> list[tuple[Tensor, Tensor]]:
+    def unseen_at(self, size: tuple[int, int]) -> Tensor:
+        """Hole pixels at another size that no reference which follows the picture shows, (h', w') bool."""
+        hole = self.holes_at(size)[0]
+        for source in self.sources:
+            if source.follows:
+                hole = hole & (source.known_at(size) <= KNOWN)
+        return hole
+
+    def textures(self, scale: float, pulse: Callable[[], None] = lambda: None) -> list[tuple[Tensor, Tensor]]:
         """Texture maps of all sources on a grid of `scale` / 2 pixels, averaged over about `scale`: (sums (2, h', w'), shares)."""
         out = []
         for source in self.sources:
             maps = source.gradients(shrink(source.known.shape, max(1.0, scale / 2)))
             out.append(tuple(_box(map_) for map_ in maps) if scale > 1 else maps)
+            pulse()
         return out
 
 
-def pages_at(scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, Tensor]]) -> list[Page]:
-    """All sources at a level's size (of the picture)."""
+def pages_at(
+    scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, Tensor]], pulse: Callable[[], None] | None = None
+) -> list[Page]:
+    """All sources at a level's size (of the picture). pulse: called between steps; raise from it to cancel."""
     factor, pages = scene.size[0] / size[0], []
     for k, (source, (sums, shares)) in enumerate(zip(scene.sources, textures, strict=True)):
         page_size = size if tuple(source.known.shape) == scene.size else shrink(source.known.shape, factor)
         colour, share = source.at(page_size)
+        if pulse:
+            pulse()
         wide = lambda map_, to=page_size: F.interpolate(map_[None], to, mode="bilinear")[0] if map_.shape[1:] != to else map_
         texture = wide(sums) / wide(shares).clamp(min=1e-6)
+        if pulse:
+            pulse()
         pages.append(Page(colour, texture, share >= KNOWN if k == 0 else share > 0.99, source.aligned))
     return pages
 

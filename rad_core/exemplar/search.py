@@ -68,7 +68,7 @@ def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Te
     ):
         d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ right
         if near:
-            way = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="donot_use_mm_for_euclid_dist")
+            way = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
             d += way if level.all_aligned else way * aligned
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))

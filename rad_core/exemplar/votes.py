@@ -43,8 +43,8 @@ def _quantile(d: Tensor, rank: int, rounds: int = 7) -> Tensor:
     return high.exp_()
 
 
-def vote(level: Level, pulse: Callable[[], None] | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and variance at the level's pixels: (P, 5) states and (P, 3) variances of the colours in [-1, 1].
+def vote(level: Level, pulse: Callable[[], None] | None = None, spread: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Mean and variance (if `spread`) at the level's pixels: (P, 5) states and (P, 3) variances of the colours in [-1, 1].
 
     pulse: called between chunks; raise from it to cancel.
     """
@@ -53,12 +53,13 @@ def vote(level: Level, pulse: Callable[[], None] | None = None) -> tuple[Tensor,
         v, sources = votes_of(level, pixels)
         states = level.state.index_select(0, sources.flatten()).view(*sources.shape, 5)
         mean = torch.bmm(v[:, None], states)[:, 0]
-        square = torch.bmm(v[:, None], states[..., :3].square())[:, 0]
         means.append(mean)
-        variances.append((square - mean[:, :3].square()).clamp_(min=0) / COLOUR**2)
+        if spread:
+            square = torch.bmm(v[:, None], states[..., :3].square())[:, 0]
+            variances.append((square - mean[:, :3].square()).clamp_(min=0) / COLOUR**2)
         if pulse:
             pulse()
-    return torch.cat(means), torch.cat(variances)
+    return torch.cat(means), torch.cat(variances) if spread else None
 
 
 def surest(level: Level, pulse: Callable[[], None] | None = None) -> Tensor:
