@@ -71,7 +71,8 @@ class ADMDenoiser(Denoiser):
         if self.region_aware:
             t = level.expand(x.shape[0], 1, *x.shape[2:]) if level.ndim else level.expand(x.shape[0])
         else:
-            t = (level.reshape(-1, 1).amax(1) if level.ndim == 0 else level.flatten(1).amax(1)).sub(1).clamp(min=0).expand(x.shape[0])
+            step = level.flatten(1).amax(1) if level.ndim else level
+            t = step.sub(1).clamp(min=0).expand(x.shape[0])
         scaled = x / (1 + sigma.square()).sqrt()
         labels = () if self.labels is None else (self.labels.expand(x.shape[0]),)
         out = self.net(scaled, t.to(x.dtype), *labels)
@@ -107,7 +108,8 @@ class TiledDenoiser(Denoiser):
         self.total = total.clamp(min=1)
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """x (1, 3, H, W), sigma (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""
+        """x (1, 3, H, W), sigma scalar or (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""
+        sigma = sigma.expand(1, 1, *x.shape[2:])
         blended, blended_var, model_var_values = torch.zeros_like(x), torch.zeros_like(x), None
         for k in range(0, len(self.windows), self.batch):
             windows = self.windows[k : k + self.batch]

@@ -33,7 +33,7 @@ class Guidance:
     """How to guide. The defaults are those of the preset `plus`.
 
     Args:
-        since, until: the steps between these shares of a run are guided; none for 0 and 0, which is plain "combine-image" sampling.
+        since, until: the steps between these shares of a run are guided; until=0 guides none: plain "combine-image" sampling.
         every: guide every k-th of them.
         lambda_mse: weight of the error on the known pixels. lambda_align: weight of the alignment loss across the rim.
         align_until: share of the steps that have the alignment loss.
@@ -143,7 +143,7 @@ class GradPaint(Denoiser):
         response: a first-order step takes 1 - (sigma_next / sigma)^response of x0, see `samplers.RESPONSE`.
         flow: the state is (1 - sigma) x0 + sigma noise (flow matching), not x0 + sigma noise.
         probe: how the finite difference asks the network.
-        colours: where the alignment loss looks; at the values themselves unless given.
+        colours: the map to the space in which the alignment loss compares colours, such as a latent's; the identity unless given.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class GradPaint(Denoiser):
         return x_move * (1 / alpha + kept / (1 - kept)) / rms(g).clamp(min=tiny)
 
     def _estimate_and_vjp(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]:
-        """x0, the variance values, and v -> Cov(x0 | x) v / sigma^2, which is J^T v where all pixels share a sigma."""
+        """x0, the variance values, and v -> Cov(x0 | x) v / max(sigma)^2, which is J^T v where all pixels share a sigma."""
         scale = sigma / sigma.max()
         if self.guidance.gradient == "vjp":
             with torch.enable_grad():

@@ -81,7 +81,7 @@ def sample_dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], nois
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         x0 = denoise(x, sigma)
         ratio = _ratio(sigma_next, sigma)
-        h = -ratio.log()  # the step in log SNR; infinite where the pixel becomes clean
+        h = -ratio.log()  # the step in log(alpha / sigma), half the log SNR; infinite where the pixel becomes clean
         target = x0
         if previous_x0 is not None:
             second_order = (previous_h > 0) & torch.isfinite(h) & (h > 0)
@@ -100,7 +100,7 @@ def _ratio(sigma_next: Tensor, sigma: Tensor) -> Tensor:
 
 
 SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
-RESPONSE = {"ddpm": 2, "ddim": 1, "dpmpp_2m": 1}  # a first-order step takes the share 1 - (sigma_next / sigma)^this of x0
+RESPONSE = {"ddpm": 2, "ddim": 1, "dpmpp_2m": 1}  # a step takes the share 1 - (sigma_next / sigma)^this of x0; ddim's at eta 0
 STEPS = {"ddpm": 100, "ddim": 20, "dpmpp_2m": 20}  # that suit each sampler; ddpm's are the RAD paper's
 SPACING = {"ddpm": "time", "ddim": "time", "dpmpp_2m": "karras"}  # of the noise levels, see `RegionSchedule.sigmas`
 

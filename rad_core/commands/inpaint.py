@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         net = method.load(options, photo.rgb)
         fill_one(fill, jobs[0], photo, mask, options)
         files = [path for job in jobs[0].numbered(1 if method.average else options.fills) for path in job.written]
-        print(f"Wrote {' and '.join(map(str, dict.fromkeys(files)))}.")
+        print(f"Wrote {', '.join(map(str, dict.fromkeys(files)))}.")
         return
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
 
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
             try:
                 fill_one(fill, job, *read_pair(job), options, quiet=True)
             except (ValueError, OSError) as error:
-                failed.append(str(error))
+                failed.append(f"{job.photo.name}: {error}")
     if failed:
         raise ValueError(f"{len(failed)} of {len(share)} photos could not be filled: " + " ".join(failed))
 

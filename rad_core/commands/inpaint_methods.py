@@ -50,7 +50,7 @@ SDM_HELP = {
 EXEMPLAR_HELP = {
     "patch": "side of a patch in pixels, odd; 7 or 9 keeps larger structures together, and takes longer",
     "near": "how much sources near the hole are preferred; 0 not at all",
-    "reach": "how far around the hole patches are taken from, as a multiple of its size",
+    "reach": "how far around the hole patches are taken from, as a multiple of the hole's thickness",
 }
 CHOICES = {"sampler": list(SAMPLERS), "schedule": list(sdm.SCHEDULES), "view": list(VIEWS)}
 

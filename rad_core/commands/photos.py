@@ -1,5 +1,6 @@
 """Files of `inpaint`: which photos to fill, reading them with their masks, writing the results."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def read_pair(job: Job) -> tuple[Photo, Tensor]:
     check_writable(job.output, photo)
     for path in job.written[1:]:
         check_writable(path)
+    if not mask.any():
+        warnings.warn(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.", stacklevel=2)
     return photo, check_image_and_mask(photo.rgb, mask)[1]
 
 

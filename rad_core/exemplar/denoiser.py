@@ -1,7 +1,8 @@
 """A picture's own patches as a denoiser: RAD's contract, `denoise(x, sigma) -> x0` with a noise level for every pixel.
 
-The softmax over the patches has one term that counts: d is a mean over N = 3 p^2 numbers, and is multiplied by N / 2 tau^2. So the fast
-path finds the patch of least d for each query and lets all patches over a pixel vote; the exact path takes the whole softmax.
+The softmax over the patches has one term that counts: d is a mean over N = 3 p^2 colours (and the texture), and where all of them are
+clean the exponent is -N d / 2 tau^2; noisy ones lower N. So the fast path finds the patch of least d for each query and lets all patches
+over a pixel vote; the exact path takes the whole softmax.
 """
 
 from collections.abc import Callable, Sequence

@@ -43,18 +43,18 @@ def exemplar_inpaint(
         image: (B, 3, H, W) in [0, 1], any size and float dtype, on any device. Pixels inside the hole are ignored, unless there is
             an `uncertainty`.
         mask: (B, 1, H, W), (B, H, W) or (H, W): 1 = hole, 0 = keep; a value between mixes the fill with the picture.
-        seed: picture k is drawn from seed + k, or from its entry of a list of B * fills.
         settings: "default", "fast", "best" or an `ExemplarSettings`.
+        seed: picture k is drawn from seed + k, or from its entry of a list of B * fills.
         references: more pictures to take patches from, for all pictures alike: (R, 3, h, w), or a list of (3, h, w) of any sizes.
         reference_masks: one for each reference, (R, h, w) or a list of (h, w); 1 = may not be used.
         order: (H, W), (B, H, W) or (B, 1, H, W), which part of the hole is decided first: low values before high ones.
         uncertainty: the same shapes, in [0, 1]: refine an earlier fill instead of filling from nothing. The higher, the more a pixel may
             change from its present value; at 0 it is kept.
-        fills: how many fills of each picture; they come one after the other: B * fills results.
-        callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], of at most 1024 pixels) at least a few times a second;
-            raise from it to cancel.
         frames: the pictures are the frames of a video, in order: they are each other's references, and every frame starts from the one
             before, as it was filled.
+        fills: how many fills of each picture; they come one after the other: B * fills results.
+        callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], longer side at most 1024) at least a few times a second;
+            raise from it to cancel.
         changes: fields of `ExemplarSettings` to change, such as patch=7.
 
     Returns:

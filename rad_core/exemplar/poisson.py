@@ -4,7 +4,7 @@
 
 over pairs of neighbours; u is fixed outside the hole. g_hn is the mean of the two sources' own differences there; beyond the rim only
 the hole pixel's source has one. w spares what no change of light explains: a jump much above rho stays where it is, instead of bleeding
-into the fill (Geman and McClure's weights).
+into the fill (the Cauchy, or Lorentzian, weights of robust statistics).
 """
 
 from collections.abc import Callable

@@ -15,14 +15,14 @@ class ExemplarSettings:
         tau: how far true patches are from the picture's own ones: the blur of the prior.
         falloff: confidence of a hole pixel is falloff^-depth, depth being its distance from the known pixels.
         texture: weight of the two texture channels (mean |dx| and |dy| around a pixel) beside the colours; 0 for none.
-        near: log prior of a source per picture height of distance: nearby sources are likelier.
+        near: cost of a source far away: added to d (a mean squared difference of colours) per height of the hole's context; 0 for none.
         factor: scale between levels, above 1.
         quantile: which share of the patches over a pixel counts as well fitting in the vote.
         random: random candidates per step, besides those of the neighbours.
         common: candidates per step among the offsets that most patches agree on.
         coarsest: depth of the hole, in pixels, at which the pyramid starts.
         limit: pairs of patches up to which all are compared in one search.
-        reach: context around a hole, in sizes of the hole.
+        reach: context around a hole, in multiples of the hole's thickness (32 pixels are added).
         context: most pixels of that context (or 8 for each pixel of the hole, if that is more).
         tile: longer holes that are thin are filled in tiles of about this many pixels.
         coherence: weight of visible seams when each pixel chooses its source on the finest level; 0 for the surest vote alone.
