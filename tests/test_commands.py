@@ -467,3 +467,19 @@ def test_training_and_conversion_do_not_replace_their_networks(tmp_path, capsys)
     assert main(["convert", str(net), "-o", str(net)]) == 1
     assert main(["train", "rad", "--base", str(net), "-o", str(net), "--stages", "16:1:1", "--device", "cpu"]) == 1
     assert capsys.readouterr().err.count("would overwrite") == 2 and net.read_bytes() == before
+
+
+def test_masks_beside_their_photos_and_a_grown_hole(tmp_path):
+    """A folder of NAME.png and NAME.mask.png is filled as it is; --grow widens the hole, and nothing beyond it changes."""
+    photos, out, wide = tmp_path / "photos", tmp_path / "out", tmp_path / "wide"
+    photos.mkdir()
+    pixels, hole = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8), np.pad(np.full((4, 4), 255, np.uint8), 10)
+    for name in ("a", "b"):
+        Image.fromarray(pixels).save(photos / f"{name}.png")
+        Image.fromarray(hole).save(photos / f"{name}.mask.png")
+    assert main(["inpaint", str(photos), "--mask", str(photos), "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    assert main(["inpaint", str(photos), "--mask", str(photos), "-o", str(wide), "--grow", "2"]) == 0
+    changed = [(np.array(Image.open(folder / "a.png")) != pixels).any(2) for folder in (out, wide)]
+    assert changed[0].any() and not changed[0][hole == 0].any()
+    assert changed[1].sum() > changed[0].sum() and not changed[1][:8].any() and not changed[1][:, :8].any()

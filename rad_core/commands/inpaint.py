@@ -47,6 +47,9 @@ def _add_common(parser: argparse.ArgumentParser, method: InpaintMethod) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="the picture to write, or a folder. PNG keeps every known pixel bit-exact"
     )
+    parser.add_argument(
+        "--grow", type=int, default=0, help="widen the hole by so many pixels: 2 to 8 help where scraps are left at its rim (default: 0)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another fill (default: 0)")
     several = "several are averaged into the smoothest guess" if method.average else "several are written as OUTPUT_1, OUTPUT_2 ..."
     parser.add_argument("--fills", type=int, default=1, help=f"number of fills; {several} (default: 1)")
@@ -70,8 +73,9 @@ def with_method(arguments: list[str]) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.fills < 1:
-        raise ValueError(f"--fills must be at least 1, got {options.fills}.")
+    for name, least in (("fills", 1), ("grow", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}.")
     method = METHODS[options.method]
     settings = method.settings(options)
     jobs = find_jobs(options.photo, options.mask, options.output, options.compare, getattr(options, "uncertainty", None))
@@ -84,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         fill_frames(fill, jobs, options)
         return
     if len(jobs) == 1:
-        photo, mask = read_pair(jobs[0])  # fail early on a mistyped name, before a network is loaded
+        photo, mask = read_pair(jobs[0], options.grow)  # fail early on a mistyped name, before a network is loaded
         net = method.load(options, photo.rgb)
         fill_one(fill, jobs[0], photo, mask, options)
         files = [path for job in jobs[0].numbered(1 if method.average else options.fills) for path in job.written]
@@ -99,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
     with state.split_between_processes(jobs) as share:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
-                fill_one(fill, job, *read_pair(job), options, quiet=True)
+                fill_one(fill, job, *read_pair(job, options.grow), options, quiet=True)
             except (ValueError, OSError) as error:
                 failed.append(f"{job.photo.name}: {error}")
     if failed:
@@ -131,7 +135,7 @@ def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Jo
     """Fill a video's frames, each a job, in one call of fill(images, masks, callback), and write them."""
     if options.fills > 1:
         raise ValueError("--frames makes one fill of a video: leave out --fills, and try another --seed for another.")
-    pairs = [read_pair(job) for job in jobs]
+    pairs = [read_pair(job, options.grow) for job in jobs]
     first = pairs[0][0].rgb
     for job, (photo, _) in zip(jobs, pairs, strict=True):
         if photo.rgb.shape != first.shape:

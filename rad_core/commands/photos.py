@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
+from ..masks import grow_masks
 from ..sheets import mark_hole, sheet
 
+MASK = ".mask"  # at the end of a mask's name, beside its photo's
 MAX_CELL = 512  # pixels of a picture's height on a sheet
 
 
@@ -40,7 +42,7 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
 
     Args:
         photo: a picture, or a folder of pictures.
-        mask: a mask; for a folder one mask for all photos, or a folder of masks with the photos' names.
+        mask: a mask; for a folder one mask for all photos, or a folder of masks NAME.png or NAME.mask.png, which may be the photos' own.
         output: the picture to write, or a folder.
         compare, uncertainty: the sheet and the uncertainty map to write, if any; folders if `photo` is one.
 
@@ -52,22 +54,28 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
             raise ValueError(f"{mask} is a folder, but {photo} is one photo: pass one mask.")
         target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
         return [Job(photo, mask, target, compare, uncertainty)]
-    photos = picture_files(photo)
+    photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK)]
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
     if len({p.stem for p in photos}) < len(photos):
         raise ValueError(f"Some pictures in {photo} differ in their extension alone; their results would have the same name.")
     if output.resolve() == photo.resolve():
         raise ValueError("The output folder is the input folder; choose another one.")
-    masks = {p.stem: p for p in picture_files(mask)} if mask.is_dir() else {p.stem: mask for p in photos}
+    masks = {p.stem.removesuffix(MASK): p for p in _mask_files(mask, photos)} if mask.is_dir() else {p.stem: mask for p in photos}
     if missing := [p.name for p in photos if p.stem not in masks]:
         raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
     inside = lambda folder, photo: folder / f"{photo.stem}.png" if folder else None
     return [Job(p, masks[p.stem], inside(output, p), inside(compare, p), inside(uncertainty, p)) for p in photos]
 
 
-def read_pair(job: Job) -> tuple[Photo, Tensor]:
-    """The photo, and its mask (1, 1, H, W) at the photo's size.
+def _mask_files(folder: Path, photos: list[Path]) -> list[Path]:
+    """A folder's masks: no photo is its own mask, and of NAME.png and NAME.mask.png the latter is the mask."""
+    files = [path for path in picture_files(folder) if not any(path.samefile(photo) for photo in photos)]
+    return sorted(files, key=lambda path: path.stem.endswith(MASK))
+
+
+def read_pair(job: Job, grow: int = 0) -> tuple[Photo, Tensor]:
+    """The photo, and its mask (1, 1, H, W) at the photo's size, grown by so many pixels.
 
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, or one of the job's files cannot be written.
@@ -78,7 +86,7 @@ def read_pair(job: Job) -> tuple[Photo, Tensor]:
         check_writable(path)
     if not mask.any():
         warnings.warn(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.", stacklevel=2)
-    return photo, check_image_and_mask(photo.rgb, mask)[1]
+    return photo, grow_masks(check_image_and_mask(photo.rgb, mask)[1], grow)
 
 
 def write_result(job: Job, photo: Photo, mask: Tensor, fills: Tensor, uncertainty: Tensor | None, average: bool = True) -> None:
