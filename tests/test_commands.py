@@ -152,7 +152,7 @@ PLAIN = ["inpaint", *FILES, "--preset", "fast"]
 
 def test_without_a_model_the_picture_s_own_patches_fill_the_hole(place, capsys):
     assert main(["inpaint", *FILES, "--seed", "3", "--uncertainty", "u.png", "--compare", "sheet.png"]) == 0
-    assert "Wrote out.png and sheet.png and u.png." in capsys.readouterr().out
+    assert "Wrote out.png, sheet.png, u.png." in capsys.readouterr().out
     assert_only_the_hole_changed("out.png")
     filled, uncertainty = exemplar_inpaint(read_photo("photo.png").rgb, read_mask("mask.png"), seed=3)
     np.testing.assert_array_equal(pixels("out.png"), (filled[0] * 255).round().byte().permute(1, 2, 0).numpy())
