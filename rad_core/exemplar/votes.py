@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .level import COLOUR, Level
+from .level import COLOUR, Level, take
 
 CHUNK = 16384  # pixels at a time
 
@@ -23,24 +23,13 @@ def votes_of(level: Level, pixels: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         v (n, p * p), each row adding up to 1 (to 0 where no patch covers the pixel), and the pixels voted for (n, p * p), flat indices.
     """
-    slot = level.slot[(pixels + level.lead)[:, None] - level.offsets]
+    slot = take(level.slot, (pixels + level.lead)[:, None] - level.offsets)
     exists = slot >= 0
-    slot = slot.clamp_(min=0).long()
-    d = level.distance[slot].masked_fill_(~exists, 9.0)
-    scale = _quantile(d, int(level.settings.quantile * d.shape[1]) + 1)
-    v = (level.query_confidence[slot] * torch.exp(d / (-2 * scale)) + 1e-12).mul_(exists)
-    return v / v.sum(1, keepdim=True).clamp(min=1e-12), (level.match[slot] + level.offsets).clamp_(0, len(level.state) - 1)
-
-
-def _quantile(d: Tensor, rank: int, rounds: int = 7) -> Tensor:
-    """About the rank-th smallest of each row (n, m), (n, 1): bisection of its logarithm, ten times as quick as sorting."""
-    logs = d.clamp(min=1e-6).log_()
-    low, high = logs.aminmax(dim=1, keepdim=True)
-    for _ in range(rounds):
-        middle = (low + high) / 2
-        enough = (logs <= middle).to(torch.float32).sum(1, keepdim=True) >= rank
-        high, low = torch.where(enough, middle, high), torch.where(enough, low, middle)
-    return high.exp_()
+    slot = slot.clamp_(min=0)
+    d = take(level.distance, slot).masked_fill_(~exists, 9.0)
+    scale = d.kthvalue(int(level.settings.quantile * d.shape[1]) + 1, 1, keepdim=True).values.clamp_(min=1e-6)
+    v = (take(level.query_confidence, slot) * torch.exp(d / (-2 * scale)) + 1e-12).mul_(exists)
+    return v / v.sum(1, keepdim=True).clamp(min=1e-12), (take(level.match, slot) + level.offsets).clamp_(0, len(level.state) - 1)
 
 
 def vote(level: Level, pulse: Callable[[], None] | None = None, spread: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -51,7 +40,7 @@ def vote(level: Level, pulse: Callable[[], None] | None = None, spread: bool = T
     means, variances = [], []
     for pixels in level.pixels.split(CHUNK):
         v, sources = votes_of(level, pixels)
-        states = level.state.index_select(0, sources.flatten()).view(*sources.shape, 5)
+        states = take(level.state, sources)
         mean = torch.bmm(v[:, None], states)[:, 0]
         means.append(mean)
         if spread:
