@@ -10,6 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import exemplar_variants
+from .exemplar_variants import to_picture, to_tensors
+
 Method = Callable[[np.ndarray, np.ndarray, Namespace], np.ndarray]
 
 
@@ -64,15 +67,15 @@ def photos(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndar
     """The bundled network `photos`, as the command and the node use it."""
     from rad_core import rad_inpaint
 
-    return _to_picture(rad_inpaint(_network("photos"), *_to_tensors(picture, hole), seed=options.seed, **options.set))
+    return to_picture(rad_inpaint(_network("photos"), *to_tensors(picture, hole), seed=options.seed, **options.set))
 
 
 def exemplar(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
     """The package's own, with --preset and --set."""
     from rad_core import exemplar_inpaint
 
-    filled, _ = exemplar_inpaint(*_to_tensors(picture, hole), seed=options.seed, settings=exemplar_settings(options))
-    return _to_picture(filled)
+    filled, _ = exemplar_inpaint(*to_tensors(picture, hole), seed=options.seed, settings=exemplar_settings(options))
+    return to_picture(filled)
 
 
 METHODS: dict[str, Method] = {
@@ -86,8 +89,15 @@ METHODS: dict[str, Method] = {
     "photos": photos,
     "proof": proof,
     "exemplar": exemplar,
+    "exemplar-sdm": exemplar_variants.sdm,
+    "exemplar-sdm-spread": exemplar_variants.sdm_spread,
+    "exemplar-second-run": exemplar_variants.second_run,
+    "exemplar-second-run-aligned": exemplar_variants.second_run_aligned,
+    "exemplar-mirrored": exemplar_variants.mirrored,
+    "exemplar-turned": exemplar_variants.turned,
+    "exemplar-scaled": exemplar_variants.scaled,
 }
-OWN = ("photos", "exemplar")  # of the package at --package
+OWN = ("photos", *(name for name in METHODS if name.startswith("exemplar")))  # of the package at --package
 ADJUSTABLE = (*OWN, "proof")  # take --set
 
 
@@ -97,16 +107,6 @@ def exemplar_settings(options: Namespace):
     from rad_core.settings import resolve_settings
 
     return resolve_settings(options.preset or "default", PRESETS, options.set)
-
-
-def _to_tensors(picture: np.ndarray, hole: np.ndarray):
-    import torch
-
-    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(hole).float()[None, None]
-
-
-def _to_picture(image) -> np.ndarray:
-    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 @lru_cache
