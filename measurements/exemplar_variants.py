@@ -1,6 +1,6 @@
 """Other ways to use the exemplar denoiser, measured against plain `exemplar_inpaint`: methods of `photos.py`.
 
-Every function is (picture uint8 (H, W, 3), hole bool (H, W), options) -> filled picture uint8. docs/exemplar-results.md has what came of them.
+Every function is (picture uint8 (H, W, 3), hole bool (H, W), options) -> filled picture uint8. What came of them: docs/exemplar-results.md.
 """
 
 from argparse import Namespace

@@ -99,7 +99,12 @@ def test_a_picture_does_not_depend_on_its_batch():
 
 def test_seeds_give_different_fills_and_fills_follow_each_other():
     image, mask = noise_picture(), box_mask(48, 48, 14, 14, 20, 20)
-    many, _ = quick(image, mask, seed=3, fills=2)
+    many, uncertainty = quick(image, mask, seed=3, fills=2)
+    singles = [quick(image, mask, seed=seed) for seed in (3, 4)]
+    within = torch.stack([u for _, u in singles]).square().mean(0)
+    between = torch.cat([picture for picture, _ in singles]).double().var(0).mean(0)
+    assert torch.allclose(uncertainty.double(), (within + between).sqrt().expand(2, -1, -1, -1), atol=1e-6)  # the law of total variance
+    assert not (uncertainty * (mask < 1)).any()
     assert torch.equal(many[1], quick(image, mask, seed=4)[0][0])
     assert (many[0] - many[1]).abs().max() > 0.01
 

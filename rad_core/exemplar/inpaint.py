@@ -59,8 +59,9 @@ def exemplar_inpaint(
 
     Returns:
         pictures (B * fills, 3, H, W), dtype and device of `image`, bit-equal to it where the mask is 0.
-        deviation (B * fills, 1, H, W) in [0, 1], how uncertain each pixel is: the deviation of the patches' votes, where 1 is the whole
-        range of a colour; 0 where the mask is 0.
+        deviation (B * fills, 1, H, W) in [0, 1], how uncertain each pixel is, where 1 is the whole range of a colour; 0 where the mask
+        is 0. It is the deviation of the patches' votes. With two fills or more of a picture it is the same for all of them, and counts
+        how far they differ too: a better guide to the true error (docs/exemplar.md).
 
     Raises:
         ValueError: an argument out of its range, or a picture of which nothing is known, in one sentence.
@@ -103,7 +104,15 @@ def exemplar_inpaint(
             out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
             deviation.append(canvas.deviation[None].to(mask.dtype))
     progress.finish()
-    return torch.stack(out), torch.stack(deviation)
+    out, deviation = torch.stack(out), torch.stack(deviation)
+    return out, deviation if fills == 1 else _total_deviation(out, deviation, mask > 0, fills)
+
+
+def _total_deviation(out: Tensor, deviation: Tensor, hole: Tensor, fills: int) -> Tensor:
+    """Root of the mean variance of the votes within a fill plus the variance between a picture's fills (law of total variance)."""
+    within = deviation.unflatten(0, (-1, fills)).square().mean(1)
+    between = out.to(deviation.dtype).unflatten(0, (-1, fills)).var(1).mean(1, keepdim=True)
+    return ((within + between).sqrt().clamp(max=1) * hole).repeat_interleave(fills, 0)
 
 
 class _Canvas:
