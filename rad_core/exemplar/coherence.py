@@ -8,17 +8,16 @@ and at the rim, where the neighbour n is known, |P(n + o_h) - y_n|^2. The sum ov
 |P(h + o_h) - mean_h|^2, falls as pixels take over a neighbour's offset, those of one colour of a chessboard at a time.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from .level import Level
+from .progress import Poll, no_poll
 
 CHUNK = 32768  # pixels at a time
 
 
-def choose_sources(level: Level, sources: Tensor, weight: float, sweeps: int, pulse: Callable[[], None] | None = None) -> Tensor:
+def choose_sources(level: Level, sources: Tensor, weight: float, sweeps: int, poll: Poll = no_poll) -> Tensor:
     """Improve the pixels' sources.
 
     Args:
@@ -35,7 +34,7 @@ def choose_sources(level: Level, sources: Tensor, weight: float, sweeps: int, pu
     column = pixels % width
     exists = torch.stack([column < level.picture_width - 1, column > 0, pixels < total - width, pixels >= width], 1)
     beside = torch.where(exists, pixels[:, None] + shifts, pixels[:, None])
-    exists &= ~level.blank[beside]
+    exists &= ~level.excluded[beside]
     hole = level.hole
     odd = (pixels // width + column) % 2
     for sweep in range(2 * sweeps):
@@ -43,8 +42,7 @@ def choose_sources(level: Level, sources: Tensor, weight: float, sweeps: int, pu
         moving = (seam & (odd == sweep % 2)).nonzero()[:, 0]
         for part in moving.split(CHUNK):
             at[pixels[part]] = _best(level, at, pixels[part], beside[part], exists[part], shifts, weight)
-            if pulse:
-                pulse()
+            poll()
     return at[pixels]
 
 

@@ -5,7 +5,7 @@ clean the exponent is -N d / 2 tau^2; noisy ones lower N. So the fast path finds
 over a pixel vote; the exact path takes the whole softmax.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..noise import generators
 from ..settings import resolve_settings
 from .level import COLOUR, Level
 from .posterior import patch_posterior
+from .progress import Poll, no_poll
 from .scene import Scene, pages_at, references_of
 from .search import Queries, common_offsets, distances, search_all, search_near
 from .settings import PRESETS, ExemplarSettings
@@ -24,9 +25,7 @@ from .votes import vote, votes_of
 BLOCK = 16384  # queries at a time
 
 
-def match(
-    level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Generator, everywhere: bool, pulse: Callable[[], None] | None = None
-) -> None:
+def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Generator, everywhere: bool, poll: Poll = no_poll) -> None:
     """Find the source of each query, seen through noise: sets level.match and level.distance.
 
     c_qj ~ tau^2 / (sigma_qj^2 + tau^2) * a_j: noisy pixels and those deep in the hole count less.
@@ -35,12 +34,12 @@ def match(
         state: (N, 5), noisy. sigma: (P,) noise levels of level.pixels.
         step: number of the step. rng: a CPU generator.
         everywhere: compare with all patches (with as many as `limit` allows, chosen at random, where there are more).
-        pulse: called between blocks; raise from it to cancel.
+        poll: called between blocks; raise from it to cancel.
     """
     settings, device = level.settings, level.state.device
     weight = torch.ones(level.height * level.width, device=device)
     weight[level.pixels] = settings.tau**2 / (sigma.square() + settings.tau**2)
-    weight.mul_(level.confidence)[level.blank] = 0
+    weight.mul_(level.confidence)[level.excluded] = 0
     keys = level.keys
     if everywhere:
         most = max(64, int(settings.limit / max(1, len(level.queries))))
@@ -56,8 +55,7 @@ def match(
             before = level.match[part]
             now = distances(level, queries, before)
             level.match[part], level.distance[part] = search_near(level, queries, before, now, step, rng, common)
-        if pulse:
-            pulse()
+        poll()
 
 
 class ExemplarDenoiser(Denoiser):
@@ -110,7 +108,7 @@ class ExemplarDenoiser(Denoiser):
         flat = level._flat(sigma)
         if not torch.equal(flat > 0, level.hole) or not torch.equal(level.pixels, level.hole.nonzero()[:, 0]):
             level.hole = flat > 0
-            level.aim(level.hole)
+            level.set_hole(level.hole)
         if not len(level.pixels):
             return x.clone(), torch.zeros_like(x)
         state = level.state.clone()
@@ -151,6 +149,6 @@ class ExemplarDenoiser(Denoiser):
         level.match[:] = level.keys[0]  # votes need the distances alone
         moments = torch.cat(moments).flatten(0, 1)  # (Q * n, 2, 3)
         v, _ = votes_of(level, level.pixels)
-        slot = level.slot[(level.pixels + level.lead)[:, None] - level.offsets].clamp(min=0).long()
+        slot = level.slot[(level.pixels + level.slot_offset)[:, None] - level.offsets].clamp(min=0).long()
         mixed = (moments[slot * n + torch.arange(n, device=slot.device)] * v[..., None, None]).sum(1)
         return mixed[:, 0], (mixed[:, 1] - mixed[:, 0].square()).clamp(min=0)

@@ -37,7 +37,7 @@ class Level:
 
     Args:
         pages: the picture, then its references.
-        hole: (h, w) bool of the picture: what is to be filled. blank: (h, w) bool, unknown pixels that are not to be filled now.
+        hole: (h, w) bool of the picture: what is to be filled. excluded: (h, w) bool, unknown pixels that are not to be filled now.
         patch: side of a patch.
         extra_depth: (h, w), added to each pixel's depth in the hole, or None.
 
@@ -49,7 +49,13 @@ class Level:
     """
 
     def __init__(
-        self, pages: Sequence[Page], hole: Tensor, blank: Tensor, patch: int, settings: ExemplarSettings, extra_depth: Tensor | None = None
+        self,
+        pages: Sequence[Page],
+        hole: Tensor,
+        excluded: Tensor,
+        patch: int,
+        settings: ExemplarSettings,
+        extra_depth: Tensor | None = None,
     ):
         self.settings, self.patch = settings, patch
         device = hole.device
@@ -69,7 +75,7 @@ class Level:
             rows = slice(top, top + h)
             canvas[rows, :w, :3] = page.colour.permute(1, 2, 0) * COLOUR
             canvas[rows, :w, 3:] = page.texture.permute(1, 2, 0) * (TEXTURE * settings.texture)
-            copyable[rows, :w] = known = page.known & ~(hole | blank) if k == 0 else page.known
+            copyable[rows, :w] = known = page.known & ~(hole | excluded) if k == 0 else page.known
             if min(h, w) >= patch:
                 usable[rows, :w][: h - patch + 1, : w - patch + 1] = ~_touches(~known, patch)
             self.local_row[rows], self.aligned[rows] = torch.arange(h, device=device), float(page.aligned)
@@ -83,16 +89,16 @@ class Level:
         self.row_offsets = side * self.width
         self.offsets = (side[:, None] * self.width + side).flatten()
         self.keys = self.usable.nonzero()[:, 0]
-        self.hole, self.blank = self._flat(hole), self._flat(blank)
+        self.hole, self.excluded = self._flat(hole), self._flat(excluded)
         depth = depth_of(hole) + (0 if extra_depth is None else extra_depth)
         self.confidence = self._flat(settings.falloff**-depth)
-        self.aim(self.hole)
+        self.set_hole(self.hole)
 
     def _flat(self, map_: Tensor) -> Tensor:
         """A map (h, w) of the picture by the canvas' flat index, (h * width,)."""
         return F.pad(map_, (0, self.width - map_.shape[1])).flatten()
 
-    def aim(self, hole: Tensor) -> None:
+    def set_hole(self, hole: Tensor) -> None:
         """Choose the pixels (h * width,) bool to estimate: queries are all patches of the picture that touch them."""
         h, w, p = self.height, self.picture_width, self.patch
         touched = torch.zeros(h, self.width, dtype=torch.bool, device=hole.device)
@@ -101,9 +107,9 @@ class Level:
         self.queries = touched.flatten().nonzero()[:, 0]
         self.pixels = hole.nonzero()[:, 0]
         # where a query stands in the list; -1 elsewhere, and for indices up to one patch before the first
-        self.lead = (p - 1) * (self.width + 1)
-        self.slot = torch.full((self.lead + h * self.width,), -1, dtype=torch.int32, device=hole.device)
-        self.slot[self.queries + self.lead] = torch.arange(len(self.queries), dtype=torch.int32, device=hole.device)
+        self.slot_offset = (p - 1) * (self.width + 1)
+        self.slot = torch.full((self.slot_offset + h * self.width,), -1, dtype=torch.int32, device=hole.device)
+        self.slot[self.queries + self.slot_offset] = torch.arange(len(self.queries), dtype=torch.int32, device=hole.device)
         self.match = torch.full((len(self.queries),), -1, dtype=torch.long, device=hole.device)
         self.distance = torch.full((len(self.queries),), torch.inf, device=hole.device)
         self.query_confidence = self.confidence[self.queries + (p // 2) * (self.width + 1)]
@@ -120,7 +126,7 @@ class Level:
         c = strips.index_select(0, (index[:, None] + self.row_offsets).flatten()).view(len(index), -1) + 1e-6
         return c / c.sum(1, keepdim=True)
 
-    def way(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def distance_cost(self, queries: Tensor, sources: Tensor) -> Tensor:
         """The prior's cost of a source, growing with its distance: near |q - k| / H."""
         scale = self.settings.near / self.height
         row = sources // self.width

@@ -117,8 +117,8 @@ def _everywhere(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> tuple
     error = (apart - 2 * back((at[:2] * bt[:2]).sum(0))).clamp(min=0)
     few = count < max(1.0, OVERLAP * float(a_known.sum()))
     y, x = (torch.fft.fftfreq(n, 1 / n, device=a.device) for n in padded)
-    way = torch.hypot(y[:, None], x) / max(height, width)
-    cost = (error / count.clamp(min=1) + 1e-6 * way).masked_fill_(few, torch.inf)
+    length = torch.hypot(y[:, None], x) / max(height, width)
+    cost = (error / count.clamp(min=1) + 1e-6 * length).masked_fill_(few, torch.inf)
     best = int(cost.argmin())
     dy, dx = (round(float(v)) for v in (y[best // padded[1]], x[best % padded[1]]))
     flat = best if bool(torch.isfinite(cost.flatten()[best])) else None

@@ -7,17 +7,16 @@ the hole pixel's source has one. w spares what no change of light explains: a ju
 into the fill (the Cauchy, or Lorentzian, weights of robust statistics).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from .level import Level
+from .progress import Poll, no_poll
 
 ENOUGH = 1e-5  # of the first squared residual
 
 
-def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pulse: Callable[[], None] | None = None) -> Tensor:
+def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, poll: Poll = no_poll) -> Tensor:
     """Colours of the level's pixels.
 
     Args:
@@ -25,7 +24,7 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pul
         steps: of conjugate gradients, each reaching one pixel farther.
         eps: how strongly colours are held to the copied ones.
         rho: jumps above it are not blended away, in the unit of the colours; infinity blends all.
-        pulse: called in every step; raise from it to cancel.
+        poll: called in every step; raise from it to cancel.
 
     Returns:
         (P, 3) scaled colours, as in level.state.
@@ -44,7 +43,7 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pul
         (-width, pixels >= width),
     ):
         beside = torch.where(exists, pixels + shift, pixels)
-        exists = exists & ~level.blank[beside]
+        exists = exists & ~level.excluded[beside]
         slot = torch.where(exists, place[beside], count).long()
         inner = exists & (slot < count)
         onward = (sources + shift).clamp(0, most - 1)  # the pixel's source, continued
@@ -61,9 +60,8 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pul
         right = right + weight * torch.where(inner[:, None], g, g + other)
         neighbours.append(slot)
         weights.append(weight)
-        if pulse:
-            pulse()
-    return _solve(y, right, degree, torch.stack(neighbours, 1), torch.cat(weights, 1), steps, pulse)
+        poll()
+    return _solve(y, right, degree, torch.stack(neighbours, 1), torch.cat(weights, 1), steps, poll)
 
 
 def _continues(level: Level, source: Tensor, beside: Tensor) -> Tensor:
@@ -72,9 +70,7 @@ def _continues(level: Level, source: Tensor, beside: Tensor) -> Tensor:
     return level.known[beside] & (rows.abs() + (source % level.width - beside % level.width).abs() == 1)
 
 
-def _solve(
-    u: Tensor, right: Tensor, degree: Tensor, neighbours: Tensor, weights: Tensor, steps: int, pulse: Callable[[], None] | None
-) -> Tensor:
+def _solve(u: Tensor, right: Tensor, degree: Tensor, neighbours: Tensor, weights: Tensor, steps: int, poll: Poll) -> Tensor:
     """Conjugate gradients, preconditioned by the diagonal, from u (n, 3)."""
     flat, zero, weights = neighbours.flatten(), u.new_zeros(1, 3), weights[:, None]
     apply = lambda v: degree * v - torch.bmm(weights, torch.cat([v, zero]).index_select(0, flat).view(-1, 4, 3))[:, 0]
@@ -91,6 +87,5 @@ def _solve(
         if step % 8 == 7 and bool((rz <= ENOUGH * first).all()):
             break
         p = z + rz / before.clamp(min=1e-12) * p
-        if pulse:
-            pulse()
+        poll()
     return u

@@ -8,9 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Callback = Callable[[int, int, Tensor], None]
+Poll = Callable[[], None]  # called between pieces of work; it may raise to cancel
 STEPS = 100  # a run's progress is reported in this many parts
 PREVIEW = 1024  # longest side of a preview
 PATIENCE = 0.2  # seconds between calls
+
+
+def no_poll() -> None:
+    """Nobody waits."""
 
 
 class Progress:
@@ -32,7 +37,7 @@ class Progress:
             size = tuple(max(1, round(side / scale)) for side in picture.shape[1:])
             self.preview = F.interpolate(picture[None].float(), size, mode="area") if scale > 1 else picture[None].float().clone()
             self.place = place
-            self.pulse()
+            self.poll()
 
     def advance(self, work: float, colours: Callable[[], Tensor]) -> None:
         """Some work is done; colours() is the level's picture (3, h, w) in [-1, 1]."""
@@ -41,7 +46,7 @@ class Progress:
             self.place(self.preview, colours())
             self._call()
 
-    def pulse(self) -> None:
+    def poll(self) -> None:
         """Call back if the last call is some time ago."""
         if self.callback and time.monotonic() - self.last > PATIENCE:
             self._call()

@@ -1,7 +1,5 @@
 """Coarse to fine: RAD's loop on every level, from pure noise on the coarsest, from the coarser level's matches on the others."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,11 +8,11 @@ from .coherence import choose_sources
 from .denoiser import BLOCK, match
 from .level import COLOUR, Level, depth_of
 from .poisson import blend
-from .progress import Progress
+from .progress import Poll, Progress, no_poll
 from .scene import Scene, pages_at
 from .search import Queries, distances
 from .settings import ExemplarSettings
-from .votes import surest, vote
+from .votes import most_certain, vote
 
 FULL, LEAST = (
     50_000,
@@ -22,12 +20,12 @@ FULL, LEAST = (
 )  # pixels of a hole from which `limit` counts in full beyond the coarsest level, and its least share for smaller ones
 
 
-def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, pulse: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
+def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, poll: Poll = no_poll) -> list[tuple[int, int]]:
     """Sizes of the pyramid's levels, coarsest first: it starts where the hole is `coarsest` pixels deep and all patches can be compared."""
     sizes = [scene.size]
     while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
         hole = scene.unseen_at(sizes[-1])
-        pulse()
+        poll()
         pairs = int(hole.sum()) * hole.numel() * len(scene.sources)
         if pairs < settings.limit and depth_of(hole, int(settings.coarsest) + 1).max() <= settings.coarsest:
             break
@@ -50,17 +48,17 @@ def fill_scene(
 
 def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
     """The finest level with its matches and votes; None where it has no whole patch."""
-    sizes = level_sizes(scene, settings, patch, progress.pulse)
-    textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.pulse)
+    sizes = level_sizes(scene, settings, patch, progress.poll)
+    textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.poll)
     level, number = None, 0
     limit = settings.limit * min(1.0, max(LEAST, int(scene.hole.sum()) / FULL))
     for size in sizes:
-        progress.pulse()
-        finer = _level(scene, size, textures, settings, patch, progress.pulse)
+        progress.poll()
+        finer = _level(scene, size, textures, settings, patch, progress.poll)
         if not len(finer.pixels) or not len(finer.keys):
             continue
         first = level is None
-        _start(finer, level, scene, size, rng, progress.pulse)
+        _start(finer, level, scene, size, rng, progress.poll)
         level = None  # its memory
         seen = _follow(finer, scene)
         steps = settings.steps_of(number) * (2 if scene.order is not None and first else 1)
@@ -75,39 +73,37 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
             everywhere = (step % 3 == 0 and (small or first)) or (first and small)
             if all_seen:
                 everywhere = step == 0 and bool((finer.match < 0).any())
-            match(finer, finer.state, sigma, step, rng, everywhere, progress.pulse)
-            finer.state[finer.pixels], finer.variance = vote(finer, progress.pulse, step == steps - 1)
+            match(finer, finer.state, sigma, step, rng, everywhere, progress.poll)
+            finer.state[finer.pixels], finer.variance = vote(finer, progress.poll, step == steps - 1)
             progress.advance(len(finer.pixels), finer.colours)
         level, number = finer, number + 1
     return None if level is None or level.height != scene.size[0] else level
 
 
-def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int, pulse: Callable[[], None]) -> Level:
-    hole, blank = scene.holes_at(size)
-    late = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
+def _level(scene: Scene, size: tuple[int, int], textures: list, settings: ExemplarSettings, patch: int, poll: Poll) -> Level:
+    hole, excluded = scene.holes_at(size)
+    extra_depth = None if scene.order is None else _resized(scene.order, size) * hole * settings.order_depth
     if any(source.follows for source in scene.sources):
-        late = depth_of(scene.unseen_at(size)) - depth_of(hole) + (0 if late is None else late)
-    pulse()
-    return Level(pages_at(scene, size, textures, pulse), hole, blank, patch, settings, late)
+        extra_depth = depth_of(scene.unseen_at(size)) - depth_of(hole) + (0 if extra_depth is None else extra_depth)
+    poll()
+    return Level(pages_at(scene, size, textures, poll), hole, excluded, patch, settings, extra_depth)
 
 
-def _start(
-    level: Level, coarser: Level | None, scene: Scene, size: tuple[int, int], rng: torch.Generator, pulse: Callable[[], None]
-) -> None:
+def _start(level: Level, coarser: Level | None, scene: Scene, size: tuple[int, int], rng: torch.Generator, poll: Poll) -> None:
     """The state in the hole before the first step: what the coarser level's matches have at this size, or what stands there."""
     pixels = level.pixels
     level.state[pixels] = 0
     if coarser is not None:
         level.match[:] = _carry(coarser, level, rng)
         level.state[pixels] = _enlarged(coarser, level)
-        even = torch.ones(level.height * level.width, device=pixels.device)
-        even[level.blank] = 0
+        uniform = torch.ones(level.height * level.width, device=pixels.device)
+        uniform[level.excluded] = 0
         for start in range(0, len(level.queries), BLOCK):
             part = slice(start, start + BLOCK)
-            queries = Queries.of(level, level.queries[part], level.state, even)
+            queries = Queries.of(level, level.queries[part], level.state, uniform)
             level.distance[part] = distances(level, queries, level.match[part])
-            pulse()
-        level.state[pixels] = vote(level, pulse, False)[0]
+            poll()
+        level.state[pixels] = vote(level, poll, False)[0]
     if scene.uncertainty is not None:
         content = _resized(scene.content, size)[:, pixels // level.width, pixels % level.width].T * COLOUR
         keep = (_values(scene.uncertainty, level, size) < 1)[:, None]
@@ -151,7 +147,7 @@ def _carry(coarse: Level, fine: Level, rng: torch.Generator) -> Tensor:
     at = [
         (((a + centre + 0.5) / f - centre - 0.5).round().long()).clamp(0, most) for a, f, most in ((y, fy, limits[0]), (x, fx, limits[1]))
     ]
-    slot = coarse.slot[at[0] * coarse.width + at[1] + coarse.lead]
+    slot = coarse.slot[at[0] * coarse.width + at[1] + coarse.slot_offset]
     source = coarse.match[slot.clamp(min=0).long()]
     row, page = source // coarse.width, coarse.page[source // coarse.width]
     oy = ((coarse.local_row[row] - at[0]) * fy).round().long()
@@ -172,12 +168,12 @@ def _sigma(settings: ExemplarSettings, step: int, steps: int, first: bool, order
 
 
 def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Progress) -> tuple[Tensor, Tensor]:
-    sources = surest(level, progress.pulse)
+    sources = most_certain(level, progress.poll)
     if settings.coherence and settings.sweeps:
-        sources = choose_sources(level, sources, settings.coherence, settings.sweeps, progress.pulse)
+        sources = choose_sources(level, sources, settings.coherence, settings.sweeps, progress.poll)
     colours = level.state[sources, :3]
     if settings.poisson:
-        colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.pulse)
+        colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.poll)
     colours = (colours / COLOUR).clamp(-1, 1)
     if scene.uncertainty is not None:
         sigma = _values(scene.uncertainty, level, scene.size) * settings.sigma

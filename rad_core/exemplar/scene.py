@@ -1,7 +1,7 @@
 """What one hole is filled from: the picture around it, its references, and both at every level's size."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..images import resize_mask
 from .level import Page
+from .progress import Poll, no_poll
 
 KNOWN = 0.6  # share of known pixels below which a coarse pixel is part of the hole
 
@@ -65,14 +66,14 @@ class Source:
 class Scene:
     """One hole with its context.
 
-    sources: the picture itself, then its references. hole: (h, w) bool, to be filled. blank: (h, w) bool, unknown and not to be
+    sources: the picture itself, then its references. hole: (h, w) bool, to be filled. excluded: (h, w) bool, unknown and not to be
     filled now. order, uncertainty: (h, w) in [0, 1] or None. content: (3, h, w) in [-1, 1], the content of the hole, used where
     `uncertainty` is below 1.
     """
 
     sources: list[Source]
     hole: Tensor
-    blank: Tensor
+    excluded: Tensor
     order: Tensor | None = None
     uncertainty: Tensor | None = None
     content: Tensor | None = None
@@ -91,15 +92,15 @@ class Scene:
         return shrink(self.size, factor)
 
     def holes_at(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Hole and blank pixels at another size, (h', w') bool."""
+        """Hole and excluded pixels at another size, (h', w') bool."""
         if size == self.size:
-            return self.hole, self.blank
+            return self.hole, self.excluded
         unknown = self.sources[0].known_at(size) < KNOWN
-        if not self.blank.any():
+        if not self.excluded.any():
             return unknown, torch.zeros_like(unknown)
         hole = _area(self.hole[None].float(), size)[0]
-        blank = unknown & (_area(self.blank[None].float(), size)[0] > hole)
-        return unknown & ~blank, blank
+        excluded = unknown & (_area(self.excluded[None].float(), size)[0] > hole)
+        return unknown & ~excluded, excluded
 
     def unseen_at(self, size: tuple[int, int]) -> Tensor:
         """Hole pixels at another size that no reference which follows the picture shows, (h', w') bool."""
@@ -109,30 +110,26 @@ class Scene:
                 hole = hole & (source.known_at(size) <= KNOWN)
         return hole
 
-    def textures(self, scale: float, pulse: Callable[[], None] = lambda: None) -> list[tuple[Tensor, Tensor]]:
+    def textures(self, scale: float, poll: Poll = no_poll) -> list[tuple[Tensor, Tensor]]:
         """Texture maps of all sources on a grid of `scale` / 2 pixels, averaged over about `scale`: (sums (2, h', w'), shares)."""
         out = []
         for source in self.sources:
             maps = source.gradients(shrink(source.known.shape, max(1.0, scale / 2)))
             out.append(tuple(_box(map_) for map_ in maps) if scale > 1 else maps)
-            pulse()
+            poll()
         return out
 
 
-def pages_at(
-    scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, Tensor]], pulse: Callable[[], None] | None = None
-) -> list[Page]:
-    """All sources at a level's size (of the picture). pulse: called between steps; raise from it to cancel."""
+def pages_at(scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, Tensor]], poll: Poll = no_poll) -> list[Page]:
+    """All sources at a level's size (of the picture). poll: called between steps; raise from it to cancel."""
     factor, pages = scene.size[0] / size[0], []
     for k, (source, (sums, shares)) in enumerate(zip(scene.sources, textures, strict=True)):
         page_size = size if tuple(source.known.shape) == scene.size else shrink(source.known.shape, factor)
         colour, share = source.at(page_size)
-        if pulse:
-            pulse()
+        poll()
         wide = lambda map_, to=page_size: F.interpolate(map_[None], to, mode="bilinear")[0] if map_.shape[1:] != to else map_
         texture = wide(sums) / wide(shares).clamp(min=1e-6)
-        if pulse:
-            pulse()
+        poll()
         pages.append(Page(colour, texture, share >= KNOWN if k == 0 else share > 0.99, source.aligned))
     return pages
 

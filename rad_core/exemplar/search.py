@@ -44,7 +44,7 @@ def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     """d of queries (n,) to one source each, (n,)."""
     parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
     errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
-    return torch.cat(errors).add_(level.way(queries.index, sources))
+    return torch.cat(errors).add_(level.distance_cost(queries.index, sources))
 
 
 def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,8 +68,8 @@ def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Te
     ):
         d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ right
         if near:
-            way = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
-            d += way if level.all_aligned else way * aligned
+            distance_cost = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
+            d += distance_cost if level.all_aligned else distance_cost * aligned
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
         found.append(keys[which])
@@ -111,7 +111,7 @@ def search_near(
     last = len(level.slot) - 1
     for jump in JUMPS[step % len(JUMPS)]:
         for shift in (jump * width, -jump * width, jump, -jump):
-            slot = level.slot.index_select(0, (index + (shift + level.lead)).clamp(0, last))
+            slot = level.slot.index_select(0, (index + (shift + level.slot_offset)).clamp(0, last))
             attempt(level.match.index_select(0, slot.clamp(min=0)) - shift, slot >= 0)
     uniform = lambda *shape: torch.rand(*shape, generator=rng).to(device)
     for k in range(level.settings.random):

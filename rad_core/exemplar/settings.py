@@ -25,7 +25,7 @@ class ExemplarSettings:
         reach: context around a hole, in multiples of the hole's thickness (32 pixels are added).
         context: most pixels of that context (or 8 for each pixel of the hole, if that is more).
         tile: longer holes that are thin are filled in tiles of about this many pixels.
-        coherence: weight of visible seams when each pixel chooses its source on the finest level; 0 for the surest vote alone.
+        coherence: weight of visible seams when each pixel chooses its source on the finest level; 0 for the most certain vote alone.
         sweeps: rounds of that choice.
         poisson: steps of conjugate gradients that hide seams; 0 for none.
         eps: how strongly colours are held to their sources' in that blend.
