@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         does.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["inpaint"]:
-        arguments = ["inpaint", *inpaint.with_method(arguments[1:])]
-    options = build_parser().parse_args(arguments)
     try:
+        if arguments[:1] == ["inpaint"]:
+            arguments = ["inpaint", *inpaint.with_method(arguments[1:])]
+        options = build_parser().parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # restored by catch_warnings
             options.run(options)

@@ -320,7 +320,7 @@ def test_folders(place):
         (["info", "photo.png"], "not a weights file"),
         (["convert", "net.safetensors", "-o", "x.pt"], "must end in .safetensors"),
         (["train", "rad", "-o", "x.safetensors", "--stages", "many"], "SIZE:STEPS:BATCH"),
-        (["train", "base", "--base", "x", "-o", "x.safetensors"], "from scratch"),
+        (["inpaint", "exmplar", "photo.png", "--mask", "mask.png", "-o", "x.png"], "neither a file nor a method"),
     ],
 )
 def test_errors_are_one_sentence_and_leave_nothing(place, capsys, arguments, sentence):

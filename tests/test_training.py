@@ -200,7 +200,7 @@ def test_the_file_tells_how_it_was_made(place, capsys):
         rad_core.load_adapter(load_model("other.safetensors"), "a.safetensors")
 
 
-def test_an_adapter_without_the_spatial_embedding(place, capsys):
+def test_an_adapter_without_the_spatial_embedding(place):
     """The ablation's network never gets a map of timesteps, in training or for its samples, and its file records that."""
     dimensions, run = [], ["train", "rad", *SMALL, "--one-level", "--stages", "16:2:3", "-o", "a.safetensors"]
     hook = torch.nn.modules.module.register_module_forward_pre_hook(
@@ -213,8 +213,13 @@ def test_an_adapter_without_the_spatial_embedding(place, capsys):
     assert set(dimensions) == {1} and len(dimensions) > 2
     with safe_open("a.safetensors", "pt") as file:
         assert '"spatial": false' in file.metadata()["note"]
-    assert main(["train", "base", *SMALL[:4], "--widths", "32,32", "--one-level", "--stages", "16:1:2", "-o", "b.safetensors"]) == 1
-    assert "--one-level is for train rad" in capsys.readouterr().err and not (place / "b.safetensors").exists()
+
+
+def test_train_base_has_no_options_of_adapters(place, capsys):
+    for option in (["--one-level"], ["--base", "net.safetensors"], ["--rank", "4"], ["--phases", "1"]):
+        with pytest.raises(SystemExit):
+            main(["train", "base", *option, "--stages", "16:1:2", "-o", "b.safetensors"])
+        assert "unrecognized arguments" in capsys.readouterr().err and not (place / "b.safetensors").exists()
 
 
 def test_rank_alpha_targets_and_own_masks(place):

@@ -27,7 +27,7 @@ from ..training.samples import COUNT, holes, sample_columns
 from ..training.sdm import TERMS, SDMPlan, SDMTraining
 from ..unet import UNet, UNetConfig, initialise
 from .paths import check_outputs
-from .train_options import add_common_arguments, add_diffusion_arguments, add_sdm_arguments
+from .train_options import add_common_arguments, add_diffusion_arguments, add_rad_arguments, add_sdm_arguments
 
 HELP = "train a network or a RAD adapter, on drawn landscapes or on a folder of pictures"
 KINDS = {
@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         else:
             add_common_arguments(command, learning_rate=5e-4, stages="64:20000:16")
             add_diffusion_arguments(command)
+        if kind == "rad":
+            add_rad_arguments(command)
 
 
 @dataclass
@@ -113,11 +115,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> Recipe:
-    if options.base and options.kind == "base":
-        raise ValueError("A base network is trained from scratch: remove --base, or use train rad.")
     net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
-    if options.one_level and options.kind == "base":
-        raise ValueError("--one-level is for train rad: a plain network always gets one timestep per picture.")
     if net.config.out_channels != 6:
         raise ValueError(f"{options.base} has no learned variance (3 outputs); training needs a network with 6.")
     check_label(net.config.num_classes, options.label)

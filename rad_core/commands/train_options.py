@@ -34,24 +34,15 @@ def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, 
 
 def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `train base` and `train rad`."""
-    parser.add_argument("--base", help="the network to train an adapter for")
     parser.add_argument(
         "--masks", default="perlin", help=f"{', '.join(MASKS)}, or a folder of masks, white = hole (default: perlin, as in the paper)"
     )
     parser.add_argument(
-        "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: noise in the hole alone"
-    )
-    parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
-    parser.add_argument(
         "--vlb-weight", type=float, default=1e-3, help="weight of the variational bound, which trains the variance (default: 0.001)"
     )
-    parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, as in the paper)")
-    parser.add_argument("--alpha", type=float, help="of the LoRA, whose strength is alpha / rank (default: the rank)")
-    parser.add_argument("--targets", default=",".join(TARGETS), help="layers with a LoRA, comma-separated (default: the paper's)")
-    parser.add_argument("--licence", default="", help="the adapter's licence, to be written to its file")
     parser.add_argument("--widths", default="32,32,96,160", help="of a new network: channels of its levels (default: 32,32,96,160)")
     parser.add_argument("--attention", default="2,3", help="of a new network: levels with attention, from 0 (default: 2,3)")
-    parser.add_argument("--init", help="the network to start from, in architecture and weights; with --base: the adapter")
+    parser.add_argument("--init", help="the network to start from, in architecture and weights; for an adapter: the adapter")
     parser.add_argument(
         "--prediction",
         choices=["eps", "v"],
@@ -61,6 +52,20 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiles", action="store_true", help="of a new network: for tiles at the pictures' own scale (photo repair)")
     _add_precision(parser, ["float32", "bfloat16", "float16"])
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing: half the memory for a third more time")
+    parser.set_defaults(base=None, phases=2, one_level=False)
+
+
+def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
+    """Further options of `train rad`."""
+    parser.add_argument("--base", help="the network to train an adapter for")
+    parser.add_argument(
+        "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: noise in the hole alone"
+    )
+    parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
+    parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, as in the paper)")
+    parser.add_argument("--alpha", type=float, help="of the LoRA, whose strength is alpha / rank (default: the rank)")
+    parser.add_argument("--targets", default=",".join(TARGETS), help="layers with a LoRA, comma-separated (default: the paper's)")
+    parser.add_argument("--licence", default="", help="the adapter's licence, to be written to its file")
 
 
 def add_sdm_arguments(parser: argparse.ArgumentParser) -> None:
