@@ -13,8 +13,8 @@ from ...rad_core.denoisers import Denoiser
 from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
-from .adm import VARIANCE_CALLBACK, ADMModel, set_conds
-from .spatial_embedding import has_spatial_embedding
+from .adm import VARIANCE_CALLBACK, set_conds
+from .region_aware import is_region_aware
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 SAMPLER_NAMES = comfy.samplers.SAMPLER_NAMES
@@ -85,10 +85,10 @@ def check_model(model) -> None:
     Raises:
         ValueError: it does not.
     """
-    if not isinstance(model.model, ADMModel) and not has_spatial_embedding(model):
+    if not is_region_aware(model):
         raise ValueError(
-            "This MODEL takes one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node (SD1.5, SDXL), "
-            "or load a pixel-space network with 'Load ADM Model'."
+            "This MODEL takes one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node, or load a "
+            "pixel-space network with 'Load ADM Model'."
         )
 
 

@@ -1,0 +1,65 @@
+"""Cosmos-Predict2 and Anima: a timestep per frame. Each token is made a frame of its own on the way through the blocks."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from torch import Tensor
+
+from .family import NET, Family, Patch
+from .levels import ModulationLayers, StandIn, TokenLevels
+
+
+class Fold:
+    """The host's `prepare_embedded_sequence` and `unpatchify`: (B, T, H, W, D) -> (B, T H W, 1, 1, D), and back."""
+
+    def __init__(self, levels: TokenLevels):
+        self.levels, self.grid = levels, None
+
+    def fold(self, plain, *args, **kwargs):
+        x, rope, extra = plain(*args, **kwargs)
+        if not self.levels.active:
+            return x, rope, extra
+        self.grid = x.shape[1:4]
+        flat = lambda values: None if values is None else values.flatten(1, 3)[:, :, None, None]
+        return flat(x), rope, flat(extra)
+
+    def unfold(self, plain, x: Tensor) -> Tensor:
+        return plain(x.flatten(1, 3).unflatten(1, self.grid) if self.levels.active else x)
+
+
+class TimeEmbedding(StandIn):
+    """(B, K, D) of the levels: the blocks' layers read them as they are, their common part is picked per token."""
+
+    def mapped(self, waves: Tensor) -> tuple[Tensor, Tensor | None]:
+        embedding, common = self.layer(waves)
+        return embedding, None if common is None else self.levels.pick(common, "img")
+
+
+class TokenLayers(ModulationLayers):
+    """A block's layers, which read the levels' embeddings (B, K, D)."""
+
+    def forward(self, vec: Tensor) -> Tensor:
+        if not self.levels.active:
+            return super().forward(vec)
+        for layer in self:
+            vec = layer(vec)
+        return self.levels.pick(vec, self.stream)
+
+
+class Cosmos(Family):
+    def token_size(self) -> tuple[int, int, int]:
+        return self.net.patch_temporal, self.net.patch_spatial, self.net.patch_spatial
+
+    def patches(self) -> Iterator[Patch]:
+        fold, layers = Fold(self.levels), partial(TokenLayers, levels=self.levels, stream="img")
+        yield "process_timestep", lambda plain: partial(self._timesteps, plain)
+        yield f"{NET}prepare_embedded_sequence", lambda plain: partial(fold.fold, plain)
+        yield f"{NET}unpatchify", lambda plain: partial(fold.unfold, plain)
+        yield f"{NET}t_embedder.1", partial(TimeEmbedding, levels=self.levels)
+        for k in range(len(self.net.blocks)):
+            for part in ("self_attn", "cross_attn", "mlp"):
+                yield f"{NET}blocks.{k}.adaln_modulation_{part}", layers
+        yield f"{NET}final_layer.adaln_modulation", layers
+
+    def _timesteps(self, plain, timestep: Tensor, x: Tensor, **kwargs) -> Tensor:
+        return self.levels.timesteps if self.levels.active else plain(timestep, x=x, **kwargs)
