@@ -97,5 +97,11 @@ def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
 
 def predicts_velocity(sampling) -> bool:
     """Whether a MODEL is one of flow matching: v = n - x0."""
-    kinds = (comfy.model_sampling.CONST, comfy.model_sampling.COSMOS_RFLOW)
-    return isinstance(sampling, kinds) and not isinstance(sampling, comfy.model_sampling.IMG_TO_IMG_FLOW)
+    if isinstance(sampling, getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())):
+        return False
+    return isinstance(sampling, comfy.model_sampling.CONST) or predicts_ratio(sampling)
+
+
+def predicts_ratio(sampling) -> bool:
+    """Whether a MODEL's sigma is s / (1 - s), as Cosmos-Predict2's."""
+    return isinstance(sampling, comfy.model_sampling.COSMOS_RFLOW)

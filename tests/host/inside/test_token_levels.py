@@ -32,7 +32,7 @@ NAMES = [
     "HunyuanImage 2.1",
     "Ideogram 4",
 ]
-ODD = {"Chroma Radiance": (80, 48), "HunyuanVideo": (6, 10)}  # latent sizes that the family can have
+ODD = {"Chroma Radiance": (80, 48), "HunyuanVideo": (6, 10), "Cosmos Predict 2": (6, 10)}  # latent sizes that the family can have
 
 
 @pytest.fixture(params=NAMES)
@@ -169,8 +169,14 @@ def test_known_latents_are_exact_through_ksampler(host, family, sampler):
         samples, before = out["samples"], latent["samples"]
         mask = latent_mask(latent["noise_mask"], before)
         assert torch.isfinite(samples).all()
-        assert ((samples - before).abs() * (mask == 0)).max() <= 1e-6 * before.abs().max() + 1e-6
-        assert ((samples - before).abs() * (mask > 0)).max() > 1e-2
+        assert_known(samples, before, mask)
+
+
+def assert_known(samples, before, mask):
+    """Known latents stay, but for the rounding of the host's own scale of latents; the hole does not."""
+    change = (samples - before).abs()
+    assert (change * (mask == 0)).max() <= 1e-6 * before.abs().max() + 1e-6
+    assert (change * (mask > 0)).max() > 1e-2
 
 
 def latent_mask(mask, latents):
@@ -178,3 +184,102 @@ def latent_mask(mask, latents):
     import comfy.sampler_helpers
 
     return comfy.sampler_helpers.prepare_mask(mask, latents.shape, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["Flux.1 dev", "Z-Image", "Qwen-Image, -Edit", "Wan 2.1, 2.2 14B"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+def test_rad_sampler_fills_in_an_order(host, name, sampler):
+    """Known latents exact; what is first in the order is finished when the rest begins, and soft pixels take part."""
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    patched, latent = patch(host, build(name)), scene(name)
+    latent["noise_mask"] = latent["noise_mask"].clone()
+    latent["noise_mask"][..., : latent["noise_mask"].shape[-1] // 8] = 0.5
+    positive, negative = prompts(name)
+    mask = latent_mask(latent["noise_mask"], latent["samples"])
+    order = torch.linspace(0, 1, 64).expand(1, 64, 64)
+    settings = {"seed": 0, "steps": 4, "cfg": 2.0, "sampler": sampler, "scheduler": "simple", "eta": 0.0}
+    run = lambda **change: host.call(
+        "RAI_RADSampler", model=patched, positive=positive, negative=negative, latent_image=latent, **settings | change
+    )[0]["samples"]
+    out, ordered = run(), run(order=order)
+    for samples in (out, ordered):
+        assert torch.isfinite(samples).all()
+        assert_known(samples, latent["samples"], mask)
+    assert not torch.equal(out, ordered)
+
+
+def test_euler_of_ksampler_and_rad_samplers_ddim_agree(host):
+    """On a flow model both are Euler's method; they share the noise, the levels and the network."""
+    patched, latent = patch(host, build("Flux.1 dev")), scene("Flux.1 dev")
+    positive, negative = prompts("Flux.1 dev")
+    (ours,) = host.call(
+        "RAI_RADSampler",
+        model=patched,
+        seed=0,
+        steps=4,
+        cfg=1.0,
+        sampler="ddim",
+        scheduler="simple",
+        positive=positive,
+        negative=negative,
+        latent_image=latent,
+        eta=0.0,
+    )
+    (theirs,) = host.nodes.common_ksampler(patched, 0, 4, 1.0, "euler", "simple", positive, negative, latent)
+    torch.testing.assert_close(ours["samples"], theirs["samples"], rtol=1e-4, atol=1e-4)
+
+
+def test_families_without_a_way_in_are_refused_in_a_sentence(host):
+    for name in ("HiDream", "Lens", "Wan VACE"):
+        if in_host(name):
+            with pytest.raises(ValueError, match="cannot give this MODEL a noise level per token: there is no way in"):
+                patch(host, build(name))
+    native = build("LTX-Video")
+    assert patch(host, native) is native, "nothing is needed"
+
+
+def test_a_host_whose_network_changed_is_refused(host, monkeypatch):
+    """A layer that is gone: at once. A network that no longer asks the stand-ins: at the first step, on a host that was not tested."""
+    base = build("SD3, 3.5")
+    guard = host.module("nodes.host.token_levels.guard")
+    deaf = patch(host, base)
+    for name in list(deaf.object_patches):
+        if name.endswith("adaLN_modulation"):
+            del deaf.object_patches[name]
+    x, conds = state("SD3, 3.5", base)
+    levels = {"sigma_map": torch.full((1, 1, 8, 8), 0.4)}
+    monkeypatch.setattr(guard, "host_version", lambda: "9.9.9")
+    apply(patch(host, base), x, 0.9, conds | levels)  # heard
+    with pytest.raises(RuntimeError, match="is not heard: update RAD Inpaint"):
+        apply(deaf, x, 0.9, conds | levels)
+    del base.model.diffusion_model.final_layer.adaLN_modulation
+    with pytest.raises(ValueError, match="another OpenAISignatureMMDITWrapper than"):
+        patch(host, base)
+
+
+@pytest.mark.parametrize("name", ["Flux.1 dev", "Flux.2, klein", "Qwen-Image, -Edit", "Krea 2"])
+def test_reference_tokens_hear_what_the_models_own_method_gives_them(host, name):
+    """With references a constant map is still the plain model, whether their timestep is the picture's or 0."""
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    base = build(name)
+    patched = patch(host, base)
+    x, conds = state(name, base)
+    conds["ref_latents"] = [torch.randn(x.shape), torch.randn(*x.shape[:-1], 4)]
+    only = host_is_floor() or name == "Flux.1 dev"  # where the plain model has no other
+    methods = ["index"] if only else ["index", "index_timestep_zero"]
+    found = []
+    for method in methods:
+        conds["ref_latents_method"] = method
+        found.append(apply(base, x, 0.4, conds))
+        mapped = apply(patched, x, 0.9, conds | {"sigma_map": torch.full((1, 1, *x.shape[2:]), 0.4)})
+        assert difference(mapped, found[-1], x) < 1e-5
+        assert difference(apply(base, x, 0.4, {**conds, "ref_latents": conds["ref_latents"][:1]}), found[-1], x) > 1e-3
+    assert len(found) == 1 or difference(found[0], found[1], x) > 1e-3
+
+
+def host_is_floor():
+    from comfyui_version import __version__
+
+    return __version__ == "0.3.64"
