@@ -99,7 +99,7 @@ class RADSampler(io.ComfyNode):
             description="KSampler with RAD's own samplers: a noise level per pixel, clean known pixels, and an optional order. Works on a "
             "latent with a noise mask, at its own size.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load ADM Model, or SD1.5 or SDXL through RAD Spatial Noise Embedding."),
+                io.Model.Input("model", tooltip="From Load ADM Model, or any latent model through RAD Spatial Noise Embedding."),
                 inputs.seed(),
                 inputs.steps(STEPS["ddpm"]),
                 inputs.cfg(1.0, "How strictly the prompt is followed; 1 for ADM networks."),
