@@ -74,7 +74,8 @@ class LoadRADAdapter(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="The network the adapter was trained on, from Load ADM Model, or a latent model such as SDXL, Flux.2 or Z-Image.",
+                    tooltip="The network the adapter was trained on, from Load ADM Model, or a latent model such as SDXL, Flux.2 or "
+                    "Z-Image.",
                 ),
                 io.Combo.Input(
                     "adapter_name",

@@ -54,6 +54,12 @@ class LastLayer(StandIn):
 
 
 class Chroma(Family):
+    targets = (
+        r"double_blocks\.\d+\.(img|txt)_(attn\.(qkv|proj)|mlp\.\w+)|single_blocks\.\d+\.linear[12]"
+        r"|distilled_guidance_layer\.(in_proj|out_proj|layers\.\d+\.(in_layer|out_layer))"
+    )
+    blocks = ("double_blocks", "single_blocks")
+
     def patches(self) -> Iterator[Patch]:
         yield f"{NET}distilled_guidance_layer", partial(Table, levels=self.levels)
         yield f"{NET}get_modulations", lambda plain: Rows(plain, self.net.params, self.levels)

@@ -47,6 +47,12 @@ class TokenLayers(ModulationLayers):
 
 
 class Cosmos(Family):
+    targets = (
+        r"blocks\.\d+\.((self_attn|cross_attn)\.(q_proj|k_proj|v_proj|output_proj)|mlp\.layer[12]|adaln_modulation_\w+\.\d)"
+        r"|final_layer\.adaln_modulation\.\d|t_embedder\.1\.linear_\d"
+    )
+    blocks = ("blocks",)
+
     def token_size(self) -> tuple[int, int, int]:
         return self.net.patch_temporal, self.net.patch_spatial, self.net.patch_spatial
 
@@ -61,5 +67,8 @@ class Cosmos(Family):
                 yield f"{NET}blocks.{k}.adaln_modulation_{part}", layers
         yield f"{NET}final_layer.adaln_modulation", layers
 
+    def network_timesteps(self, timestep: Tensor) -> Tensor:
+        return self.levels.timesteps
+
     def _timesteps(self, plain, timestep: Tensor, x: Tensor, **kwargs) -> Tensor:
-        return self.levels.timesteps if self.levels.active else plain(timestep, x=x, **kwargs)
+        return self.network_timesteps(timestep) if self.levels.active else plain(timestep, x=x, **kwargs)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .levels import TokenLevels
+from .levels import TokenLevels, distinct, grid
 
 NET = "diffusion_model."
 Patch = tuple[str, Callable]  # an object of the MODEL by name, and what makes its stand-in of it
@@ -20,7 +20,12 @@ class Family:
 
     Attributes:
         patch: frames, rows and columns of latents in a token.
+        targets: the layers that an adapter is trained on, a pattern of their names: attention, feed-forward and modulation.
+        blocks: the lists of blocks that gradient checkpointing goes by.
     """
+
+    targets = ""
+    blocks: tuple[str, ...] = ()
 
     def __init__(self, net: nn.Module, levels: TokenLevels):
         self.net, self.levels = net, levels
@@ -29,6 +34,36 @@ class Family:
     def token_size(self) -> tuple[int, int, int]:
         size = self.net.patch_size
         return (1, size, size) if isinstance(size, int) else (1,) * (3 - len(size)) + tuple(size)
+
+    def set_levels(
+        self, sigma_i: Tensor, sigma: Tensor, timestep: Callable[[Tensor], Tensor], dtype: torch.dtype, context: Tensor | None, conds: dict
+    ) -> None:
+        """Embed a map's distinct levels, and say which each token has.
+
+        Args:
+            sigma_i: (B, 1, [T,] h, w), the map. sigma: (B,), the scalar level that the network is given.
+            timestep: the network's timestep of a level. dtype: of the network's arithmetic.
+            context: (B, M, E), the text. conds: what else the network is given; changed where references are clean.
+        """
+        tokens = grid(sigma_i, self.patch).flatten(1)
+        sigmas = distinct(tokens)
+        image = (tokens[..., None] - sigmas).abs().argmin(-1)
+        highest = image.amax(1, keepdim=True)
+        references = sum(grid(latents[:1, :1], self.patch).numel() for latents in self.references(conds))
+        if references and self.clean_references(conds):
+            sigmas = torch.cat([sigmas, sigmas.new_zeros(1)])
+            image = torch.cat([image, torch.full_like(highest, len(sigmas) - 1).expand(-1, references)], 1)
+        elif references:
+            image = torch.cat([image, highest.expand(-1, references)], 1)
+        steps = timestep(sigmas)
+        own, scalar = (self.embed(some, dtype) for some in (steps, timestep(sigma)))
+        self.levels.index = self.streams(image, highest.expand(-1, self.text_length(context, conds)))
+        self.levels.timesteps = steps.expand(len(image), -1)
+        self.levels.vectors = None if own is None else own[None] - scalar[:, None]
+
+    def network_timesteps(self, timestep: Tensor) -> Tensor:
+        """What the network is given as its timestep (B,) while there is a map."""
+        return timestep
 
     def patches(self) -> Iterator[Patch]:
         """Objects of the MODEL and their stand-ins."""

@@ -20,6 +20,12 @@ class Modulation(StandIn):
 
 
 class Flux(Family):
+    targets = (
+        r"double_blocks\.\d+\.((img|txt)_(attn\.(qkv|proj)|mlp\.\w+)|(img|txt)_mod\.lin)"
+        r"|single_blocks\.\d+\.(linear1|linear2|modulation\.lin)"
+        r"|(double_stream_modulation_(img|txt)|single_stream_modulation)\.lin|final_layer\.adaLN_modulation\.1"
+    )
+    blocks = ("double_blocks", "single_blocks")
     time_factor = 1000.0
 
     def patches(self) -> Iterator[Patch]:

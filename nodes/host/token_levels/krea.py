@@ -44,6 +44,9 @@ class LastModulation(StandIn):
 
 
 class Krea2(Family):
+    targets = r"blocks\.\d+\.(attn\.(w[qkvo]|gate)|mlp\.(gate|up|down))|tproj\.1|tmlp\.[02]"
+    blocks = ("blocks",)
+
     def token_size(self) -> tuple[int, int, int]:
         return 1, self.net.patch, self.net.patch
 

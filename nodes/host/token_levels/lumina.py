@@ -11,6 +11,11 @@ from .levels import ModulationLayers
 
 
 class Lumina(Family):
+    targets = (
+        r"(noise_refiner|layers)\.\d+\.(attention\.(qkv|out)|feed_forward\.w[123]|adaLN_modulation\.\d)|final_layer\.adaLN_modulation\.1"
+    )
+    blocks = ("noise_refiner", "context_refiner", "layers")
+
     def patches(self) -> Iterator[Patch]:
         layers = lambda stream: partial(ModulationLayers, levels=self.levels, stream=stream)
         for k in range(len(self.net.noise_refiner)):

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..adm import keep_known, noise_levels
 from .family import Family
 from .guard import check_once
-from .levels import TokenLevels, distinct, grid, snap
+from .levels import TokenLevels, snap
 
 
 class PerToken:
@@ -48,33 +48,14 @@ class PerToken:
         """x0 of a state whose pixel i has the noise level sigma_i."""
         inner, sigma, sigma_i, conds = executor.class_obj, t.view(-1, *[1] * (x.ndim - 1)), sigma_i.to(x), dict(conds)
         algebra = RatioFlow if isinstance(inner.model_sampling, comfy.model_sampling.COSMOS_RFLOW) else Flow
-        self._set(inner, sigma_i, t, others[1], conds)
+        dtype = inner.manual_cast_dtype or inner.get_dtype()
+        self.family.set_levels(sigma_i, t, lambda s: inner.model_sampling.timestep(s).float(), dtype, others[1], conds)
         try:
             x_in = algebra.rescale(x, sigma, sigma_i)
             x0 = executor(x_in, t, *others, **conds)
         finally:
             self.levels.clear()
         return algebra.x0(x, x_in, x0, sigma, sigma_i)
-
-    def _set(self, inner, sigma_i: Tensor, t: Tensor, context: Tensor | None, conds: dict) -> None:
-        """Embed the map's distinct levels, and say which each token has."""
-        family, sampling = self.family, inner.model_sampling
-        dtype = inner.manual_cast_dtype or inner.get_dtype()
-        tokens = grid(sigma_i, family.patch).flatten(1)
-        sigmas = distinct(tokens)
-        image = (tokens[..., None] - sigmas).abs().argmin(-1)
-        highest = image.amax(1, keepdim=True)
-        references = sum(grid(latents[:1, :1], family.patch).numel() for latents in family.references(conds))
-        if references and family.clean_references(conds):
-            sigmas = torch.cat([sigmas, sigmas.new_zeros(1)])
-            image = torch.cat([image, torch.full_like(highest, len(sigmas) - 1).expand(-1, references)], 1)
-        elif references:
-            image = torch.cat([image, highest.expand(-1, references)], 1)
-        timesteps = sampling.timestep(sigmas).float()
-        own, scalar = (family.embed(steps, dtype) for steps in (timesteps, sampling.timestep(t).float()))
-        self.levels.index = family.streams(image, highest.expand(-1, family.text_length(context, conds)))
-        self.levels.timesteps = timesteps.expand(len(image), -1)
-        self.levels.vectors = None if own is None else own[None] - scalar[:, None]
 
 
 class Flow:

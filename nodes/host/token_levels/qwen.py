@@ -17,6 +17,12 @@ class LastLayer(StandIn):
 
 
 class Qwen(Family):
+    targets = (
+        r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)|(img|txt)_mlp\.net\.\d(\.proj)?|(img|txt)_mod\.1)"
+        r"|norm_out\.linear"
+    )
+    blocks = ("transformer_blocks",)
+
     def patches(self) -> Iterator[Patch]:
         for k in range(len(self.net.transformer_blocks)):
             for stream in ("img", "txt"):

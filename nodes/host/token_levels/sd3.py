@@ -11,6 +11,11 @@ from .levels import ModulationLayers
 
 
 class SD3(Family):
+    targets = (
+        r"joint_blocks\.\d+\.(x_block|context_block)\.(attn2?\.(qkv|proj)|mlp\.fc[12]|adaLN_modulation\.1)|final_layer\.adaLN_modulation\.1"
+    )
+    blocks = ("joint_blocks",)
+
     def patches(self) -> Iterator[Patch]:
         layers = lambda stream: partial(ModulationLayers, levels=self.levels, stream=stream)
         for k in range(len(self.net.joint_blocks)):
@@ -23,6 +28,9 @@ class SD3(Family):
 
 
 class AuraFlow(Family):
+    targets = r"(double_layers|single_layers)\.\d+\.(attn\.w\w+|mlp\w*\.c_\w+|mod\w+\.1)|modF\.1"
+    blocks = ("double_layers", "single_layers")
+
     def patches(self) -> Iterator[Patch]:
         layers = lambda stream: partial(ModulationLayers, levels=self.levels, stream=stream)
         for k in range(len(self.net.double_layers)):

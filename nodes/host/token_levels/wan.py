@@ -12,14 +12,17 @@ from .family import Family, Patch
 class Wan(Family):
     """Text is read by cross-attention, without a timestep."""
 
+    targets = r"blocks\.\d+\.((self_attn|cross_attn)\.([qkvo]|[kv]_img)|ffn\.[02])|time_projection\.1"
+    blocks = ("blocks",)
     stream = "img"
 
     def patches(self) -> Iterator[Patch]:
         yield "process_timestep", lambda plain: partial(self._timesteps, plain)
 
     def _timesteps(self, plain, timestep: Tensor, x: Tensor, **kwargs) -> Tensor:
-        if not self.levels.active:
-            return plain(timestep, x=x, **kwargs)
+        return self.network_timesteps(timestep) if self.levels.active else plain(timestep, x=x, **kwargs)
+
+    def network_timesteps(self, timestep: Tensor) -> Tensor:
         return self.levels.pick(self.levels.timesteps[..., None], self.stream)[..., 0]
 
     def refusal(self, conds: dict) -> str | None:
@@ -28,6 +31,8 @@ class Wan(Family):
 
 
 class Ideogram4(Wan):
+    targets = r"layers\.\d+\.(attention\.(qkv|o)|feed_forward\.w[123]|adaln_modulation)|final_layer\.adaln_modulation|adaln_proj"
+    blocks = ("layers",)
     stream = "joint"
 
     def token_size(self) -> tuple[int, int, int]:
