@@ -13,8 +13,13 @@ def make_region_aware(model):
     Raises:
         ValueError: it cannot be given one, in one sentence that says why.
     """
-    unet = isinstance(model.get_model_object("diffusion_model"), UNetModel) or isinstance(model.model, ADMModel)
+    unet = is_unet(model) or isinstance(model.model, ADMModel)
     return (with_spatial_embedding if unet else with_token_levels)(model)
+
+
+def is_unet(model) -> bool:
+    """Whether a MODEL's network is a U-Net of the host."""
+    return isinstance(model.get_model_object("diffusion_model"), UNetModel)
 
 
 def is_region_aware(model) -> bool:

@@ -120,7 +120,8 @@ class DiffusionTraining:
         processes.all_reduce((), counts)
         total = torch.zeros(1, device=self.device)
         for (_, (x0, cond)), (streams, levels) in zip(batch, noises, strict=True):
-            x0 = x0.to(self.device, memory_format=memory_format(self.device, self.plan.precision))
+            layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
+            x0 = x0.to(self.device, memory_format=layout)
             noise = normal(streams, x0.shape[1:], self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
             with autocast(self.device, self.plan.precision):
@@ -139,7 +140,8 @@ class DiffusionTraining:
         time = (k + offset) / part.total
         streams = generators(part.seeds, part.count, "training noise")
         if isinstance(schedule, FlowSchedule):
-            mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)
+            mask = self.masks(part.count, *size[-2:], part.seed + part.first, device=self.device)
+            mask = mask if len(size) == 2 else mask[:, :, None].expand(-1, -1, size[0], -1, -1)  # the same in all frames
             return streams, flow_levels(mask, time * plan.phases, schedule)
         steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
         t = (time * steps).long().clamp(max=steps - 1)

@@ -6,7 +6,16 @@ levels of a mask go through the layers once each and are picked per token. The t
 pictures get the timestep that the model's own method gives them.
 """
 
-from .families import family_name, has_token_levels, predicts_ratio, token_patch, with_token_levels
+from .families import FAMILIES, family_name, has_token_levels, predicts_ratio, predicts_velocity, token_patch, with_token_levels
 from .levels import snap
 
-__all__ = ["family_name", "has_token_levels", "predicts_ratio", "snap", "token_patch", "with_token_levels"]
+__all__ = [
+    "FAMILIES",
+    "family_name",
+    "has_token_levels",
+    "predicts_ratio",
+    "predicts_velocity",
+    "snap",
+    "token_patch",
+    "with_token_levels",
+]

@@ -46,6 +46,21 @@ class TokenLayers(ModulationLayers):
         return self.levels.pick(vec, self.stream)
 
 
+def _rope_with_gradients(plain, *args, rope_emb: Tensor | None = None, **kwargs) -> tuple[Tensor, Tensor, Tensor]:
+    """An attention's q, k and v: newer hosts turn q and k in a fused kernel, which has no gradient."""
+    q, k, v = plain(*args, rope_emb=None, **kwargs)
+    return _rotate(q, rope_emb), _rotate(k, rope_emb), v
+
+
+def _rotate(x: Tensor, rotations: Tensor | None) -> Tensor:
+    """Rotary embedding (Su et al. 2021) of the pairs (x_i, x_(i + d/2)): x (..., d), rotations (..., d/2, 2, 2)."""
+    if rotations is None:
+        return x
+    pairs = x.float().unflatten(-1, (2, -1)).movedim(-2, -1)  # (..., d/2, 2)
+    turned = (rotations * pairs.unsqueeze(-2)).sum(-1)
+    return turned.movedim(-1, -2).flatten(-2).type_as(x)
+
+
 class Cosmos(Family):
     targets = (
         r"blocks\.\d+\.((self_attn|cross_attn)\.(q_proj|k_proj|v_proj|output_proj)|mlp\.layer[12]|adaln_modulation_\w+\.\d)"
@@ -66,6 +81,10 @@ class Cosmos(Family):
             for part in ("self_attn", "cross_attn", "mlp"):
                 yield f"{NET}blocks.{k}.adaln_modulation_{part}", layers
         yield f"{NET}final_layer.adaln_modulation", layers
+
+    def prepare_training(self) -> None:
+        for block in self.net.blocks:
+            block.self_attn.compute_qkv = partial(_rope_with_gradients, block.self_attn.compute_qkv)
 
     def network_timesteps(self, timestep: Tensor) -> Tensor:
         return self.levels.timesteps

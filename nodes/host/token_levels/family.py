@@ -65,6 +65,9 @@ class Family:
         """What the network is given as its timestep (B,) while there is a map."""
         return timestep
 
+    def prepare_training(self) -> None:
+        """Replace what has no gradient, in a copy of the host's network that is to be trained."""
+
     def patches(self) -> Iterator[Patch]:
         """Objects of the MODEL and their stand-ins."""
         raise NotImplementedError

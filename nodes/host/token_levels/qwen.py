@@ -36,3 +36,6 @@ class Qwen(Family):
 class MageFlow(Qwen):
     def embed(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
         return super().embed(timesteps.to(torch.bfloat16), dtype)  # the host rounds them so
+
+    def network_timesteps(self, timestep: Tensor) -> Tensor:
+        return timestep.to(torch.bfloat16)
