@@ -72,7 +72,11 @@ class LoadRADAdapter(io.ComfyNode):
             description="Puts a RAD adapter (LoRA and time layers) on a network, so that it fills holes. Chain several to stack them. "
             "Files go into models/rad_adapters.",
             inputs=[
-                io.Model.Input("model", tooltip="The network the adapter was trained on, from Load ADM Model, or an SD1.5 or SDXL model."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The network the adapter was trained on, from Load ADM Model, or a latent model such as SDXL, Flux.2 or "
+                    "Z-Image.",
+                ),
                 io.Combo.Input(
                     "adapter_name",
                     options=choices(ADAPTERS),

@@ -6,9 +6,9 @@ from ..rad_core import rad_inpaint
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
+from .host.region_aware import make_region_aware
 from .host.run import in_batches, load_network, progress
 from .host.sampler import HostSampler, run_sampler
-from .host.spatial_embedding import with_spatial_embedding
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
@@ -99,7 +99,7 @@ class RADSampler(io.ComfyNode):
             description="KSampler with RAD's own samplers: a noise level per pixel, clean known pixels, and an optional order. Works on a "
             "latent with a noise mask, at its own size.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load ADM Model, or SD1.5 or SDXL through RAD Spatial Noise Embedding."),
+                io.Model.Input("model", tooltip="From Load ADM Model, or any latent model through RAD Spatial Noise Embedding."),
                 inputs.seed(),
                 inputs.steps(STEPS["ddpm"]),
                 inputs.cfg(1.0, "How strictly the prompt is followed; 1 for ADM networks."),
@@ -162,13 +162,19 @@ class RADSpatialNoiseEmbedding(io.ComfyNode):
             node_id="RAI_RADSpatialNoiseEmbedding",
             display_name="RAD Spatial Noise Embedding",
             category=CATEGORY,
-            description="Gives an SD1.5 or SDXL network the noise level of every latent pixel and keeps known latents clean. Any KSampler "
+            description="Gives a network the noise level of every latent pixel, or token, and keeps known latents clean. Any KSampler "
             "works on the result; it needs an adapter trained for this to do its best.",
-            inputs=[io.Model.Input("model", tooltip="A U-Net that predicts noise or v: SD1.5, SD2, SDXL. LoRA may come before or after.")],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="SD1.5, SDXL, SD3, Flux.1, Flux.2, Chroma, Qwen-Image, Z-Image, Krea 2, Anima, Wan and others. LoRA may come "
+                    "before or after.",
+                )
+            ],
             outputs=[io.Model.Output()],
             is_experimental=True,
         )
 
     @classmethod
     def execute(cls, model) -> io.NodeOutput:
-        return io.NodeOutput(with_spatial_embedding(model))
+        return io.NodeOutput(make_region_aware(model))

@@ -11,6 +11,7 @@ from .adapters import load_adapter, merge_adapters, save_adapter, unload_adapter
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
 from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
 from .exemplar import ExemplarDenoiser, ExemplarSettings, exemplar_inpaint
+from .flow import FlowDenoiser, FlowSchedule
 from .gradpaint import GradPaint, GradPaintSettings, Guidance, gradpaint_inpaint
 from .images import Photo, read_mask, read_photo, write_photo
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
@@ -29,6 +30,8 @@ __all__ = [
     "Denoiser",
     "ExemplarDenoiser",
     "ExemplarSettings",
+    "FlowDenoiser",
+    "FlowSchedule",
     "GradPaint",
     "GradPaintSettings",
     "Guidance",

@@ -24,8 +24,13 @@ class Network(Protocol):
 class Denoiser:
     """Estimates the clean picture x0 in a noisy state x = x0 + sigma * noise.
 
-    x is (B, C, H, W), sigma a scalar tensor or a map (B or 1, 1, H, W), as in k-diffusion but per pixel. Subclasses define `predict`.
+    x is (B, C, H, W), sigma a scalar tensor or a map (B or 1, 1, H, W), as in k-diffusion but per pixel. Subclasses define `predict`, and
+    those of flow models `signal`.
     """
+
+    def signal(self, sigma: Tensor) -> Tensor:
+        """The factor of x0 in a state of noise sigma: x = signal x0 + sigma n. 1, or 1 - sigma for flow models."""
+        return torch.ones_like(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x0, and the network's values for the variance in [-1, 1] (`model_var_values`), or None where it predicts none."""
@@ -106,6 +111,9 @@ class TiledDenoiser(Denoiser):
         for window in self.windows:
             total[window] += self.weight
         self.total = total.clamp(min=1)
+
+    def signal(self, sigma: Tensor) -> Tensor:
+        return as_denoiser(self.denoise).signal(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x (1, 3, H, W), sigma scalar or (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""

@@ -3,7 +3,7 @@
 One contract, as in k-diffusion. A sampler takes (denoise, x, sigmas, noise, callback):
     denoise: a `Denoiser`, or any function (x, sigma) -> x0: an ADM network, a host's MODEL, a guidance wrapped around one, or a Gaussian
         whose exact denoiser is known.
-    x: the state x0 + sigmas[0] * noise, (B, C, H, W).
+    x: the state x0 + sigmas[0] * noise, (B, C, H, W); of a flow model (1 - sigmas[0]) x0 + sigmas[0] * noise, see `Denoiser.signal`.
     sigmas: a sequence of steps + 1 noise levels, scalars or maps (B or 1, 1, H, W), falling; the last is 0.
     noise: a function without arguments that returns fresh standard normal numbers shaped like x.
     callback: called after each step with (step from 1, steps, x0 estimate); to cancel, raise from it.
@@ -37,13 +37,15 @@ def ddpm_step(denoise: Denoiser, x: Tensor, sigma: Tensor, sigma_next: Tensor, n
 
     In terms of t = sigma and s = sigma_next: mean = x0 + (s / t)^2 (x - x0); beta~ = s^2 (1 - (s / t)^2),
     beta^ = (t^2 - s^2)(1 + s^2) / (1 + t^2). The log of the variance lies between their logs where the network's values say; without a
-    learned variance it is beta~. No noise is added where a step ends clean.
+    learned variance it is beta~. No noise is added where a step ends clean. With a signal a (flow models) the noise is in units of it, so
+    r = (s / a_s) / (t / a_t), and mean = a_s x0 + r (s / t) (x - a_t x0), beta~ = s^2 (1 - r^2).
     """
     x0, model_var_values = denoise.predict(x, sigma)
-    ratio = _ratio(sigma_next, sigma).square()
-    x_next = torch.lerp(x0, x, ratio)
+    ratio, signal, signal_next = _ratio(sigma_next, sigma), denoise.signal(sigma), denoise.signal(sigma_next)
+    in_signal = ratio * signal / torch.where(signal_next > 0, signal_next, 1)
+    x_next = signal_next * x0 + in_signal * ratio * (x - signal * x0)
     if sigma_next.any():
-        variance = sigma_next.square() * (1 - ratio)
+        variance = sigma_next.square() * (1 - in_signal.square())
         if model_var_values is not None:
             forward = (sigma.square() - sigma_next.square()) * (1 + sigma_next.square()) / (1 + sigma.square())
             tiny = torch.finfo(x.dtype).tiny
@@ -55,14 +57,18 @@ def ddpm_step(denoise: Denoiser, x: Tensor, sigma: Tensor, sigma_next: Tensor, n
 def sample_ddim(
     denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None, eta: float = 0.0
 ) -> Tensor:
-    """DDIM (Song et al. 2021, Eq. 12 and 16). eta 0 is deterministic, 1 as noisy as DDPM with the posterior's variance."""
+    """DDIM (Song et al. 2021, Eq. 12 and 16). eta 0 is deterministic, 1 as noisy as DDPM with the posterior's variance.
+
+    On a flow model eta 0 is Euler's method, and the noise of eta is in units of the signal, as in `ddpm_step`.
+    """
     denoise, steps = as_denoiser(denoise), len(sigmas) - 1
     for i in range(steps):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
-        x0 = denoise(x, sigma)
-        sigma_up = eta * sigma_next * (1 - _ratio(sigma_next, sigma).square()).sqrt()
+        x0, signal, signal_next = denoise(x, sigma), denoise.signal(sigma), denoise.signal(sigma_next)
+        in_signal = _ratio(sigma_next, sigma) * signal / torch.where(signal_next > 0, signal_next, 1)
+        sigma_up = eta * sigma_next * (1 - in_signal.square()).clamp(min=0).sqrt()
         sigma_down = (sigma_next.square() - sigma_up.square()).clamp(min=0).sqrt()
-        x_next = x0 + _ratio(sigma_down, sigma) * (x - x0)
+        x_next = signal_next * x0 + _ratio(sigma_down, sigma) * (x - signal * x0)
         if eta > 0 and sigma_next.any():
             x_next = x_next + sigma_up * noise()
         x = torch.where(sigma > sigma_next, x_next, x)
@@ -74,7 +80,8 @@ def sample_ddim(
 def sample_dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None) -> Tensor:
     """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2), deterministic, second order.
 
-    First order for a pixel in its first and last step, and wherever it was held before.
+    First order for a pixel in its first and last step, and wherever it was held before. Of a flow model it solves the same equation,
+    dx / dsigma = (x - x0) / sigma, in the same steps of log sigma.
     """
     denoise, steps, previous_x0, previous_h = as_denoiser(denoise), len(sigmas) - 1, None, None
     for i in range(steps):

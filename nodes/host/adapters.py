@@ -21,9 +21,11 @@ from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
 from ...rad_core.checkpoints import read_tensors, resolve_file
 from .adm import REGION_AWARE, ADMModel
-from .spatial_embedding import need_unet, with_spatial_embedding
+from .region_aware import is_unet, make_region_aware
+from .spatial_embedding import need_unet
+from .token_levels import family_name
 
-PREFIX = "diffusion_model."
+PREFIX, FAMILY = "diffusion_model.", "family"
 
 
 def with_adapter(model, path: str, strength: float):
@@ -33,7 +35,7 @@ def with_adapter(model, path: str, strength: float):
         FileNotFoundError, CheckpointError: as `rad_core.read_adapter`, or the adapter does not fit the network.
         ValueError: there are no adapters for this kind of MODEL.
     """
-    return (_on_adm if isinstance(model.model, ADMModel) else _on_unet)(model, path, strength)
+    return (_on_adm if isinstance(model.model, ADMModel) else _on_latents)(model, path, strength)
 
 
 def _on_adm(model, path: str, strength: float):
@@ -44,7 +46,7 @@ def _on_adm(model, path: str, strength: float):
     check_fit(adapter, parameters)
     if not adapter.time:
         logging.warning(f"RAD adapter {adapter.name} has no time layers; its fills will be worse than it was trained for.")
-    patches, base = {}, _loaded(model)
+    patches, base = {}, loaded_weights(model)
     _warn(adapter, base)
     for name, (a, b) in adapter.lora.items():
         alpha = adapter.config.get("lora_alpha", a.shape[0])
@@ -59,15 +61,23 @@ def _on_adm(model, path: str, strength: float):
     return patched
 
 
-def _on_unet(model, path: str, strength: float):
-    """Put an adapter on a latent model, with the noise level per pixel that it was trained for."""
-    need_unet(model, "Load RAD Adapter")
+def _on_latents(model, path: str, strength: float):
+    """Put an adapter on a latent model, with the noise level per pixel or token that it was trained for."""
+    if is_unet(model):
+        need_unet(model, "Load RAD Adapter")
+    aware = make_region_aware(model)  # fails early on a MODEL that cannot be
     file = resolve_file(path, ADAPTER)
     tensors, metadata = read_tensors(file)
     if not any(key.startswith(PREFIX) for key in tensors):
         raise CheckpointError(
             f"{file.name} is not a RAD adapter for a latent model. Adapters for pixel-space networks need one from 'Load ADM Model', "
             "other LoRA the host's own loader."
+        )
+    family, own = metadata.get(FAMILY, ""), family_name(model.model.diffusion_model)
+    if family and family != own:
+        raise CheckpointError(
+            f"Adapter {file.name} was trained on a network of another family ({family.rpartition('.')[2]}); this MODEL's is "
+            f"{own.rpartition('.')[2]}. Load the model it was trained on."
         )
     layers = {key.rpartition(".lora_" if ".lora_" in key else ".")[0] for key in tensors}
     known = comfy.lora.model_lora_keys_unet(model.model, {})
@@ -78,9 +88,9 @@ def _on_unet(model, path: str, strength: float):
             f"Adapter {file.name} was made for another network: {wrong[0].removeprefix(PREFIX)} does not fit "
             f"({len(layers) - len(wrong)} of {len(layers)} layers do). Load the network it was trained on."
         )
-    _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), _loaded(model))
-    patched, _ = comfy.sd.load_lora_for_models(model, None, tensors, strength, 0.0)
-    return with_spatial_embedding(patched)
+    _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), loaded_weights(model))
+    patched, _ = comfy.sd.load_lora_for_models(aware, None, tensors, strength, 0.0)
+    return patched
 
 
 def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes: dict[str, torch.Size]) -> bool:
@@ -94,7 +104,7 @@ def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes:
     return a is not None and b is not None and b.shape[0] * a[0].numel() == shape.numel()
 
 
-def _loaded(model) -> dict[str, Tensor]:
+def loaded_weights(model) -> dict[str, Tensor]:
     """The network's weights before any patch, by name."""
     return {key.removeprefix(PREFIX): parts[0][0] for key, parts in model.get_key_patches(PREFIX).items()}
 
@@ -105,27 +115,29 @@ def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
 
 
 def write_latent_adapter(
-    trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, about: AdapterMetadata
+    trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, about: AdapterMetadata, family: str = ""
 ) -> None:
-    """Write an adapter that PEFT trained on a copy of a host U-Net as a LoRA file of the host's kind.
+    """Write an adapter that PEFT trained on a copy of a host network as a LoRA file of the host's kind.
 
     Args:
-        trained: `get_peft_model_state_dict` of a `LatentNetwork`.
+        trained: `get_peft_model_state_dict` of a `LatentNetwork` or a `FlowNetwork`.
         base: the network's weights by name.
         alpha: of the LoRA.
+        family: `family_name` of a transformer.
 
     Raises:
         ValueError: the path cannot be written.
     """
     tensors = {}
     for key, value in trained.items():
-        name, value = key.removeprefix("base_model.model.unet."), value.detach().float().cpu()
+        name = key.removeprefix("base_model.model.").removeprefix("unet.").removeprefix("net.")
+        value = value.detach().float().cpu()
         if ".lora_" in name:
             tensors[PREFIX + name] = value
             tensors[PREFIX + name.rpartition(".lora_")[0] + ".alpha"] = torch.tensor(float(alpha))
         else:
             layer, _, leaf = name.rpartition(".")
             tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float()
-    metadata = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(about))}
+    metadata = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(about))} | ({FAMILY: family} if family else {})
     tensors = {key: value.contiguous() for key, value in tensors.items()}
     atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))

@@ -90,10 +90,10 @@ class ADMModel(comfy.model_base.BaseModel):
 
 
 def noise_levels(t: Tensor, denoise_mask: Tensor | None, sigma_map: Tensor | None) -> Tensor | None:
-    """Noise level of every pixel (B, 1, H, W): the map, else sigma t (B,) times the mask; None where one level holds for all pixels."""
+    """Noise level of every pixel (B, 1, [T,] H, W): the map, else sigma t (B,) times the mask; None where one level holds for all."""
     if sigma_map is not None:
         return sigma_map
-    return None if denoise_mask is None else t.view(-1, 1, 1, 1) * denoise_mask
+    return None if denoise_mask is None else t.view(-1, *[1] * (denoise_mask.ndim - 1)) * denoise_mask
 
 
 def check_class(classes: int, label: Tensor | None) -> None:

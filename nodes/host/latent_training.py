@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import comfy.conds
+import comfy.model_management
 import comfy.ops
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
@@ -16,6 +17,9 @@ from ...rad_core.samplers import choose_sampler
 from ...rad_core.timestep_embedding import TimestepMap
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice
+from . import flow_training
+from .flow_training import FlowPictures
+from .region_aware import is_unet
 from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
 
 LATENT_SIZE = 512  # side of training pictures, in pixels
@@ -128,10 +132,14 @@ def encode(model, vae, pictures: Tensor) -> Tensor:
 
 def decode(model, vae, latents: Tensor) -> Tensor:
     """The reverse of `encode`."""
-    return vae.decode(model.model.process_latent_out(latents)).movedim(-1, 1)[:, :3].float().cpu().clamp(0, 1)
+    pictures = vae.decode(model.model.process_latent_out(latents))
+    pictures = pictures.reshape(-1, *pictures.shape[-3:])  # VAEs of videos give (B, T, H, W, 3)
+    return pictures.movedim(-1, 1)[:, :3].float().cpu().clamp(0, 1)
 
 
-def encode_pictures(model, vae, pictures: Sequence[Tensor], prompts: Sequence[list], size: int, flip: bool) -> LatentPictures:
+def encode_pictures(
+    model, vae, pictures: Sequence[Tensor], prompts: Sequence[list], size: int, flip: bool
+) -> LatentPictures | FlowPictures:
     """Encode pictures (3, H, W), uint8 or in [0, 1], resized to `size`, with their prompts: one CONDITIONING for all, or one for each.
 
     Raises:
@@ -146,8 +154,13 @@ def encode_pictures(model, vae, pictures: Sequence[Tensor], prompts: Sequence[li
         square = middle(picture, size)[None]
         both = [square, square.flip(3)] if flip else [square]
         latents.append(torch.cat([encode(model, vae, side) for side in both]))
-    conds = [cond for conditioning in prompts for cond in conds_of(model, conditioning[:1], latents[0].shape[2:])]
-    return LatentPictures(latents, conds * len(latents) if len(conds) == 1 else conds)
+    if is_unet(model):
+        conds = [cond for conditioning in prompts for cond in conds_of(model, conditioning[:1], latents[0].shape[2:])]
+    else:
+        comfy.model_management.load_models_gpu([model])  # some read their prompts with weights of their own
+        conds = [flow_training.conds_of(model, *conditioning[0], latents[0][:1]) for conditioning in prompts]
+    conds = conds * len(latents) if len(conds) == 1 else conds
+    return (LatentPictures if is_unet(model) else FlowPictures)(latents, conds)
 
 
 def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[list]:

@@ -8,13 +8,15 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...rad_core import RegionSchedule
+from ...rad_core import FlowSchedule, RegionSchedule
 from ...rad_core.denoisers import Denoiser
+from ...rad_core.flow import flow_start
 from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
-from .adm import VARIANCE_CALLBACK, ADMModel, set_conds
-from .spatial_embedding import has_spatial_embedding
+from .adm import VARIANCE_CALLBACK, set_conds
+from .region_aware import is_region_aware
+from .token_levels import has_token_levels, predicts_ratio, snap, token_patch
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 SAMPLER_NAMES = comfy.samplers.SAMPLER_NAMES
@@ -34,40 +36,62 @@ class HostSampler(comfy.samplers.Sampler):
         self.order, self.overlap = order, overlap
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
-        """Follow the host's contract: scalar sigmas, noise and latents (B, C, h, w) in, latents out.
+        """Follow the host's contract: scalar sigmas, noise and latents (B, C, [T,] h, w) in, latents out.
 
         Raises:
             ValueError: the MODEL takes no noise level per pixel, or the order does not fit.
         """
-        check_model(model_wrap.model_patcher)
-        table = model_wrap.inner_model.model_sampling.sigmas.double().cpu()
-        schedule = RegionSchedule(betas(table))
+        model = model_wrap.model_patcher
+        check_model(model)
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else clamp_mask(denoise_mask[:, :1])
-        order = None if self.order is None else check_order(self.order, mask)
-        shares = schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist()
-        maps = schedule.maps(mask, shares, order, self.overlap)
+        order = None if self.order is None else self._order(model, mask)
+        flow = has_token_levels(model)
+        maps = (_flow_maps if flow else _maps)(model_wrap.inner_model.model_sampling, mask, sigmas, order, self.overlap)
         streams = generators(extra_args.get("seed") or 0, noise.shape[0], "sampling")
         last = len(sigmas) - 1
         report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
-        denoise = _HostDenoiser(model_wrap, extra_args, float(table[0]))
+        denoise = _HostDenoiser(model_wrap, extra_args, flow)
         fresh_noise = partial(normal, streams, noise.shape[1:], noise.device)
-        return self.sampler(denoise, latent_image + maps[0] * noise, maps, fresh_noise, report)
+        start = flow_start(latent_image, noise, maps[0]) if flow else latent_image + maps[0] * noise
+        return self.sampler(denoise, start, maps, fresh_noise, report)
+
+    def _order(self, model, mask: Tensor) -> Tensor:
+        """The order map at the mask's size, the same for all frames, and with one value in each token: the token's last."""
+        frames = mask if mask.ndim == 5 else mask[:, :, None]
+        order = check_order(self.order, frames.amax(2))
+        order = order[:, :, None].expand(-1, -1, frames.shape[2], -1, -1).reshape(-1, *mask.shape[1:])
+        return snap(order, token_patch(model)) if has_token_levels(model) else order
+
+
+def _maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, overlap: float):
+    """Noise maps of a variance-preserving model, which ends phase 1 at its own highest level."""
+    schedule = RegionSchedule(betas(sampling.sigmas.double().cpu()))
+    return schedule.maps(mask, schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist(), order, overlap)
+
+
+def _flow_maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, overlap: float):
+    """Noise maps of a flow model: the levels themselves."""
+    return FlowSchedule().maps(mask, sigmas.double().cpu().clamp(0, 1).tolist(), order, overlap)
 
 
 class _HostDenoiser(Denoiser):
     """The host's guided MODEL on the denoiser contract, sigma a map."""
 
-    def __init__(self, model_wrap, extra_args: dict, least: float):
-        self.model_wrap, self.least = model_wrap, least
+    def __init__(self, model_wrap, extra_args: dict, flow: bool):
+        self.model_wrap, self.flow = model_wrap, flow
+        self.least = float(model_wrap.inner_model.model_sampling.sigmas[0])
         self.options, self.seed = extra_args["model_options"], extra_args.get("seed")
+
+    def signal(self, sigma: Tensor) -> Tensor:
+        return 1 - sigma if self.flow else super().signal(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         variances: list[Tensor] = []
         options = comfy.model_patcher.create_model_options_clone(self.options)
         options.setdefault("transformer_options", {})[VARIANCE_CALLBACK] = variances.append
-        sigma = sigma.expand(x.shape[0], -1, -1, -1)
+        sigma = sigma.expand(x.shape[0], *[-1] * (x.ndim - 1))
         set_conds(self.model_wrap, sigma_map=sigma)
-        highest = sigma.amax((1, 2, 3)).clamp(min=self.least)
+        highest = sigma.flatten(1).amax(1).clamp(min=self.least)
         x0 = self.model_wrap(x, highest, model_options=options, seed=self.seed)
         # With CFG there are two predictions, and the learned variance of neither is that of the mixture.
         return x0, variances[0] if len(variances) == 1 and variances[0].shape == x0.shape else None
@@ -85,10 +109,12 @@ def check_model(model) -> None:
     Raises:
         ValueError: it does not.
     """
-    if not isinstance(model.model, ADMModel) and not has_spatial_embedding(model):
+    if has_token_levels(model) and predicts_ratio(model.get_model_object("model_sampling")):
+        raise ValueError("RAD's samplers are not for Cosmos-Predict2, whose noise has no upper end: use a KSampler on it instead.")
+    if not is_region_aware(model):
         raise ValueError(
-            "This MODEL takes one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node (SD1.5, SDXL), "
-            "or load a pixel-space network with 'Load ADM Model'."
+            "This MODEL takes one noise level for the whole picture. Put 'RAD Spatial Noise Embedding' before this node, or load a "
+            "pixel-space network with 'Load ADM Model'."
         )
 
 

@@ -16,18 +16,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...rad_core import RegionSchedule, UNet
+from ...rad_core import FlowSchedule, RegionSchedule, UNet
 from ...rad_core.adapter_files import AdapterMetadata, fingerprint
 from ...rad_core.adapters import add_adapter, save_adapter
 from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
-from ...rad_core.training.data import Crops, mask_source
+from ...rad_core.training.data import Crops, MaskSource, mask_source
 from ...rad_core.training.diffusion import DiffusionTraining, LoadBatch, TrainingPlan, check_label, pictures_of
 from ...rad_core.training.log import Log, loss_curve
 from ...rad_core.training.loop import Stage, memory_format, train
 from ...rad_core.training.samples import COUNT, holes, sample_columns
-from .adapters import PREFIX, with_adapter, write_latent_adapter
+from .adapters import PREFIX, loaded_weights, with_adapter, write_latent_adapter
 from .adm import ADMModel
+from .flow_training import FlowNetwork, FlowPictures, fill_flow, flow_schedule, in_training, token_masks
 from .folders import adapter_file
 from .latent_training import (
     LATENT_SIZE,
@@ -40,9 +41,11 @@ from .latent_training import (
     encode_pictures,
     fill_latents,
 )
+from .region_aware import is_unet
 from .run import is_oom, progress
 from .sampler import betas
 from .spatial_embedding import need_unet
+from .token_levels import family_name, predicts_velocity
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,19 @@ def train_adapter(
     adm = isinstance(model.model, ADMModel)
     # encoded in the host's inference mode, which its own networks need
     latents = None if adm else encode_pictures(model, vae, pictures, prompts, settings.size or LATENT_SIZE, settings.flip)
-    with torch.inference_mode(False), torch.enable_grad():
-        net, base = copy_of(model, precision)
+    with torch.inference_mode(False), torch.enable_grad(), in_training():
         comfy.model_management.unload_all_models()
+        net, base = copy_of(model, precision)
         net.checkpointing = settings.checkpointing
         size = settings.size or (net.config.image_size if adm else LATENT_SIZE)
-        run = _on_pictures(net, pictures, settings, size, prompts) if adm else _on_latents(net, model, vae, latents, base, settings)
+        masks = mask_source(settings.masks)
+        if adm:
+            run = _on_pictures(net, pictures, settings, size, prompts)
+        elif isinstance(net, FlowNetwork):
+            masks = token_masks(masks, net.family.patch)
+            run = _on_flow(net, model, vae, latents, base, settings, masks)
+        else:
+            run = _on_latents(net, model, vae, latents, base, settings)
         plan = TrainingPlan(
             [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
             settings.learning_rate,
@@ -121,7 +131,7 @@ def train_adapter(
             save_every=settings.save_every,
             prediction=prediction_of(model),
         )
-        method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), mask_source(settings.masks))
+        method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), masks)
         about = AdapterMetadata(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
         log = Log(path.with_suffix(".csv"))
         sheet = _train(run, method, plan, log, path, resume, about, settings)
@@ -212,12 +222,47 @@ def _on_latents(net: LatentNetwork, model, vae, latents: LatentPictures, base: d
     return Run(trained, data.load_batch, scale, columns, save)
 
 
+def _on_flow(
+    net: FlowNetwork, model, vae, latents: FlowPictures, base: dict[str, Tensor], settings: TrainingSettings, masks: MaskSource
+) -> Run:
+    """Training of a host transformer."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
+
+    data, net, name = latents.clone(), net.to(comfy.model_management.get_torch_device()), family_name(net.net)
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, target_modules=net.targets())
+    with seeded(settings.seed):
+        trained = get_peft_model(net, config)
+    for p in trained.parameters():
+        if p.requires_grad:
+            p.data = p.data.float()
+    count = min(COUNT, len(data.latents))
+    examples = [k * len(data.latents) // count for k in range(count)]
+    x0, conds = torch.stack([data.latents[k][0] for k in examples]), [data.conds[k] for k in examples]
+    holes_of_latents = holes(masks, x0.shape[-1])[:count]
+    with torch.inference_mode():
+        pictures = decode(model, vae, x0).clone()
+    scale = pictures.shape[-1] // x0.shape[-1]
+    marked = mark_hole(pictures, holes_of_latents.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
+
+    def columns() -> list[tuple[str, Tensor]]:
+        filled = fill_flow(net, schedule_of(model), x0, holes_of_latents, conds)
+        with torch.inference_mode():
+            return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
+
+    def save(path: Path, note: str, about: AdapterMetadata) -> None:
+        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about, name)
+
+    return Run(trained, data.load_batch, scale, columns, save)
+
+
 def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Copy a MODEL's network for training, a `UNet` or a `LatentNetwork`, and return it with the weights that were loaded.
+    """Copy a MODEL's network for training, a `UNet`, `LatentNetwork` or `FlowNetwork`, and return it with the weights that were loaded.
 
     Raises:
         ValueError: another kind of MODEL.
     """
+    if not (isinstance(model.model, ADMModel) or is_unet(model)):
+        return FlowNetwork.of(model), loaded_weights(model)
     dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
     plain, merged = weights_of(model)
     if isinstance(model.model, ADMModel):
@@ -239,15 +284,19 @@ def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return plain, merged
 
 
-def schedule_of(model) -> RegionSchedule:
+def schedule_of(model) -> RegionSchedule | FlowSchedule:
     """RAD's schedule on a MODEL's own noise levels."""
+    if predicts_velocity(model.get_model_object("model_sampling")):
+        return flow_schedule(model.get_model_object("model_sampling"))
     if isinstance(model.model, ADMModel):
         return RegionSchedule(model.model.schedule)
     return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.double().cpu()))
 
 
 def prediction_of(model) -> str:
-    """What a MODEL's network predicts: "eps" or "v"."""
+    """What a MODEL's network predicts: "eps", "v" or "flow"."""
+    if predicts_velocity(model.get_model_object("model_sampling")):
+        return "flow"
     if isinstance(model.model, ADMModel):
         return model.model.diffusion_model.config.prediction
     return "v" if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION) else "eps"

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..flow import FlowSchedule
 from ..noise import generators, normal
 from ..schedule import RegionSchedule
 from ..unet import UNet
 from .data import MaskSource, Source
 from .loop import EMA, BatchSlice, Plan, autocast, memory_format
-from .objective import NoiseTarget, base_levels, objective, region_levels
+from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
 Data = tuple[Tensor, tuple]  # x0 (b, C, h, w) in the network's range, and its conditioning: labels (b,) or embeddings of a prompt
@@ -26,7 +27,7 @@ class TrainingPlan(Plan):
         weight_decay: of AdamW.
         ema: decay of the averaged weights.
         vlb_weight: weight of the variational bound, per step and in bits; 1e-3 in the RAD authors' program.
-        prediction: what the network predicts, see `UNetConfig`.
+        prediction: what the network predicts, see `UNetConfig`; "flow" for flow models.
         region: train with RAD's objective; False: with a plain network's.
         phases: 2: both phases, as in the paper; 1: noise in the hole alone, the only phase that inpainting visits.
         spatial: pass the network the timestep of every pixel; False: one timestep per picture, the paper's ablation (RAD, Table 3, Cfg. 2).
@@ -79,11 +80,13 @@ class DiffusionTraining:
     Args:
         net: an ADM network, possibly wrapped by PEFT, called as net(x, t, *cond).
         load_batch: loads the training data.
-        schedule: RAD's schedule; its phase 1 is the network's own noise schedule.
+        schedule: RAD's schedule; its phase 1 is the network's own noise schedule. A `FlowSchedule` for flow models.
         masks: training masks at the size of x0; unused unless `plan.region`.
     """
 
-    def __init__(self, net: nn.Module, load_batch: LoadBatch, plan: TrainingPlan, schedule: RegionSchedule, masks: MaskSource):
+    def __init__(
+        self, net: nn.Module, load_batch: LoadBatch, plan: TrainingPlan, schedule: RegionSchedule | FlowSchedule, masks: MaskSource
+    ):
         self.net, self.load_batch, self.plan, self.schedule, self.masks = net.train(), load_batch, plan, schedule, masks
         trained = [p for p in net.parameters() if p.requires_grad]
         self.parameters = nn.ParameterList(trained)
@@ -117,7 +120,8 @@ class DiffusionTraining:
         processes.all_reduce((), counts)
         total = torch.zeros(1, device=self.device)
         for (_, (x0, cond)), (streams, levels) in zip(batch, noises, strict=True):
-            x0 = x0.to(self.device, memory_format=memory_format(self.device, self.plan.precision))
+            layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
+            x0 = x0.to(self.device, memory_format=layout)
             noise = normal(streams, x0.shape[1:], self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
             with autocast(self.device, self.plan.precision):
@@ -127,15 +131,20 @@ class DiffusionTraining:
         processes.all_reduce(self.parameters, total)
         return total.item()
 
-    def _noise(self, part: BatchSlice, size: torch.Size) -> tuple[list[torch.Generator], NoiseTarget]:
+    def _noise(self, part: BatchSlice, size: torch.Size) -> tuple[list[torch.Generator], NoiseTarget | FlowTarget]:
         """A slice's random streams, for its Gaussian noise, and its noise levels as maps of (h, w)."""
         plan, schedule = self.plan, self.schedule
         # Stratified: one picture in each of `total` equal intervals of time, uniform over all with less variance of the mean.
         (offset,) = (torch.rand((), generator=g) for g in generators(part.seed, 1, "training time"))
-        steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
         k = torch.arange(part.first, part.first + part.count)
-        t = (((k + offset) / part.total) * steps).long().clamp(max=steps - 1)
+        time = (k + offset) / part.total
         streams = generators(part.seeds, part.count, "training noise")
+        if isinstance(schedule, FlowSchedule):
+            mask = self.masks(part.count, *size[-2:], part.seed + part.first, device=self.device)
+            mask = mask if len(size) == 2 else mask[:, :, None].expand(-1, -1, size[0], -1, -1)  # the same in all frames
+            return streams, flow_levels(mask, time * plan.phases, schedule)
+        steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
+        t = (time * steps).long().clamp(max=steps - 1)
         if not plan.region:
             return streams, base_levels(t, schedule.phase1, tuple(size))
         mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)

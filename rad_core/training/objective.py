@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..flow import FlowSchedule
 from ..schedule import NoiseSchedule, RegionSchedule
 
 
@@ -67,6 +68,10 @@ class NoiseTarget:
     previous: Tensor
     timesteps: Tensor
 
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Factors of x0 and of the noise in a state, sqrt(alpha_bar) and sqrt(beta_bar)."""
+        return (1 - self.beta_bar).sqrt(), self.beta_bar.sqrt()
+
     @property
     def noised(self) -> Tensor:
         """Pixels with noise (boolean map); the others have no target."""
@@ -80,6 +85,35 @@ class NoiseTarget:
     def counts(self) -> Tensor:
         """Numbers of noised and of stepping pixels, (2,) float64. A batch's counts are the sum of its slices' counts."""
         return torch.stack([self.noised.sum(), self.stepping.sum()]).double()
+
+
+@dataclass(frozen=True)
+class FlowTarget:
+    """A training batch's noise levels on a flow model (see `flow`). There is no bound: these networks learn no variance.
+
+    Args:
+        timesteps: (B, 1, H, W) or (B, 1, T, H, W), the level s of every pixel, float32 in [0, 1]; the network's input too.
+    """
+
+    timesteps: Tensor
+
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Factors of x0 and of the noise in a state, 1 - s and s."""
+        return 1 - self.timesteps, self.timesteps
+
+    @property
+    def noised(self) -> Tensor:
+        """Pixels with noise (boolean map); the others have no target."""
+        return self.timesteps > 0
+
+    def counts(self) -> Tensor:
+        """As `NoiseTarget.counts`."""
+        return torch.stack([self.noised.sum(), self.timesteps.new_zeros(())]).double()
+
+
+def flow_levels(mask: Tensor, t: Tensor, schedule: FlowSchedule) -> FlowTarget:
+    """RAD's noise levels on a flow model at time t (B,) in [0, 2] of both phases. mask: (B, 1, [T,] H, W), 1 = phase 1."""
+    return FlowTarget(schedule.levels(mask, t).float())
 
 
 def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> NoiseTarget:
@@ -98,34 +132,35 @@ def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bo
 
 
 def losses(
-    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseTarget, prediction: str = "eps", cond: tuple = ()
+    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseTarget | FlowTarget, prediction: str = "eps", cond: tuple = ()
 ) -> tuple[Tensor, Tensor | None]:
     """Noise a batch, run the network, and return both losses per pixel: the squared error, and the bound in bits.
 
     The squared error is that of the noise, as in the paper, or, for networks that predict v (Salimans and Ho 2022), that of v. The latter
     is the noise's weighted by SNR + 1, which gives the noisy steps, where the hole's content is decided, more weight: such networks
-    need less training.
+    need less training. Flow models predict the velocity, noise - x0.
 
     Args:
         net: called as net(x, t, *cond); its output has as many channels as x0, or twice as many with a learned variance.
         x0: (B, C, H, W), pictures in [-1, 1].
         noise: (B, C, H, W), standard normal.
-        prediction: "eps" or "v", see `UNetConfig`.
+        prediction: "eps" or "v", see `UNetConfig`; "flow" with a `FlowTarget`.
         cond: the network's conditioning, such as class labels or a prompt's embedding.
 
     Returns:
         two (B, C, H, W), to be averaged by `masked_mean`: the squared error over the noised pixels, the bound over the stepping ones.
         The bound is None without a learned variance.
     """
-    beta_bar, previous = levels.beta_bar.to(x0.device), levels.previous.to(x0.device)
-    alpha, std = (1 - beta_bar).sqrt().to(x0.dtype), beta_bar.sqrt().to(x0.dtype)
+    alpha, std = (scale.to(x0.device, x0.dtype) for scale in levels.scales())
     x = alpha * x0 + std * noise
     out = net(x, levels.timesteps.to(x0.device), *cond).to(x0.dtype)
     out, model_var_values = out.chunk(2, 1) if out.shape[1] == 2 * x0.shape[1] else (out, None)
-    squared = (out - (alpha * noise - std * x0 if prediction == "v" else noise)).square()
+    target = {"v": alpha * noise - std * x0, "flow": noise - x0}.get(prediction, noise)
+    squared = (out - target).square()
     if model_var_values is None:
         return squared, None
     out = out.detach()  # the bound trains the variance alone
+    beta_bar, previous = levels.beta_bar.to(x0.device), levels.previous.to(x0.device)
     x0_hat = alpha * x - std * out if prediction == "v" else (x - std * out) / alpha
     return squared, variational_bound(x0, x0_hat, model_var_values, x, beta_bar, previous)
 
@@ -145,7 +180,7 @@ def objective(
     net: nn.Module,
     x0: Tensor,
     noise: Tensor,
-    levels: NoiseTarget,
+    levels: NoiseTarget | FlowTarget,
     vlb_weight: float = 1e-3,
     prediction: str = "eps",
     counts: Tensor | None = None,
@@ -158,7 +193,6 @@ def objective(
         net, x0, noise, levels, prediction, cond: as `losses`.
     """
     squared, bound = losses(net, x0, noise, levels, prediction, cond)
-    noised, stepping = levels.noised.to(x0.device), levels.stepping.to(x0.device)
     noised_count, stepping_count = (None, None) if counts is None else counts
-    loss = masked_mean(squared, noised, noised_count)
-    return loss if bound is None else loss + vlb_weight * masked_mean(bound, stepping, stepping_count)
+    loss = masked_mean(squared, levels.noised.to(x0.device), noised_count)
+    return loss if bound is None else loss + vlb_weight * masked_mean(bound, levels.stepping.to(x0.device), stepping_count)

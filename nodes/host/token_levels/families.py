@@ -1,0 +1,107 @@
+"""Which network takes which way in, and the patch itself."""
+
+import logging
+
+import comfy.model_sampling
+import comfy.patcher_extension
+from torch import nn
+
+from .chroma import Chroma
+from .cosmos import Cosmos
+from .family import Family
+from .flux import Flux, Hunyuan
+from .krea import Krea2
+from .levels import TokenLevels
+from .lumina import Lumina
+from .per_token import KeepKnown, PerToken
+from .qwen import MageFlow, Qwen
+from .sd3 import SD3, AuraFlow
+from .wan import Ideogram4, Wan
+
+WRAPPER = "rad_token_levels"
+FAMILIES: dict[str, type[Family]] = {  # by module and class of the host's network, under comfy.ldm
+    "flux.model.Flux": Flux,
+    "hunyuan_video.model.HunyuanVideo": Hunyuan,
+    "chroma.model.Chroma": Chroma,
+    "chroma_radiance.model.ChromaRadiance": Chroma,
+    "qwen_image.model.QwenImageTransformer2DModel": Qwen,
+    "mage_flow.model.MageFlowTransformer2DModel": MageFlow,
+    "lumina.model.NextDiT": Lumina,
+    "krea2.model.SingleStreamDiT": Krea2,
+    "modules.diffusionmodules.mmdit.OpenAISignatureMMDITWrapper": SD3,
+    "aura.mmdit.MMDiT": AuraFlow,
+    "cosmos.predict2.MiniTrainDIT": Cosmos,
+    "anima.model.Anima": Cosmos,
+    "wan.model.WanModel": Wan,
+    "ideogram4.model.Ideogram4Transformer2DModel": Ideogram4,
+}
+NATIVE = {
+    "lightricks.model.LTXVModel": "LTX-Video",
+    "lightricks.av_model.LTXAVModel": "LTX-2",
+    "minimax.model.MiniMaxH3Model": "MiniMax H3",
+}
+WHY_NOT = {"hidream_o1.model.HiDreamO1Transformer": "its noise level is one token of the sequence, so all others share it"}
+WORKS_ON = (
+    "SD1.5, SD2, SDXL, SD3, Flux.1, Flux.2, Chroma, Qwen-Image, Z-Image, Lumina 2, Krea 2, Anima, Cosmos-Predict2, Wan, HunyuanVideo, "
+    "HunyuanImage, Ideogram 4, AuraFlow and Mage-Flow"
+)
+
+
+def family_name(net: nn.Module) -> str:
+    """A network's module and class under comfy.ldm, such as "flux.model.Flux"."""
+    return f"{type(net).__module__}.{type(net).__qualname__}".removeprefix("comfy.ldm.")
+
+
+def has_token_levels(model) -> bool:
+    """Whether a MODEL is one of `with_token_levels`."""
+    return bool(model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER))
+
+
+def token_patch(model) -> tuple[int, int, int]:
+    """Frames, rows and columns of latents in a token of a MODEL with token levels."""
+    return model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER)[0].family.patch
+
+
+def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
+    """Clone a MODEL and give it the noise level of every token when its latents have a noise mask.
+
+    Raises:
+        ValueError: a network without a way in, or one whose class is not the one that this pack knows.
+    """
+    net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
+    name = family_name(net)
+    if has_token_levels(model):
+        return model
+    if name in NATIVE:
+        logging.info(f"'{node}': {NATIVE[name]} gives every token its own noise level by itself, so nothing was changed.")
+        return model
+    if name not in FAMILIES or not predicts_velocity(sampling):
+        reason = WHY_NOT.get(name, f"there is no way in for a network of type {type(net).__name__} yet")
+        raise ValueError(f"'{node}' cannot give this MODEL a noise level per token: {reason}. It works on {WORKS_ON}.")
+    levels = TokenLevels()
+    family = FAMILIES[name](net, levels)
+    patched = model.clone()
+    try:
+        for layer, stand_in in family.patches():
+            patched.add_object_patch(layer, stand_in(model.get_model_object(layer)))
+    except AttributeError as error:
+        raise ValueError(
+            f"This version of ComfyUI has another {type(net).__name__} than '{node}' knows ({error}). Update RAD Inpaint, or remove "
+            "the node."
+        ) from None
+    patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, PerToken(family, levels))
+    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, KeepKnown(family.patch))
+    return patched
+
+
+def predicts_velocity(sampling) -> bool:
+    """Whether a MODEL is one of flow matching: v = n - x0."""
+    if isinstance(sampling, getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())):
+        return False
+    return isinstance(sampling, comfy.model_sampling.CONST) or predicts_ratio(sampling)
+
+
+def predicts_ratio(sampling) -> bool:
+    """Whether a MODEL's sigma is s / (1 - s), as Cosmos-Predict2's."""
+    return isinstance(sampling, comfy.model_sampling.COSMOS_RFLOW)

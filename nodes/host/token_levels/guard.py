@@ -1,0 +1,46 @@
+"""A guard against hosts whose networks changed: once per MODEL, on a few tokens, the map must be heard."""
+
+import torch
+from torch import Tensor
+
+TESTED = ("0.3.64", "0.33.0")  # hosts that the pack's tests ran on
+
+
+def check_once(per_token, executor, x: Tensor, t: Tensor, others: tuple, conds: dict) -> None:
+    """Compare a constant map with the plain model at that level, on the first tokens of a state. Untested hosts only.
+
+    A network that is deaf to the map answers as the plain model does at the scalar level: the map counts as heard where it is
+    nearer to the right answer than that is.
+
+    Raises:
+        RuntimeError: the map is not heard.
+    """
+    if host_version() in TESTED:
+        return
+    sides = [min(size, 4 * patch) for size, patch in zip(x.shape[-2:], per_token.family.patch[1:], strict=True)]
+    cut = lambda value: value[..., : sides[0], : sides[1]] if _is_map(value, x) else value
+    small, conds = cut(x), {name: cut(value) for name, value in conds.items()}
+    concat, context, _, options = others
+    others, level = (cut(concat), context, None, options), 0.5 * t
+    right = executor(small, level, *others, **conds)
+    share = (level / t).view(-1, *[1] * (x.ndim - 1))
+    deaf = small - (small - executor(small, t, *others, **conds)) * share
+    levels = level.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *small.shape[2:])
+    heard = per_token.mapped(executor, small, t, levels, others, conds)
+    if bool((heard - right).square().mean() > 0.25 * (deaf - right).square().mean()):
+        raise RuntimeError(
+            f"This version of ComfyUI ({host_version()}) has changed {type(executor.class_obj.diffusion_model).__name__}, so that "
+            "'RAD Spatial Noise Embedding' is not heard: update RAD Inpaint, or remove the node."
+        )
+
+
+def host_version() -> str:
+    try:
+        from comfyui_version import __version__
+    except ImportError:
+        return "unknown"
+    return __version__
+
+
+def _is_map(value, x: Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == x.ndim and value.shape[-2:] == x.shape[-2:]
