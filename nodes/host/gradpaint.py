@@ -1,6 +1,7 @@
 """GradPaint on any host MODEL: a guider that wraps the sampler's denoiser. The MODEL itself is never patched."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -182,7 +183,15 @@ def run_gradpaint(
 def sample_crops(
     guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latents: Tensor, holes: Tensor
 ) -> Tensor:
-    """`run_gradpaint` on latents (B, C, h, w) with holes (B, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
+    """`run_gradpaint` on latents (B, C, ...) with holes (n, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
     noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed + k) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
     return run_gradpaint(guider, seed, steps, sampler, scheduler, denoise, latent, noise)["samples"]
+
+
+def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:
+    """A CONDITIONING of an edit model (Flux Kontext, Flux.2, Qwen-Image-Edit) whose first reference picture is another: `latents()`."""
+    key, made = "reference_latents", []
+    if any(options.get(key) for _, options in conditioning):
+        made.append(latents())
+    return [[text, options | {key: [*made, *options[key][1:]]} if options.get(key) else options] for text, options in conditioning]
