@@ -140,6 +140,7 @@ class Family:
         extra: what its CONDITIONING holds beside the text; a shape stands for random numbers. text: shape of the text.
         state: keys of a checkpoint that the class looks at. prediction: a `ModelType` in place of the class's own.
         sound: shape of the sound latents that go along with a video's, (C, ...).
+        batch: pictures that one call takes. frames: its batch is the frames of one video, which see each other.
         inpaint: extra channels hold the masked picture. scheduler: one that suits it. cfg: False where it has no negative prompt.
     """
 
@@ -152,6 +153,8 @@ class Family:
     state: dict = field(default_factory=dict)
     prediction: str | None = None
     sound: tuple[int, ...] | None = None
+    batch: int = 2
+    frames: bool = False
     inpaint: bool = False
     scheduler: str = "simple"
     cfg: bool = True
@@ -209,6 +212,7 @@ FAMILIES = {
         | {"merge_strategy": "learned_with_images"},
         text=(1, 64),
         extra=BESIDE,
+        frames=True,
     ),
     "Stable Cascade C": Family(
         "Stable_Cascade_C",
@@ -370,6 +374,7 @@ FAMILIES = {
         (24, 2, 8, 8),
         block=16,
         sound=(32, 2, 8),
+        batch=1,
     ),
     "CogVideoX": dit(
         "CogVideoX_T2V",

