@@ -122,7 +122,8 @@ def precision(*others: str, tooltip: str = "float16 and bfloat16 halve the memor
 def any_model() -> io.Input:
     return io.Model.Input(
         "model",
-        tooltip="Any image or video MODEL: SD1.5, SDXL, Flux, Qwen-Image, Z-Image, Wan, or one from Load ADM Model. LoRA and ControlNet work.",
+        tooltip="Any image or video MODEL: SD1.5, SDXL, Flux, Qwen-Image, Z-Image, Wan, or one from Load ADM Model. LoRA and ControlNet "
+        "work.",
     )
 
 
