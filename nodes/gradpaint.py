@@ -4,9 +4,9 @@ from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
-from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
+from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_reference
 from .host.run import in_batches
-from .host.through_vae import fill_through_vae, working_size
+from .host.through_vae import fill_through_vae, has_time_axis, working_size
 from .pictures import image_of, mask_of, match_counts, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
@@ -184,8 +184,8 @@ class GradPaintInpaint(io.ComfyNode):
             node_id="RAI_GradPaintInpaint",
             display_name="GradPaint Inpaint",
             category=CATEGORY,
-            description="Fills the hole of a picture of any size with any image MODEL: crops it, samples, matches colours "
-            "and stitches the fill back. Pixels outside the mask come back bit-identical.",
+            description="Fills the hole of a picture of any size, or of a video's frames, with any image or video MODEL: crops it, "
+            "samples, matches colours and stitches the fill back. Pixels outside the mask come back bit-identical.",
             inputs=[
                 inputs.any_model(),
                 io.Vae.Input("vae", tooltip="The MODEL's VAE; for ADM networks the one from Load ADM Model."),
@@ -210,6 +210,20 @@ class GradPaintInpaint(io.ComfyNode):
                 inputs.context("How much the network sees around the hole on each side, as a multiple of the hole's size."),
                 inputs.preset(),
                 inputs.settings(),
+                io.Boolean.Input(
+                    "video",
+                    default=False,
+                    optional=True,
+                    tooltip="The batch is the frames of a video: the crop follows the mask steadily, and a video MODEL fills all at once.",
+                ),
+                io.Combo.Input(
+                    "reference",
+                    options=["crop", "whole"],
+                    default="crop",
+                    optional=True,
+                    tooltip="For edit models (Flux Kontext, Flux.2, Qwen-Image-Edit): their first reference picture is the crop, or stays "
+                    "the whole one of the conditioning.",
+                ),
             ],
             outputs=[io.Image.Output()],
         )
@@ -233,6 +247,8 @@ class GradPaintInpaint(io.ComfyNode):
         context,
         preset,
         settings=None,
+        video=False,
+        reference="crop",
     ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
@@ -240,10 +256,13 @@ class GradPaintInpaint(io.ComfyNode):
         chosen = resolve(preset, settings)
 
         def fill(start: int, stop: int):
-            def sample(latents, holes, first):
-                guider = GradPaintGuider(model, positive, negative, cfg, chosen)
+            def sample(latents, holes, first, crop_latents):
+                words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
+                guider = GradPaintGuider(model, *words, cfg, chosen)
                 return sample_crops(guider, seed + start + first, steps, sampler_name, scheduler, denoise, latents, holes)
 
-            return fill_through_vae(vae, picture[start:stop], hole[start:stop], side, stride, context, denoise < 1, sample)
+            return fill_through_vae(vae, picture[start:stop], hole[start:stop], side, stride, context, denoise < 1, sample, video)
 
+        if video and has_time_axis(vae):
+            return io.NodeOutput(image_of(fill(0, len(picture)), alpha, hole))
         return io.NodeOutput(image_of(in_batches(fill, len(picture), "Choose a smaller size."), alpha, hole))

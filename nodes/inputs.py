@@ -120,7 +120,11 @@ def precision(*others: str, tooltip: str = "float16 and bfloat16 halve the memor
 
 
 def any_model() -> io.Input:
-    return io.Model.Input("model", tooltip="Any image MODEL: SD1.5, SDXL, SD3, Flux, or one from Load ADM Model. LoRA and ControlNet work.")
+    return io.Model.Input(
+        "model",
+        tooltip="Any image or video MODEL: SD1.5, SDXL, Flux, Qwen-Image, Z-Image, Wan, or one from Load ADM Model. LoRA and ControlNet "
+        "work.",
+    )
 
 
 def preset() -> io.Input:

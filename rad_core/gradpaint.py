@@ -14,7 +14,7 @@ state, so every sampler runs on it, multistep and multistage ones too.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,8 @@ class Guidance:
             "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
         eta: see `step`. More than 1 pays in a line search, because a sampler takes only a share of each estimate.
         inner_steps: moves in a step; each costs a network call.
-        gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory.
+        gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory. Most of the host's
+            transformers have no backward pass any more (rotary embeddings); the finite difference is the only way there.
         band: the error on the known pixels is taken within so many pixels of the hole; 0 for all known pixels.
         patience: stop guiding a picture when its loss has reached no new low in so many guided steps; 0 for never.
 
@@ -107,16 +108,18 @@ class KnownPixels:
     """What guidance knows of the pictures.
 
     Args:
-        picture: (B, C, h, w) y; its hole is ignored.
-        mask: (B or 1, 1, h, w), 1 = hole, 0 = keep.
-        trusted: (B or 1, 1, h, w), where the loss compares with the picture; the complement of the mask unless given.
-        combine: (x, sigma, mask) -> x with the known pixels at their own noised values; None where they are clean in x already (RAD).
+        picture: (B, C, h, w) y, or frames (B, C, T, h, w); its hole is ignored.
+        mask: (B or 1, 1, ...), 1 = hole, 0 = keep.
+        trusted: (B or 1, 1, ...), where the loss compares with the picture; the complement of the mask unless given.
+        combine: (x, sigma, mask) -> x with the known pixels at their own values of x; None where x has them already (RAD).
+        clean: these are without noise. The network is then told so, and its error on them says nothing: only the rim is compared.
     """
 
     picture: Tensor
     mask: Tensor
     trusted: Tensor | None = None
     combine: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    clean: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,12 +160,15 @@ class GradPaint(Denoiser):
         probe: Probe = Probe(),
         colours: Colours | None = None,
     ):
+        if known.clean:
+            guidance = replace(guidance, lambda_mse=0.0, until=min(guidance.until, guidance.align_until))
+        self.clean = known.clean
         self.denoise, self.guidance, self.response, self.flow = as_denoiser(denoise), guidance, response, flow
         self.probe, self.colours, self.combine = probe, colours or Colours(), known.combine
         self.mask = known.mask.to(known.picture)
         self.picture = torch.where(self.mask < 1, known.picture, 0)
         trusted = 1 - self.mask if known.trusted is None else known.trusted.to(known.picture)
-        self.known = trusted.expand(known.picture.shape[0], -1, -1, -1)
+        self.known = trusted.expand(known.picture.shape[0], *trusted.shape[1:])
         self.compared = self.known * dilate(1 - self.known, guidance.band)
         self.levels = torch.tensor([float(torch.as_tensor(sigma).max()) for sigma in sigmas], dtype=torch.float64)
         self.guided = guidance.guided(len(self.levels) - 1)
@@ -178,7 +184,7 @@ class GradPaint(Denoiser):
         """x0 with the known pixels in place, and the variance values or None.
 
         Args:
-            x: (B, C, h, w). sigma: a number or (B or 1, 1, h, w).
+            x: (B, C, h, w) or (B, C, T, h, w). sigma: a number or (B or 1, 1, ...).
             mask: of this call alone, where it changes over the run (Differential Diffusion); `known.mask` unless given.
         """
         if self.combine is None:
@@ -231,7 +237,8 @@ class GradPaint(Denoiser):
             if inner == 0:
                 self._record(loss)
             g = vjp(v)
-            moved = moved - append_dims(torch.where(self._finished(), 0, self._length(moved, loss, v, g, align, step))) * g
+            length = torch.where(self._finished(), 0, self._length(moved, loss, v, g, align, step))
+            moved = moved - append_dims(length, g) * g
         return moved, model_var_values
 
     def _length(self, x0: Tensor, loss: Tensor, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
@@ -245,7 +252,8 @@ class GradPaint(Denoiser):
             return guidance.eta * (fall - (fall.square() - 4 * curve * excess).clamp(min=0).sqrt()) / (2 * curve)
         sigma, sigma_next = self.levels[step].item(), self.levels[step + 1].item()
         alpha = max(1 - sigma, 0.05) if self.flow else 1.0
-        x_move = guidance.eta / (len(self.guided) * guidance.inner_steps) * (alpha**2 + sigma**2) ** 0.5
+        size = min((alpha**2 + sigma**2) ** 0.5, 20.0)  # of x; some networks' first sigma is in the thousands
+        x_move = guidance.eta / (len(self.guided) * guidance.inner_steps) * size
         kept = (sigma_next / sigma) ** self.response
         # x moves by x_move and x0 by x_move / alpha (the noise stays); moving x0 alone leads to the same next state by
         return x_move * (1 / alpha + kept / (1 - kept)) / rms(g).clamp(min=tiny)
@@ -264,7 +272,7 @@ class GradPaint(Denoiser):
         difference = self.probe.difference or (lambda x, dx, sigma, x0: self.denoise(x + dx, sigma) - x0)
 
         def vjp(v: Tensor) -> Tensor:
-            size, h = append_dims(rms(v).clamp(min=1e-30)), self.probe.step * sigma.max()
+            size, h = append_dims(rms(v).clamp(min=1e-30), v), self.probe.step * sigma.max()
             return difference(x, h * scale.square() * (v / size), sigma, x0) * (size / h)
 
         return x0, model_var_values, vjp

@@ -1,6 +1,7 @@
 """GradPaint's two losses, closed forms with their gradients: how far an estimate is from the known pixels, and across the rim.
 
-In the formulas m: 1 = known (the complement of the mask elsewhere in this library).
+In the formulas m: 1 = known (the complement of the mask elsewhere in this library). "(B, C, ...)" is a picture (B, C, h, w) or a video
+(B, C, T, h, w); its map m is (B, 1, ...). In a video the rim is where m changes from pixel to pixel or from frame to frame.
 """
 
 from collections.abc import Callable
@@ -11,15 +12,15 @@ from torch import Tensor
 
 
 def masked_mse(error: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """L_mse = sum m e^2 / (C |m|) of error e = x0 - y (B, C, h, w) and known m (B, 1, h, w): (B,), and its gradient to e."""
+    """L_mse = sum m e^2 / (C |m|) of error e = x0 - y (B, C, ...) and known m (B, 1, ...): (B,), and its gradient to e."""
     count = (known.flatten(1).sum(1) * error.shape[1]).clamp(min=1e-8)
-    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / append_dims(count)
+    return (known * error.square()).flatten(1).sum(1) / count, 2 * known * error / append_dims(count, error)
 
 
 def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """L_al = sum |m_p - m_q| (c_p - c_q)^2 / (C count) over neighbours p, q of c (B, C, h, w): (B,), and its gradient to c."""
+    """L_al = sum |m_p - m_q| (c_p - c_q)^2 / (C count) over neighbours p, q of c (B, C, ...): (B,), and its gradient to c."""
     loss, count, gradient = 0, 0, torch.zeros_like(picture)
-    for axis in (2, 3):
+    for axis in range(2, picture.ndim):
         length = picture.shape[axis] - 1
         weight, jump = known.diff(dim=axis).abs(), picture.diff(dim=axis)
         loss = loss + (weight * jump.square()).flatten(1).sum(1)
@@ -27,7 +28,7 @@ def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         gradient.narrow(axis, 1, length).add_(2 * weight * jump)
         gradient.narrow(axis, 0, length).sub_(2 * weight * jump)
     count = count.clamp(min=1e-8)
-    return loss / count, gradient / append_dims(count)
+    return loss / count, gradient / append_dims(count, gradient)
 
 
 def rim_jump(picture: Tensor, known: Tensor) -> Tensor:
@@ -41,9 +42,9 @@ def natural_jump(picture: Tensor, known: Tensor) -> Tensor:
 
 
 def mean_jump(picture: Tensor, mask: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Mean absolute difference (B,) between neighbours of (B, C, h, w), by weights: `pick` of the mask's (B, 1, h, w) values there."""
+    """Mean absolute difference (B,) between neighbours of (B, C, ...), by weights: `pick` of the mask's (B, 1, ...) values there."""
     total, count = 0, 0
-    for axis in (2, 3):
+    for axis in range(2, picture.ndim):
         length = picture.shape[axis] - 1
         weight = pick(mask.narrow(axis, 1, length), mask.narrow(axis, 0, length))
         total = total + (picture.diff(dim=axis).abs() * weight).flatten(1).sum(1)
@@ -62,12 +63,12 @@ class Colours:
         self.matrix = matrix
 
     def to_colours(self, values: Tensor) -> Tensor:
-        """Colours of (B, C, h, w), at any size."""
-        return values if self.matrix is None else torch.einsum("kc,bchw->bkhw", self.matrix.to(values), values)
+        """Colours of (B, C, ...), at any size."""
+        return values if self.matrix is None else torch.einsum("kc,bc...->bk...", self.matrix.to(values), values)
 
     def vjp(self, values: Tensor, gradient: Tensor) -> Tensor:
         """J^T gradient: from a gradient to the colours of `values` to one to the values."""
-        return gradient if self.matrix is None else torch.einsum("kc,bkhw->bchw", self.matrix.to(values), gradient)
+        return gradient if self.matrix is None else torch.einsum("kc,bk...->bc...", self.matrix.to(values), gradient)
 
     def jvp(self, values: Tensor, move: Tensor) -> Tensor:
         """J move: how the colours change when the values move, to first order."""
@@ -75,10 +76,11 @@ class Colours:
 
 
 def dilate(hole: Tensor, band: int) -> Tensor:
-    """1 within `band` pixels of a hole (B, 1, h, w), 0 elsewhere; 1 everywhere for a band of 0."""
+    """1 within `band` pixels of a hole (B, 1, ...), in each frame alone, 0 elsewhere; 1 everywhere for a band of 0."""
     if band == 0:
         return torch.ones_like(hole)
-    return (F.max_pool2d((hole > 0).to(hole), 2 * band + 1, 1, band) > 0).to(hole)
+    frames = (hole > 0).to(hole).flatten(0, -3)[:, None]
+    return F.max_pool2d(frames, 2 * band + 1, 1, band).view(hole.shape)
 
 
 def rms(values: Tensor) -> Tensor:
@@ -86,6 +88,6 @@ def rms(values: Tensor) -> Tensor:
     return values.square().flatten(1).mean(1).sqrt()
 
 
-def append_dims(values: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
+def append_dims(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) as (B, 1, ...), with as many axes as `like`."""
+    return values.view(-1, *[1] * (like.ndim - 1))

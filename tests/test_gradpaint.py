@@ -83,6 +83,43 @@ def test_losses_by_hand():
     assert alignment(picture, torch.ones_like(known))[0].item() == 0
 
 
+def test_a_video_of_one_frame_is_a_picture():
+    """To the last bit, whatever the sampler."""
+    picture, as_video = GAUSSIAN.sample(2, torch.Generator().manual_seed(0)), lambda x: x[:, :, None]
+    for sampler in SAMPLERS:
+        outs = []
+        for shape in (lambda x: x, as_video):
+            stream = torch.Generator().manual_seed(1)
+            sigmas = [shape(sigma) for sigma in RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), 6)]
+            noise = lambda shape=shape, stream=stream: shape(torch.randn(picture.shape, generator=stream))
+            combine = lambda x, sigma, mask, shape=shape, noise=noise: torch.lerp(shape(picture) + sigma * noise(), x, mask)
+            known = KnownPixels(shape(picture), shape(MASK), combine=combine)
+            guided = GradPaint(GAUSSIAN, known, sigmas, PRESETS["plus"].guidance)
+            outs.append(SAMPLERS[sampler](guided, sigmas[0] * noise(), sigmas, noise).view_as(picture))
+        assert torch.equal(*outs), sampler
+
+
+def test_the_rim_of_a_video_lies_between_frames_too():
+    """By hand: two frames of two pixels; a pair within frame 0, and the pair over time of the pixel that is known in one frame alone."""
+    picture = torch.tensor([[0.0, 3.0], [1.0, 7.0]]).view(1, 1, 2, 1, 2)
+    known = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).view(1, 1, 2, 1, 2)
+    loss, gradient = alignment(picture, known)
+    assert loss.item() == ((3 - 0) ** 2 + (7 - 3) ** 2) / 2
+    assert gradient.flatten().tolist() == [-3.0, 3.0 - 4.0, 0.0, 4.0]
+
+
+def test_the_papers_step_is_bounded_where_noise_is_huge():
+    """SDXL models with zero terminal SNR begin at a sigma of 4518; a step of that size would throw the picture away."""
+    picture, g = torch.zeros(1, 1, 4, 4), torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    lengths = [
+        GradPaint(GAUSSIAN, KnownPixels(picture, torch.ones_like(picture)), [t, t / 2, 0.0], PRESETS["paper"].guidance)._length(
+            picture, picture, g, g, 0.0, 0
+        )
+        for t in (4518.0, 45.0, 14.6)
+    ]
+    assert lengths[0] == lengths[1] > lengths[2]
+
+
 @pytest.mark.parametrize("align", [0.0, 1.0])
 def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
     stream = torch.Generator().manual_seed(2)

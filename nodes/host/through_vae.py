@@ -1,18 +1,23 @@
-"""A picture of any size through a VAE and a sampler of latents: crop, encode, sample, decode, match the colours, stitch."""
+"""A picture of any size, or the frames of a video, through a VAE and a sampler of latents: crop, encode, sample, decode, stitch."""
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...rad_core.crops import Crop, collate, fit_size, hole_box, shrink_known
+from ...rad_core.crops import Box, Crop, collate, fit_size, hole_box, shrink_known
+from ...rad_core.frames import steady_boxes
 from ...rad_core.images import check_image_and_mask
 from ...rad_core.losses import dilate
 from .adm import ADMModel
 
 RIM = 16  # pixels around the hole in which colours are compared
 STRIDE = 16  # transformers on latents of 8 pixels take them two by two
+
+# (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now) -> latents
+Sample = Callable[[Tensor, Tensor, int, Callable[[], Tensor]], Tensor]
 
 
 def working_size(model, vae, size: int) -> tuple[int, int]:
@@ -23,55 +28,97 @@ def working_size(model, vae, size: int) -> tuple[int, int]:
     return size or 512, max(STRIDE, vae.spacial_compression_encode())
 
 
+def has_time_axis(vae) -> bool:
+    """Whether a VAE makes one latent of the frames of a video."""
+    return getattr(vae, "latent_dim", 2) == 3 and not getattr(vae, "not_video", False)
+
+
 def fill_through_vae(
-    vae, image: Tensor, mask: Tensor, size: int, stride: int, context: float, keep: bool, sample: Callable[[Tensor, Tensor, int], Tensor]
+    vae, image: Tensor, mask: Tensor, size: int, stride: int, context: float, keep: bool, sample: Sample, video: bool = False
 ) -> Tensor:
-    """Fill the hole of each picture with a sampler of latents.
+    """Fill the hole of each picture, or of the frames of a video, with a sampler of latents.
 
     Args:
         image: (B, 3, H, W) in [0, 1]. mask: (B, 1, H, W).
         size, stride: longer side of the crops, and what both sides are multiples of.
         context: what is seen on each side of the hole, as a multiple of its size.
         keep: the fill starts from the content of the hole (denoise below 1), not from the mean of the known pixels.
-        sample: (latents, mask in pixels, number of the first picture) -> latents, for consecutive pictures with crops of equal size.
+        sample: for consecutive pictures with crops of equal size, or for all frames of a video.
+        video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
 
     Returns:
         (B, 3, H, W); pixels where the mask is 0 are bit-identical to `image`.
     """
     image, mask = check_image_and_mask(image, mask)
-    out = image.clone()
-    crops = {k: _crop(image[k], mask[k], size, stride, context, keep) for k in range(len(image)) if mask[k].any()}
+    out, whole = image.clone(), video and has_time_axis(vae)
+    least = min(size, *image.shape[2:])
+    boxes = steady_boxes(mask, context, least) if video else [hole_box(m, context, least) if m.any() else None for m in mask]
+    shown = [k for k in range(len(image)) if whole or mask[k].any()]
+    crops = {k: _crop(image[k], mask[k], boxes[k], size, stride, keep) for k in shown}
     one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
-        latents = sample(vae.encode(pictures.movedim(1, -1)), (batch.mask > 0).float(), min(batch.crops))
-        decoded = vae.decode(latents).movedim(-1, 1)[:, :3].clamp(0, 1)
-        batch.stitch(image, mask, match_colours(decoded.to(pictures), pictures, batch.mask), out, mix=True)
+        holes = (batch.mask > 0).to(pictures)
+        reference = lambda batch=batch: encode(vae, torch.cat([_shown(image[k], c) for k, c in batch.crops.items()]), whole)
+        latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), reference)
+        decoded = decode(vae, latents)[: len(pictures)].to(pictures)
+        batch.stitch(image, mask, match_colours(decoded, pictures, batch.mask, together=video), out, mix=True)
     return out
 
 
-def _crop(image: Tensor, mask: Tensor, size: int, stride: int, context: float, keep: bool) -> Crop:
-    """The hole of image (3, H, W) and its surroundings, resized. The hole's content does not bleed into known pixels."""
-    box = hole_box(mask, context, min(size, *image.shape[1:]))
+def encode(vae, pictures: Tensor, video: bool = False) -> Tensor:
+    """(n, 3, h, w) in [0, 1] -> latents of n pictures, or of one video. VAEs with a time axis would take a batch for a video."""
+    images = (_pad_frames(vae, pictures) if video else pictures).movedim(1, -1)
+    if video or not has_time_axis(vae):
+        return vae.encode(images)
+    return torch.cat([vae.encode(image[None]) for image in images])
+
+
+def decode(vae, latents: Tensor) -> Tensor:
+    """Latents (B, C, h, w) or (B, C, T, h, w) -> (n, 3, H, W) in [0, 1]."""
+    images = vae.decode(latents)
+    return images.flatten(0, -4).movedim(-1, 1)[:, :3].clamp(0, 1)
+
+
+def _pad_frames(vae, frames: Tensor) -> Tensor:
+    """The last frame again until a causal VAE takes them all: one, and a multiple of its compression."""
+    ratio = vae.temporal_compression_decode() or 1
+    missing = math.ceil((len(frames) - 1) / ratio) * ratio + 1 - len(frames)
+    return torch.cat([frames, frames[-1:].expand(missing, *frames.shape[1:])])
+
+
+def _crop(image: Tensor, mask: Tensor, box: Box, size: int, stride: int, keep: bool) -> Crop:
+    """A box of image (3, H, W), resized. The hole's content does not bleed into known pixels."""
     picture, hole = box.cut(image)[None].float(), box.cut(mask)[None].float()
     resized = fit_size(box, size, stride)
     known, small = shrink_known(picture, hole, resized)
     share = (small < 1).to(known)
     inside = (known * share).sum((2, 3), keepdim=True) / share.sum((2, 3), keepdim=True).clamp(min=1)
     if keep:
-        inside = F.interpolate(picture.nan_to_num(), resized, mode="bilinear", antialias=True)
+        inside = _resize(picture, resized)
     return Crop(torch.where(small < 1, known, inside).clamp(0, 1), small, None, box, resized=True)
 
 
-def match_colours(decoded: Tensor, picture: Tensor, hole: Tensor) -> Tensor:
+def _shown(image: Tensor, crop: Crop) -> Tensor:
+    """What a crop shows of image (3, H, W), its hole included."""
+    return _resize(crop.box.cut(image)[None].float(), crop.picture.shape[2:]).clamp(0, 1)
+
+
+def _resize(picture: Tensor, size) -> Tensor:
+    return F.interpolate(picture.nan_to_num(), tuple(size), mode="bilinear", antialias=True)
+
+
+def match_colours(decoded: Tensor, picture: Tensor, hole: Tensor, together: bool = False) -> Tensor:
     """Remove the colour shift of the VAE, as measured on the known pixels around the hole.
 
     Args:
         decoded, picture: (B, 3, h, w). hole: (B, 1, h, w).
+        together: one shift for all, so that the frames of a video do not flicker.
 
     Returns:
         `decoded` shifted by the mean difference on the rim, per channel; unchanged where nothing is known.
     """
     rim = (dilate(hole.to(picture), RIM) > 0) & (hole == 0)
-    count = rim.sum((2, 3), keepdim=True).clamp(min=1)
-    return (decoded + ((picture - decoded) * rim).sum((2, 3), keepdim=True) / count).clamp(0, 1)
+    axes = (0, 2, 3) if together else (2, 3)
+    count = rim.sum(axes, keepdim=True).clamp(min=1)
+    return (decoded + ((picture - decoded) * rim).sum(axes, keepdim=True) / count).clamp(0, 1)

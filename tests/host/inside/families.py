@@ -65,6 +65,8 @@ def _draw_weights(net: torch.nn.Module, seed: int) -> None:
             noise = 0.1 * noise + (values.ndim == 1 and name.endswith(("weight", "scale", "gamma")))
         values.data = noise.to(values.dtype)
     for name, values in net.named_buffers():
+        if name == "rope.inv_freq":
+            values.copy_(1 / 10000 ** torch.linspace(0, 1, len(values)))
         if values.is_floating_point() and name.endswith("pos_embed"):
             values.copy_(0.1 * torch.randn(values.shape, generator=stream))
 
@@ -89,4 +91,9 @@ def scene(name: str, batch: int = 1, seed: int = 3, shape: tuple[int, ...] | Non
     (h, w), r = shape[-2:], family.block
     mask = torch.zeros(1, 1, h * r, w * r)
     mask[..., 3 * h // 8 * r : 5 * h // 8 * r, 3 * w // 8 * r : 5 * w // 8 * r + r // 2] = 1
-    return {"samples": smooth_latents(shape, batch, seed), "noise_mask": mask}
+    samples = smooth_latents(shape, batch, seed)
+    if family.sound:
+        import comfy.nested_tensor
+
+        samples = comfy.nested_tensor.NestedTensor([samples, smooth_latents(family.sound, batch, seed + 1)])
+    return {"samples": samples, "noise_mask": mask}

@@ -139,6 +139,8 @@ class Family:
         shape: of its latents, (C, h, w) or (C, T, h, w). block: pixels of a latent along each side.
         extra: what its CONDITIONING holds beside the text; a shape stands for random numbers. text: shape of the text.
         state: keys of a checkpoint that the class looks at. prediction: a `ModelType` in place of the class's own.
+        sound: shape of the sound latents that go along with a video's, (C, ...).
+        batch: pictures that one call takes. frames: its batch is the frames of one video, which see each other.
         inpaint: extra channels hold the masked picture. scheduler: one that suits it. cfg: False where it has no negative prompt.
     """
 
@@ -150,6 +152,9 @@ class Family:
     text: tuple[int, int] = (7, 64)
     state: dict = field(default_factory=dict)
     prediction: str | None = None
+    sound: tuple[int, ...] | None = None
+    batch: int = 2
+    frames: bool = False
     inpaint: bool = False
     scheduler: str = "simple"
     cfg: bool = True
@@ -207,6 +212,7 @@ FAMILIES = {
         | {"merge_strategy": "learned_with_images"},
         text=(1, 64),
         extra=BESIDE,
+        frames=True,
     ),
     "Stable Cascade C": Family(
         "Stable_Cascade_C",
@@ -349,6 +355,26 @@ FAMILIES = {
         (128, 2, 8, 8),
         block=32,
         extra=TOKEN_MASK,
+    ),
+    "LTX 2 (video, sound)": dit(
+        "LTXAV",
+        LAYERS
+        | {"image_model": "ltxav", "cross_attention_dim": 128, "caption_channels": 64, "audio_cross_attention_dim": 64}
+        | {"audio_attention_head_dim": 16, "audio_num_attention_heads": 4},
+        (128, 2, 8, 8),
+        block=32,
+        sound=(8, 6, 16),
+        text=(7, 128),
+    ),
+    "MiniMax H3 (video, sound)": dit(
+        "MiniMaxH3",
+        {"image_model": "minimax_h3", "hidden_size": 128, "num_layers": 2, "token_refiner_num_layers": 1, "num_attention_heads": 2}
+        | {"attention_head_dim": 64, "ffn_hidden_size": 128, "text_dim": 64, "time_embed_hidden_size": 128, "time_embed_dim": 64}
+        | {"rope_inv_freq_len": 8},
+        (24, 2, 8, 8),
+        block=16,
+        sound=(32, 2, 8),
+        batch=1,
     ),
     "CogVideoX": dit(
         "CogVideoX_T2V",

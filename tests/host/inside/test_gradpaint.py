@@ -39,7 +39,7 @@ def ksample(host, scene, sampler="euler"):
 @pytest.fixture()
 def guidances(host, monkeypatch):
     """The `GradPaint` objects of the runs that follow."""
-    guided, made = host.module("nodes.host.gradpaint"), []
+    guided, made = host.module("nodes.host.guided_model"), []
     make = guided.GradPaint
     monkeypatch.setattr(guided, "GradPaint", lambda *a, **k: made.append(make(*a, **k)) or made[-1])
     return made
@@ -58,7 +58,7 @@ def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, gu
         assert not torch.equal(out, sample(host, scene, sampler, preset="combine"))
     else:
         assert (losses[-1] < losses[0]).all(), losses
-    kept = host.module("nodes.host.gradpaint").trusted_latents(scene[2]["noise_mask"], out.shape) > 0
+    kept = host.module("nodes.host.holes").trusted_latents(scene[2]["noise_mask"], out.shape) > 0
     assert kept.any() and (out - scene[2]["samples"])[kept.expand_as(out)].abs().max() < 1e-5
     assert torch.equal(ksample(host, scene, "euler"), before), "the next KSampler must be bit-identical"
     assert scene[0].model_options == patches
@@ -101,7 +101,7 @@ def test_cancelled_and_failed_runs_leave_nothing(host, scene, monkeypatch):
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(guided._GuidedModel, "_difference", fail)
+            patch.setattr(host.module("nodes.host.guided_model").GuidedModel, "_difference", fail)
             with pytest.raises(type(error)):
                 sample(host, scene, settings=guided.HostSettings(conditional_only=True))
         assert torch.equal(ksample(host, scene), before)
@@ -160,7 +160,7 @@ def test_the_guider_keeps_its_picture(host, scene):
 
     torch.testing.assert_close(run(latent["samples"])["samples"], sample(host, scene))
     out = run(torch.zeros_like(latent["samples"]))["samples"]
-    kept = host.module("nodes.host.gradpaint").trusted_latents(latent["noise_mask"], out.shape) > 0
+    kept = host.module("nodes.host.holes").trusted_latents(latent["noise_mask"], out.shape) > 0
     assert (out - latent["samples"])[kept.expand_as(out)].abs().max() < 1e-5
     with pytest.raises(ValueError, match="differ in size"):
         run(torch.zeros(1, latent["samples"].shape[1], 4, 4))
@@ -198,8 +198,9 @@ def test_a_scratch_thinner_than_a_latent_is_filled(host, scene):
 def test_the_second_move_of_a_step_is_measured_from_the_same_place(host, scene, monkeypatch, only):
     """With moves that change nothing, every difference of a step must be the same."""
     guided, seen = host.module("nodes.host.gradpaint"), []
-    difference = guided._GuidedModel._difference
-    monkeypatch.setattr(guided._GuidedModel, "_difference", lambda self, *a: seen.append(difference(self, *a)) or seen[-1])
+    model = host.module("nodes.host.guided_model").GuidedModel
+    difference = model._difference
+    monkeypatch.setattr(model, "_difference", lambda self, *a: seen.append(difference(self, *a)) or seen[-1])
     guidance = host.module("rad_core.gradpaint").Guidance(inner_steps=2, eta=0.0)
     sample(host, scene, steps=2, settings=guided.HostSettings(guidance, conditional_only=only))
     assert len(seen) == 4 and torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3])
@@ -221,7 +222,7 @@ def test_what_cannot_be_guided_is_told(host, scene):
 
 
 def test_trusted_latents_by_hand(host):
-    trusted = host.module("nodes.host.gradpaint").trusted_latents
+    trusted = host.module("nodes.host.holes").trusted_latents
     hole = torch.zeros(1, 1, 64, 64)
     hole[..., 31, 40] = 1  # in block row 3, column 5
     out = trusted(hole, (2, 4, 8, 8))

@@ -1,0 +1,55 @@
+"""A hole painted in pixels, as latents see it: which of them are made anew, and which depend on known pixels alone."""
+
+import comfy.utils
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NO_HOLE = "The mask has no hole: nothing would change. Paint one, or connect a mask node."
+
+
+def hole_in_latents(mask: Tensor, shape) -> Tensor:
+    """Latents whose block of pixels has some of the hole. A latent takes the strongest value under it.
+
+    Args:
+        mask: (H, W), (n, H, W), (n, 1, H, W) or (B or 1, 1, n, H, W), 1 = hole, of the pixels' size or the latents'. For latents with a
+            time axis, n masks are one for every frame: of the latents, or of the pixels, of which latent frame 0 is the first and every
+            other one several (as causal VAEs have it). Only where there is a single latent frame, or n is the number of pictures and
+            not of frames, every picture has its own mask.
+        shape: of the latents, (B, C, h, w) or (B, C, T, h, w).
+
+    Returns:
+        (B or 1, 1, h, w) or (B or 1, 1, T, h, w).
+    """
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]) if mask.ndim < 5 or len(shape) == 4 else mask[:, :1]
+    small = F.adaptive_max_pool2d(mask.float().flatten(0, -3)[:, None], shape[-2:]).view(*mask.shape[:-2], *shape[-2:])
+    if len(shape) == 4:
+        return small
+    if small.ndim == 4:
+        each_picture = shape[2] == 1 or (len(small) == shape[0] and len(small) != shape[2])
+        small = small[:, :, None] if each_picture else small.movedim(0, 1)[None]
+    return _latent_frames(small, shape[2])
+
+
+def _latent_frames(hole: Tensor, frames: int) -> Tensor:
+    """(n, 1, F, h, w) with one frame, the latents' frames, or the pixels' -> (n, 1, T, h, w)."""
+    if hole.shape[2] == 1 or frames == 1:
+        return hole.amax(2, keepdim=True).expand(-1, -1, frames, -1, -1)
+    if hole.shape[2] == frames:
+        return hole
+    later = F.adaptive_max_pool3d(hole[:, :, 1:], (frames - 1, *hole.shape[3:]))
+    return torch.cat([hole[:, :, :1], later], 2)
+
+
+def trusted_latents(mask: Tensor, shape) -> Tensor:
+    """Where latents depend on known pixels alone: (B, 1, h, w) or (B, 1, T, h, w), 1 = trusted. Arguments as `hole_in_latents`.
+
+    A latent stands for a block of pixels and depends on those around it too, and on those of the frame before it. So it is trusted if
+    neither its block nor those of its neighbours have a hole. A mask of the latents' own size is taken as it is.
+    """
+    touched = hole_in_latents((mask > 0).float(), shape)
+    if mask.shape[-2:] != shape[-2:]:
+        touched = F.max_pool2d(touched.flatten(0, -3)[:, None], 3, 1, 1).view(touched.shape)
+        if touched.ndim == 5:
+            touched = torch.cat([touched[:, :, :1], torch.maximum(touched[:, :, 1:], touched[:, :, :-1])], 2)
+    return 1 - comfy.utils.repeat_to_batch_size(touched, shape[0])

@@ -1,0 +1,110 @@
+"""GradPaint on video: masks that move, a causal VAE, and sound that goes along."""
+
+import pytest
+import torch
+from families import build, in_host, prompts, scene
+from matrix import parts, sample
+
+WAN = "Wan 2.1, 2.2 14B"
+
+
+def tiny_wan_vae(monkeypatch):
+    """The host's VAE of Wan 2.1 with 8 channels and random weights: 4 frames of 8x8 pixels a latent, but for the first frame."""
+    import comfy.ldm.wan.vae
+    import comfy.sd
+
+    make = comfy.ldm.wan.vae.WanVAE
+    monkeypatch.setattr(comfy.ldm.wan.vae, "WanVAE", lambda **options: make(**options | {"dim": 8}))  # older hosts know one size
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = make(dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, temperal_downsample=[False, True, True]).state_dict()
+        for name, values in weights.items():  # the host leaves them empty
+            kernel = "weight" in name and values.ndim > 2
+            weights[name] = torch.randn_like(values) / values[0].numel() ** 0.5 if kernel else torch.full_like(values, "gamma" in name)
+    return comfy.sd.VAE(sd=weights, device=torch.device("cpu"), dtype=torch.float32)
+
+
+def moving_hole(frames: int, height: int, width: int, step: int = 4):
+    """MASK (frames, H, W): a square that goes to the right; none in the last frame."""
+    mask = torch.zeros(frames, height, width)
+    for k in range(frames - 1):
+        mask[k, height // 4 : height // 2, 8 + step * k : 24 + step * k] = 1
+    return mask
+
+
+def test_frames_of_a_video_become_frames_of_its_latents(host):
+    """By hand: latent frame 0 is pixel frame 0, latent frame 1 the four after it."""
+    holes = host.module("nodes.host.holes")
+    mask = torch.zeros(9, 1, 32, 32)
+    mask[0, :, 3, 3], mask[4, :, 20, 20], mask[5, :, 31, 0] = 1, 1, 1
+    small = holes.hole_in_latents(mask, (1, 16, 3, 4, 4))
+    assert small.shape == (1, 1, 3, 4, 4) and small.sum() == 3
+    assert small[0, 0, 0, 0, 0] == small[0, 0, 1, 2, 2] == small[0, 0, 2, 3, 0] == 1
+    trusted = holes.trusted_latents(mask, (2, 16, 3, 4, 4))
+    assert trusted.shape == (2, 1, 3, 4, 4)
+    assert (1 - trusted[1, 0]).sum((1, 2)).tolist() == [4, 9 + 4 - 1, 9 + 4 - 2]  # a ring, and what was touched in the frame before
+    each = holes.hole_in_latents(mask[[0, 4]], (2, 16, 1, 4, 4))  # one latent frame: a mask of each picture
+    assert each.shape == (2, 1, 1, 4, 4) and each[0, 0, 0, 0, 0] == each[1, 0, 0, 2, 2] == 1 and each.sum() == 2
+    assert holes.hole_in_latents(mask[:3], (1, 16, 3, 4, 4)).sum() == 1  # as many masks as latent frames
+    one = holes.hole_in_latents(mask[:1], (2, 16, 3, 4, 4))
+    assert one.shape == (1, 1, 3, 4, 4) and one.sum() == 3  # one mask for every frame
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_a_mask_for_each_frame(host, sampler):
+    model, words = build(WAN), prompts(WAN)
+    latent = scene(WAN, batch=2) | {"noise_mask": moving_hole(9, 64, 64)}
+    out = sample(host, model, words, latent, 3.0, "simple")
+    hole = host.module("nodes.host.holes").hole_in_latents(latent["noise_mask"], out.shape).expand_as(out) > 0
+    assert hole[0, 0].any((1, 2)).all() and not torch.equal(hole[0, 0, 0], hole[0, 0, 1])
+    assert (out - latent["samples"])[~hole].abs().max() <= 1e-6
+    assert ((out - latent["samples"])[hole].abs() > 1e-3).float().mean() > 0.99
+
+
+def test_sound_goes_along(host):
+    """The video is guided; the sound is sampled as the host does where its own mask says so, and kept elsewhere."""
+    name = "LTX 2 (video, sound)"
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    import comfy.nested_tensor
+
+    latent, sound_mask = scene(name), torch.ones(1, 1, 6, 16)
+    sound_mask[:, :, :3] = 0
+    masks = comfy.nested_tensor.NestedTensor([latent["noise_mask"][:, :, None], sound_mask])
+    out = parts(sample(host, build(name), prompts(name), latent | {"noise_mask": masks}, 3.0, "simple"))
+    video, sound = parts(latent["samples"])
+    hole = host.module("nodes.host.holes").hole_in_latents(latent["noise_mask"], video.shape).expand_as(video) > 0
+    assert (out[0] - video)[~hole].abs().max() <= 1e-6 and not torch.equal(out[0], video)
+    torch.testing.assert_close(out[1][:, :, :3], sound[:, :, :3])
+    assert ((out[1] - sound)[:, :, 3:].abs() > 1e-3).float().mean() > 0.99
+
+
+def inpaint(host, model, vae, words, image, mask, **change):
+    options = {
+        "seed": 5,
+        "steps": 2,
+        "cfg": 1.0,
+        "sampler_name": "euler",
+        "scheduler": "simple",
+        "denoise": 1.0,
+        "size": 64,
+        "context": 0.5,
+    }
+    options |= {"context": 0.5, "preset": "plus", "positive": words[0], "negative": words[1]} | change
+    return host.call("RAI_GradPaintInpaint", model=model, vae=vae, image=image, mask=mask, **options)[0]
+
+
+def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
+    """9 frames, a hole that moves, and a tiny Wan with its causal VAE: what the masks keep is bit-exact in every frame."""
+    model, vae, words = build("Wan 2.1 (picture)"), tiny_wan_vae(monkeypatch), prompts(WAN)
+    image, mask = torch.rand(9, 48, 112, 3, generator=torch.Generator().manual_seed(1)), moving_hole(9, 48, 112)
+    for frames in (9, 7):  # 7 are not 1 + 4 k
+        out = inpaint(host, model, vae, words, image[:frames], mask[:frames], video=True)
+        known = (mask[:frames] == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[:frames][known])
+        assert not torch.equal(out[~known], image[:frames][~known]) and torch.isfinite(out).all()
+    alone = inpaint(host, model, vae, words, image[:2], mask[:2])  # as pictures: each is a video of one frame
+    known = (mask[:2] == 0)[..., None].expand_as(alone)
+    assert torch.equal(alone[known], image[:2][known]) and not torch.equal(alone[~known], image[:2][~known])
+    again = inpaint(host, model, vae, words, image[1:2], mask[1:2], seed=6)
+    torch.testing.assert_close(again[0], alone[1], rtol=0, atol=1e-3)
