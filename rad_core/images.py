@@ -1,7 +1,6 @@
 """Pictures: reading and writing files without loss, and checking pictures, masks and maps that callers pass."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .atomic import atomic_write
+from .notes import note
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 ROUNDING = 1e-3  # values that are no further outside [0, 1] are clamped without a word
@@ -59,7 +59,7 @@ def read_photo(path: str | Path) -> Photo:
     if picture.mode == "F":
         raise ValueError(f"{path.name} is in floating point; save it with 8 or 16 bits first.")
     if ";16" in raw_mode and "RGB" in raw_mode:
-        warnings.warn(f"{path.name} has 16-bit colours; they are read with 8 bits.", stacklevel=2)
+        note(f"{path.name} has 16-bit colours; they are read with 8 bits.")
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):  # 16-bit grey comes as I;16 or I
         values = torch.from_numpy(np.array(picture, dtype=np.float32))
@@ -92,9 +92,9 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
     if photo.deep and extension not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{Path(path).name} would lose the photo's 16 bits: write a .png or .tif.")
     if extension in (".jpg", ".jpeg"):
-        warnings.warn(f"{Path(path).name} is a JPEG, which changes known pixels a little; PNG keeps them.", stacklevel=2)
+        note(f"{Path(path).name} is a JPEG, which changes known pixels a little; PNG keeps them.")
     if photo.alpha is not None and extension in (".jpg", ".jpeg", ".bmp"):
-        warnings.warn(f"{Path(path).name} cannot hold the photo's transparency; PNG can.", stacklevel=2)
+        note(f"{Path(path).name} cannot hold the photo's transparency; PNG can.")
 
 
 def write_photo(path: str | Path, photo: Photo) -> None:
@@ -164,7 +164,7 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     mask = clamp_mask(mask)
     if mask.shape[2:] != image.shape[2:]:
         have, want = (f"{m.shape[3]}x{m.shape[2]}" for m in (mask, image))
-        warnings.warn(f"The mask ({have}) was resized to the picture's size ({want}).", stacklevel=3)
+        note(f"The mask ({have}) was resized to the picture's size ({want}).")
         mask = resize_mask(mask, image.shape[2:])
     if mask.shape[0] != image.shape[0]:
         if 1 not in (mask.shape[0], image.shape[0]):
@@ -197,7 +197,7 @@ def _check_range(values: Tensor, expected: str) -> None:
         hint = ": divide by 255" if high > 100 else ""
         raise ValueError(f"{expected}, got {low:.3g} to {high:.3g}{hint}.")
     if low < -ROUNDING or high > 1 + ROUNDING:
-        warnings.warn(f"{expected}, got {low:.3g} to {high:.3g}: the values outside were clamped.", stacklevel=4)
+        note(f"{expected}, got {low:.3g} to {high:.3g}: the values outside were clamped.")
 
 
 def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

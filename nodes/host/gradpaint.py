@@ -1,6 +1,5 @@
 """GradPaint on any host MODEL: a guider that wraps the sampler's denoiser. The MODEL itself is never patched."""
 
-import logging
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,9 +17,12 @@ from ...rad_core.gradpaint import GradPaint, Guidance, KnownPixels, Probe, finit
 from ...rad_core.images import clamp_mask
 from ...rad_core.losses import Colours
 from ...rad_core.noise import generators, normal
+from ...rad_core.notes import note
+from .latents import check_latents, seed_of
+from .notes import shown_on_node
 from .taesd import TAESDColours
 
-NO_HOLE = "The mask has no hole: nothing would change. Paint one, or connect a mask node."
+NO_HOLE = "The mask has no hole, so the picture comes back as it was. Paint one, or connect a mask node."
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,12 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         self.set_cfg(cfg)
         self.settings, self.picture, self.hole = settings, None if picture is None else picture["samples"], mask
 
+    @shown_on_node()
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, disable_pbar=False, seed=None):
         """Sample as the host's guiders do.
 
         Raises:
-            ValueError: no hole, latents that are not pictures', or a sampler that cannot be guided.
+            ValueError: latents that are not pictures', or a sampler that cannot be guided.
         """
         hole = denoise_mask if self.hole is None else self.hole
         if getattr(latent_image, "is_nested", False) or latent_image.ndim != 4:
@@ -79,15 +82,16 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
             )
         if hole is not None:
             hole = clamp_mask(hole.reshape(-1, 1, *hole.shape[-2:]).float())
-            if not hole.any():
-                raise ValueError(NO_HOLE)
             if self.picture is not None:
                 latent_image = _place(latent_image, self.picture, F.adaptive_max_pool2d(hole, latent_image.shape[2:]))
+            if not hole.any():
+                note(NO_HOLE)
+                return latent_image
             sampler = _GuidedSampler(sampler, self, trusted_latents(hole, latent_image.shape))
             # The host would sample the mask at a few pixels of each block, and keep latents that show some of the hole.
             hole = F.adaptive_max_pool2d(hole, latent_image.shape[2:])
         else:
-            logging.info("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
+            note("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
         return super().sample(noise, latent_image, sampler, sigmas, hole, callback, disable_pbar, seed)
 
 
@@ -138,7 +142,7 @@ class _GuidedSampler(comfy.samplers.Sampler):
         if self.trusted.any():
             function = partial(self._guided, denoise_mask)
         else:
-            logging.info("GradPaint: the mask leaves no known pixels, so the picture is sampled without guidance.")
+            note("GradPaint: the mask leaves no known pixels, so the picture is sampled without guidance.")
         run = comfy.samplers.KSAMPLER(function, self.sampler.extra_options, self.sampler.inpaint_options)
         ends_clean = sigmas[-1] == 0  # read first: uni_pc writes into sigmas
         samples = run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
@@ -242,6 +246,7 @@ def run_gradpaint(
 
     model, ratio = guider.model_patcher, latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
+    check_latents(model, samples)
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
@@ -257,6 +262,6 @@ def sample_crops(
     guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latents: Tensor, holes: Tensor
 ) -> Tensor:
     """`run_gradpaint` on latents (B, C, h, w) with holes (B, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
-    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed + k) for k in range(len(latents))])
+    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed_of(seed, k)) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
-    return run_gradpaint(guider, seed, steps, sampler, scheduler, denoise, latent, noise)["samples"]
+    return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise)["samples"]

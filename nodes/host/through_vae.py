@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...rad_core.crops import Crop, collate, fit_size, hole_box, shrink_known
+from ...rad_core.crops import Crop, collate, fit_size, hole_box, note_size, shrink_known
 from ...rad_core.images import check_image_and_mask
 from ...rad_core.losses import dilate
 from .adm import ADMModel
@@ -41,6 +41,8 @@ def fill_through_vae(
     image, mask = check_image_and_mask(image, mask)
     out = image.clone()
     crops = {k: _crop(image[k], mask[k], size, stride, context, keep) for k in range(len(image)) if mask[k].any()}
+    for crop in crops.values():
+        note_size(crop, size)
     one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
@@ -55,7 +57,7 @@ def _crop(image: Tensor, mask: Tensor, size: int, stride: int, context: float, k
     box = hole_box(mask, context, min(size, *image.shape[1:]))
     picture, hole = box.cut(image)[None].float(), box.cut(mask)[None].float()
     resized = fit_size(box, size, stride)
-    known, small = shrink_known(picture, hole, resized)
+    known, small = shrink_known(torch.where(hole < 1, picture, 0), hole, resized)  # the hole may hold NaN
     share = (small < 1).to(known)
     inside = (known * share).sum((2, 3), keepdim=True) / share.sum((2, 3), keepdim=True).clamp(min=1)
     if keep:

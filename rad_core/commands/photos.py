@@ -1,6 +1,5 @@
 """Files of `inpaint`: which photos to fill, reading them with their masks, writing the results."""
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
 from ..masks import grow_masks
+from ..notes import note
 from ..sheets import mark_hole, sheet
 
 MASK = ".mask"  # at the end of a mask's name, beside its photo's
@@ -85,7 +85,7 @@ def read_pair(job: Job, grow: int = 0) -> tuple[Photo, Tensor]:
     for path in job.written[1:]:
         check_writable(path)
     if not mask.any():
-        warnings.warn(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.", stacklevel=2)
+        note(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.")
     return photo, grow_masks(check_image_and_mask(photo.rgb, mask)[1], grow)
 
 

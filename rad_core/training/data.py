@@ -4,7 +4,6 @@ A source is a function (n, size, seed) -> (n, 3, size, size) in [0, 1]; a mask s
 -> (n, 1, height, width) with 1 = hole. Both are deterministic: picture k depends on seed + k alone.
 """
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..images import picture_files, read_mask, read_photo, resize_mask
 from ..masks import SHAPES, perlin_masks, scratch_masks
 from ..noise import generators
+from ..notes import note
 from ..synthetic import landscapes
 
 Source = Callable[[int, int, int], Tensor]
@@ -53,9 +53,7 @@ class Folder(Sequence):
             raise ValueError(f"There is nothing to train on in {folder}: {found}.")
         if broken:
             more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-            warnings.warn(
-                f"{len(broken)} of {len(paths)} pictures cannot be read and are skipped: {', '.join(broken[:5])}{more}.", stacklevel=2
-            )
+            note(f"{len(broken)} of {len(paths)} pictures cannot be read and are skipped: {', '.join(broken[:5])}{more}.")
         self._cache: OrderedDict[int, Tensor] = OrderedDict()
         self._cached_bytes = 0
 
