@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from ..images import picture_files, read_mask, read_photo, resize_mask
+from ..images import resize_mask
+from ..mask_files import read_mask
 from ..masks import SHAPES, perlin_masks, scratch_masks
 from ..noise import generators
 from ..notes import note
+from ..photo_files import check_readable, picture_files, read_photo
 from ..synthetic import landscapes
 
 Source = Callable[[int, int, int], Tensor]
@@ -28,7 +29,7 @@ CACHE_BYTES = 2**30
 class Folder(Sequence):
     """A folder's pictures, (3, H, W) uint8 each, read lazily and cached up to `CACHE_BYTES`.
 
-    Broken files are skipped, with a warning that names them.
+    Broken and truncated files are skipped, with a note that names them: every file is decoded once at the start.
 
     Raises:
         ValueError: the folder cannot be read, or contains no readable picture.
@@ -43,11 +44,10 @@ class Folder(Sequence):
         self.paths, broken = [], []
         for path in paths:
             try:
-                with Image.open(path) as picture:
-                    picture.verify()
+                check_readable(path)
                 self.paths.append(path)
-            except Exception as error:  # Pillow raises anything on bad bytes
-                broken.append(f"{path.name} ({error})")
+            except ValueError as error:
+                broken.append(str(error).removesuffix("."))
         if not self.paths:
             found = f"none of its {len(paths)} pictures can be read" if paths else "it contains no pictures"
             raise ValueError(f"There is nothing to train on in {folder}: {found}.")
