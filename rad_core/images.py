@@ -48,7 +48,7 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     known = image.masked_fill(mask == 1, 0)
     if not bool(torch.isfinite(known).all()):
         raise ValueError("The picture has NaN or infinite values outside the hole.")
-    _check_range(known, "The picture must lie in [0, 1]")
+    check_range(known, "The picture must lie in [0, 1]")
     return image, mask
 
 
@@ -60,11 +60,11 @@ def clamp_mask(mask: Tensor) -> Tensor:
     """
     if mask.isnan().any():
         raise ValueError("The mask must lie between 0 (keep) and 1 (hole); it has NaN.")
-    _check_range(mask, "The mask must lie between 0 (keep) and 1 (hole)")
+    check_range(mask, "The mask must lie between 0 (keep) and 1 (hole)")
     return mask.clamp(0, 1)
 
 
-def _check_range(values: Tensor, expected: str) -> None:
+def check_range(values: Tensor, expected: str) -> None:
     """Warn of values a little outside [0, 1], and raise ValueError for those far outside."""
     low, high = (float(end) for end in values.aminmax())
     if low < -0.5 or high > 1.5:
