@@ -7,6 +7,7 @@ from .example_photo import ExamplePhoto
 from .exemplar import FillFromPicture
 from .gradpaint import GradPaintGuiderNode, GradPaintInpaint, GradPaintSampler, GradPaintSettingsNode
 from .host.folders import register_folders
+from .host.notes import noted
 from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
@@ -20,7 +21,7 @@ class RegionAwareInpainting(ComfyExtension):
         register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
+        nodes = (
             FillFromPicture,
             ExamplePhoto,
             PerlinMask,
@@ -43,4 +44,5 @@ class RegionAwareInpainting(ComfyExtension):
             RefineWithRAD,
             TrainRADAdapter,
             InpaintCompare,
-        ]
+        )
+        return [noted(node) for node in nodes]

@@ -3,16 +3,23 @@
 import torch
 from torch import Tensor
 
-from ..rad_core.images import resize_mask
+from ..rad_core.images import clamp_mask, resize_mask
+from ..rad_core.notes import note
+
+NO_HOLE = "The mask has no hole, so the picture comes back as it was."
+PAINT = "Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a mask node."
+NEARLY_BLACK = 0.05  # what a JPEG leaves of black
 
 
 def picture_of(image: Tensor) -> tuple[Tensor, Tensor | None]:
     """IMAGE (B, H, W, 1, 3 or 4) in [0, 1] -> (B, 3, H, W), and its alpha (B, H, W, 1), if any.
 
     Raises:
-        ValueError: another number of channels.
+        ValueError: another number of channels, or no picture at all.
     """
     channels = image.shape[-1]
+    if 0 in image.shape:
+        raise ValueError("The image is an empty batch: the node before this one passed on no picture.")
     if channels not in (1, 3, 4):
         raise ValueError(f"The image has {channels} channels; it must be grey (1), colour (3) or colour with transparency (4).")
     rgb = image[..., :3].expand(*image.shape[:-1], 3).movedim(-1, 1)
@@ -20,21 +27,30 @@ def picture_of(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def mask_of(mask: Tensor) -> Tensor:
-    """MASK (H, W), (B, H, W) or (B, 1, H, W), 1 = hole -> (B, 1, H, W).
+    """MASK (H, W), (B, H, W) or (B, 1, H, W), 1 = hole -> (B, 1, H, W) in [0, 1], with notes on what is odd about it.
 
     Raises:
-        ValueError: none of the masks has a hole.
+        ValueError: no mask at all, or values far outside [0, 1].
     """
-    mask = map_of(mask)
-    if not mask.any():
-        raise ValueError(
-            "The mask has no hole: nothing would change. Paint one (right-click 'Load Image', 'Open in MaskEditor') or connect a mask node."
+    mask = clamp_mask(map_of(mask).float())
+    if not (mask > 0).any():
+        note(f"{NO_HOLE} {PAINT}")
+    elif ((mask > 0) & (mask < NEARLY_BLACK)).float().mean() > 0.5:
+        note(
+            "Most of the mask is nearly black but not black, as a JPEG's is, so that those pixels change a little: put 'ThresholdMask' "
+            "before this node to keep them."
         )
     return mask
 
 
 def map_of(values: Tensor) -> Tensor:
-    """Any grey map that comes as a MASK -> (B, 1, H, W)."""
+    """Any grey map that comes as a MASK -> (B, 1, H, W).
+
+    Raises:
+        ValueError: no map at all.
+    """
+    if 0 in values.shape:
+        raise ValueError("The mask is an empty batch: the node before this one passed on no mask.")
     return values.reshape(-1, 1, *values.shape[-2:])
 
 

@@ -13,8 +13,9 @@ from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
 from .exemplar import ExemplarDenoiser, ExemplarSettings, exemplar_inpaint
 from .flow import FlowDenoiser, FlowSchedule
 from .gradpaint import GradPaint, GradPaintSettings, Guidance, gradpaint_inpaint
-from .images import Photo, read_mask, read_photo, write_photo
+from .mask_files import read_mask
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
+from .photo_files import Photo, read_photo, write_photo
 from .rad import RADSettings, rad_inpaint
 from .samplers import SAMPLERS
 from .schedule import NoiseSchedule, RegionSchedule

@@ -4,7 +4,12 @@ import argparse
 import sys
 import warnings
 
+from PIL import Image
+
 from .commands import bench, convert, info, inpaint, masks, train
+from .commands.devices import check_device
+from .notes import Note
+from .photo_files import any_size
 
 EPILOG = """examples:
   rad-inpaint inpaint photo.png --mask mask.png -o filled.png --compare sheet.png
@@ -48,7 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         options = build_parser().parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning  # restored by catch_warnings
-            options.run(options)
+            warnings.simplefilter("default", Note)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from 89 megapixels on
+            if hasattr(options, "device"):
+                check_device(options.device)
+            with any_size(getattr(options, "any_size", False)):
+                options.run(options)
     except KeyboardInterrupt:
         print("Interrupted. Unfinished files were not written.", file=sys.stderr)
         return 130
@@ -56,9 +66,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error or 'out of memory'}", file=sys.stderr)
         return 1
     except (RuntimeError, AssertionError) as error:
-        if "Torch not compiled with" in str(error) or "xpected one of cpu, cuda" in str(error) or "No CUDA" in str(error):
-            print(f"Error: there is no device '{options.device}'; use --device cpu.", file=sys.stderr)
-            return 1
         if "out of memory" not in str(error) and "can't allocate" not in str(error):
             raise
         print("Error: out of memory. Use fewer pictures at once, a smaller --context, or --device cpu.", file=sys.stderr)

@@ -5,7 +5,6 @@ The replaced weights are kept in `net.adapter_backup`, so that unloading restore
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from .adapter_files import (
 )
 from .attention_order import rows_in_other_order
 from .checkpoints import CheckpointError
+from .notes import note
 from .unet import AdapterBackup, Attention, UNet
 
 
@@ -122,13 +122,11 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
     parameters = dict(net.named_parameters())
     check_fit(adapter, parameters)
     if not adapter.time:
-        warnings.warn(
-            f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.", stacklevel=2
-        )
+        note(f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.")
     net.adapter_backup = net.adapter_backup or AdapterBackup({}, net.region_aware)
     originals = net.adapter_backup.weights
     if warning := warn_of_other_base(adapter, parameters | originals):
-        warnings.warn(warning, stacklevel=2)
+        note(warning)
     for name in [*adapter.lora, *adapter.time]:
         originals.setdefault(name, parameters[name].detach().clone())
     for name in adapter.lora:

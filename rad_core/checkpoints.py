@@ -5,7 +5,6 @@ architecture is read from names and shapes, and what shapes do not show comes fr
 """
 
 import json
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora_names, read_architecture
+from .notes import note
 from .unet import UNet, UNetConfig
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -270,9 +270,7 @@ def _build(config: UNetConfig, state: dict[str, Tensor], path: Path, layers) -> 
             raise CheckpointError(f"{path.name}: '{name}' has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}.")
     extra = [name for name in state if name not in wanted]
     if extra:
-        warnings.warn(
-            f"{path.name}: {len(extra)} tensors are not part of an ADM network and were ignored, such as '{extra[0]}'.", stacklevel=3
-        )
+        note(f"{path.name}: {len(extra)} tensors are not part of an ADM network and were ignored, such as '{extra[0]}'.")
     if bad := next((name for name in wanted if not torch.isfinite(state[name].float()).all()), None):
         raise CheckpointError(f"{path.name}: '{bad}' has NaN or infinite values.")
     net.load_state_dict({name: state[name].float().reshape(tensor.shape) for name, tensor in wanted.items()}, assign=True)

@@ -11,8 +11,11 @@ from torch import Tensor
 from .denoisers import ADMDenoiser, Denoiser, Network, TiledDenoiser
 from .images import check_image_and_mask, check_order
 from .noise import generators, normal
+from .notes import note
 from .samplers import Callback, Noise
 from .settings import SamplingSettings, check_view
+
+LARGE = 2.5  # a picture that is so many times as large as the network's looks soft in its fill
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,29 @@ def crop_holes(image: Tensor, mask: Tensor, spec: CropSpec, order: Tensor | None
     for k in range(image.shape[0]):
         if mask[k].any():
             crop = _crop(spec, image[k], mask[k], None if order is None else order[k])
+            note_size(crop, spec.size)
             alone = k if spec.view == "tiles" else 0  # tiled pictures are sampled one by one
             groups.setdefault((alone, crop.picture.shape), {})[k] = crop
     return [collate(crops) for crops in groups.values()]
+
+
+def note_size(crop: Crop, size: int) -> None:
+    """Note that a hole is larger than a network of this size is made for."""
+    box, tiled = crop.box, not crop.resized
+    if not tiled and max(box.height, box.width) > LARGE * size:
+        note(
+            f"The hole with its surroundings ({box.width}x{box.height}) is much larger than the {size} pixels that the network works at: "
+            "the fill is enlarged and looks soft."
+        )
+    elif tiled and min(crop.mask.shape[2:]) > size and _is_thick(crop.mask, size // 2):
+        note(f"The hole is wider than the network, which sees {size} pixels at a time, is made for: it may be filled with mere texture.")
+
+
+def _is_thick(mask: Tensor, side: int, block: int = 8) -> bool:
+    """Whether a square of about this side fits into the hole of a mask (1, 1, h, w)."""
+    known = F.max_pool2d((mask == 0).float(), block, ceil_mode=True)
+    side = max(1, min(side // block, *known.shape[2:]))
+    return bool((F.max_pool2d(known, side, 1) == 0).any())
 
 
 def collate(crops: dict[int, Crop]) -> CropBatch:

@@ -12,7 +12,6 @@ move the state x by d it is enough to return x0 + d / (1 - r): the guidance wrap
 state, so every sampler runs on it, multistep and multistage ones too.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +22,7 @@ from torch import Tensor
 from .crops import Batch, fill_holes
 from .denoisers import Denoiser, Network, as_denoiser
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
+from .notes import note
 from .samplers import RESPONSE, SPACING, Callback, choose_sampler
 from .schedule import RegionSchedule
 from .settings import SamplingSettings, resolve_settings
@@ -324,7 +324,7 @@ def gradpaint_inpaint(
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, response = choose_sampler(settings.sampler, settings.eta), RESPONSE[settings.sampler]
     if net.region_aware:
-        warnings.warn("This network was trained for RAD, which fills holes better without GradPaint.", stacklevel=2)
+        note("This network was trained for RAD, which fills holes better without GradPaint.")
 
     def fill(batch: Batch) -> Tensor:
         sigmas = schedule.sigmas(torch.ones_like(batch.mask), steps, SPACING[settings.sampler])

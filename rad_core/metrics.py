@@ -49,7 +49,7 @@ def variation(out: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
     """Structural similarity (Wang et al. 2004, Eq. 13) in uniform windows, averaged over the hole's pixels and the channels.
 
-    As in scikit-image: unbiased (co)variances, pictures mirrored beyond their edges. Sides must be at least half a window.
+    As in scikit-image: unbiased (co)variances, pictures mirrored beyond their edges.
     """
     count, c1, c2 = window**2, 0.01**2, 0.03**2
     x, y = (_mirror(picture.double(), window // 2) for picture in (out, truth))
@@ -82,8 +82,13 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 def _mirror(image: Tensor, margin: int) -> Tensor:
     """Pad a picture by its mirror image, edge pixels repeated ("symmetric" in NumPy)."""
     for axis in (2, 3):
-        first, last = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
-        image = torch.cat([first.flip(axis), image, last.flip(axis)], axis)
+        missing = margin
+        while missing > 0:  # a side shorter than the margin is mirrored several times
+            side = image.shape[axis]
+            more = min(missing, side)
+            first, last = image.narrow(axis, 0, more), image.narrow(axis, side - more, more)
+            image = torch.cat([first.flip(axis), image, last.flip(axis)], axis)
+            missing -= more
     return image
 
 

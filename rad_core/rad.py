@@ -1,6 +1,5 @@
 """RAD inpainting: only the hole is noised and denoised (RAD 3.1, 3.2, 4.2)."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from .crops import Batch, fill_holes
 from .denoisers import Network
 from .gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
+from .notes import note
 from .samplers import SPACING, Callback, choose_sampler
 from .schedule import RegionSchedule
 from .settings import SamplingSettings, resolve_settings
@@ -91,7 +91,7 @@ def rad_inpaint(
     """
     settings = resolve_settings(settings, PRESETS, changes)
     if not net.region_aware:
-        warnings.warn("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.", stacklevel=2)
+        note("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.")
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)

@@ -34,13 +34,12 @@ def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, g
 
     Args:
         columns: pairs of a label and pictures (B, 3, H, W) in [0, 1]; all batches of the same length.
-        cell: height of a picture on the sheet in pixels, None for its own; a picture with both sides under 128 is enlarged.
+        cell: height of a picture on the sheet in pixels, or less where it would be more than twice as wide; None for its own size. What
+            would have both sides under 128 is enlarged.
         gap: pixels between pictures.
     """
     first = columns[0][1]
-    height = cell or first.shape[2]
-    height *= max(1, -(-128 // max(first.shape[2:])))  # small pictures are enlarged by a whole number
-    width = max(1, round(first.shape[3] * height / first.shape[2]))
+    height, width = _cell_size(*first.shape[2:], cell)
     font = ImageFont.load_default(size=13)
     head = 20
     canvas = Image.new("RGB", (len(columns) * (width + gap) + gap, first.shape[0] * (height + gap) + head), "white")
@@ -50,7 +49,14 @@ def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, g
         draw.text((left + width / 2, 2), label, fill="black", font=font, anchor="ma")
         enlarge = height > pictures.shape[2]
         mode = {"mode": "nearest"} if enlarge and pictures.shape[2] <= 64 else {"mode": "bicubic", "antialias": True}
-        for r, picture in enumerate(F.interpolate(pictures.float().cpu(), (height, width), **mode).clamp(0, 1)):
+        for r, picture in enumerate(F.interpolate(pictures.float().cpu(), (height, width), **mode).nan_to_num().clamp(0, 1)):
             pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
             canvas.paste(Image.fromarray(pixels), (left, head + r * (height + gap)))
     return canvas
+
+
+def _cell_size(height: int, width: int, cell: int | None) -> tuple[int, int]:
+    """The size at which a picture of this size is drawn."""
+    scale = min(cell / height, 2 * cell / width) if cell else 1.0
+    scale *= max(1, -(-128 // max(1, round(scale * max(height, width)))))  # by a whole number
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,5 +1,6 @@
 """The training loop: slicing a batch changes nothing, a killed run resumes, a failed run leaves the last good checkpoint."""
 
+import io
 import os
 import signal
 import subprocess
@@ -167,6 +168,26 @@ def test_cancelling_keeps_the_step_it_was_at(place):
     assert any(not torch.equal(a, b) for a, b in zip(again.parameters, fresh().parameters, strict=True)), "the weights were trained"
 
 
+def test_a_run_that_has_ended_takes_more_steps(place):
+    def run(*stages, **change):
+        plan = TrainingPlan(list(stages), **change)
+        trained = DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
+        count = lambda step, steps, losses: seen.append(step)
+        train(trained, plan, Log(), lambda: None, place / "a.state", {"data": "landscapes"}, callback=count)
+
+    seen = []
+    run(Stage(16, 2, 2))
+    run(Stage(16, 3, 2), Stage(24, 1, 2))
+    assert seen == [1, 2, 3, 4]
+    for stages, change, sentence in (
+        ([Stage(16, 3, 2)], {}, "taken 4 steps: plan at least as many"),
+        ([Stage(16, 5, 2)], {}, "taken 4 steps: repeat the sizes and batches"),
+        ([Stage(16, 3, 2), Stage(24, 2, 2)], {"learning_rate": 0.1}, r"run with learning_rate 0.0005 \(now 0.1\): use that"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            run(*stages, **change)
+
+
 def test_averaged_weights_are_in_place_only_while_saving():
     plan, trained, saved = TrainingPlan([Stage(16, 3, 2)], save_every=2), method(adapter=False), []
     copy = lambda: [p.detach().clone() for p in trained.parameters]
@@ -242,8 +263,17 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
     (folder / "a.txt").write_text(" a field \n")
-    with pytest.warns(UserWarning, match=r"1 of 3 pictures cannot be read and are skipped: broken.png"):
+    big = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (80, 60, 3), dtype=np.uint8)).save(big, "JPEG")
+    for name, kind in (("cut.jpg", "JPEG"), ("cut.bmp", "BMP"), ("cut.gif", "GIF"), ("cut.webp", "WEBP"), ("cut.tif", "TIFF")):
+        whole = io.BytesIO()
+        Image.open(big).save(whole, kind)
+        (folder / name).write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    Image.fromarray(rng.random((8, 8), dtype=np.float32)).save(folder / "float.tif")
+    (folder / "._a.png").write_bytes(b"of a file system")
+    with pytest.warns(UserWarning, match=r"7 of 9 pictures cannot be read and are skipped: broken.png"):
         pictures = Folder(folder)
+    assert [path.name for path in pictures.paths] == ["a.png", "small.png"]
     assert len(pictures) == 2 and pictures.caption(0) == "a field" and pictures.caption(1) == ""
     crops = Crops(pictures)(6, 16, 3)
     assert crops.shape == (6, 3, 16, 16) and crops.min() >= 0 and crops.max() <= 1

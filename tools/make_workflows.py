@@ -374,7 +374,8 @@ def build(nodes: dict, infos: dict) -> dict:
                 if key in widgets:
                     slot["widget"] = {"name": key}
                     values.append(values_of.get(key, default(info, key)))
-                    if (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
+                    # the page adds this widget to every seed, whatever its schema says
+                    if key in ("seed", "noise_seed") or (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
                         values.append("fixed")
                     if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
                         values.append("image")

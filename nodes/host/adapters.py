@@ -5,7 +5,6 @@ the time layers as differences, so that the host's LoRA loader reads it too (and
 """
 
 import json
-import logging
 from dataclasses import asdict
 
 import comfy.lora
@@ -20,6 +19,7 @@ from ...rad_core.adapter_files import ADAPTER, ADAPTER_KEY, Adapter, AdapterMeta
 from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
 from ...rad_core.checkpoints import read_tensors, resolve_file
+from ...rad_core.notes import note
 from .adm import REGION_AWARE, ADMModel
 from .region_aware import is_unet, make_region_aware
 from .spatial_embedding import need_unet
@@ -45,7 +45,7 @@ def _on_adm(model, path: str, strength: float):
     parameters = dict(model.model.diffusion_model.named_parameters())
     check_fit(adapter, parameters)
     if not adapter.time:
-        logging.warning(f"RAD adapter {adapter.name} has no time layers; its fills will be worse than it was trained for.")
+        note(f"RAD adapter {adapter.name} has no time layers; its fills will be worse than it was trained for.")
     patches, base = {}, loaded_weights(model)
     _warn(adapter, base)
     for name, (a, b) in adapter.lora.items():
@@ -111,7 +111,7 @@ def loaded_weights(model) -> dict[str, Tensor]:
 
 def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
     if warning := warn_of_other_base(adapter, base):
-        logging.warning(warning)
+        note(warning)
 
 
 def write_latent_adapter(

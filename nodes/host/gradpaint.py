@@ -1,6 +1,5 @@
 """GradPaint on any host MODEL: a guider that wraps the sampler's denoiser. The MODEL itself is never patched."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,8 +15,11 @@ from torch import Tensor
 
 from ...rad_core.gradpaint import Guidance
 from ...rad_core.images import clamp_mask
+from ...rad_core.notes import note
 from .guided_model import GuidedModel, Parts
 from .holes import NO_HOLE, hole_in_latents, trusted_latents
+from .latents import check_latents, seed_of
+from .notes import shown_on_node
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         self.settings, self.hole = settings, mask
         self.picture = None if picture is None else _parts(picture["samples"])[0]
 
+    @shown_on_node()
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, disable_pbar=False, seed=None):
         """Sample as the host's guiders do. Of nested latents (video with sound) the first is guided.
 
         Raises:
-            ValueError: no hole, latents that are not pictures' or video's, or a sampler that cannot be guided.
+            ValueError: latents that are not pictures' or video's, or a sampler that cannot be guided.
         """
         latents, masks = _parts(latent_image), _parts(denoise_mask)
         self.parts = Parts(tuple(latents[0].shape) if len(latents) > 1 else None)
@@ -76,16 +79,17 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         mask = masks[0] if self.hole is None else self.hole
         if mask is not None:
             mask = clamp_mask(mask.float())
-            if not mask.any():
-                raise ValueError(NO_HOLE)
             # The host would sample the mask at a few pixels of each block, and keep latents that show some of the hole.
             hole = hole_in_latents(mask, latents[0].shape)
             if self.picture is not None:
                 latents[0] = _place(latents[0], self.picture, hole)
+            if not mask.any():
+                note(NO_HOLE)
+                return _joined(latents)
             sampler = _GuidedSampler(sampler, self, trusted_latents(mask, latents[0].shape))
             latent_image, denoise_mask = _joined(latents), _joined([hole, *masks[1:]])
         else:
-            logging.info("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
+            note("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
         return super().sample(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed)
 
 
@@ -137,7 +141,7 @@ class _GuidedSampler(comfy.samplers.Sampler):
         if self.trusted.any():
             function = partial(self._guided, denoise_mask)
         else:
-            logging.info("GradPaint: the mask leaves no known pixels, so the picture is sampled without guidance.")
+            note("GradPaint: the mask leaves no known pixels, so the picture is sampled without guidance.")
         run = comfy.samplers.KSAMPLER(function, self.sampler.extra_options, self.sampler.inpaint_options)
         ends_clean = sigmas[-1] == 0  # read first: uni_pc writes into sigmas
         samples = run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
@@ -169,6 +173,7 @@ def run_gradpaint(
     model = guider.model_patcher
     ratios = {k: v for k, v in latent.items() if k.startswith("downscale_ratio") and v is not None}  # of newer hosts' empty latents
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
+    check_latents(model, _parts(samples)[0])
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
@@ -184,9 +189,9 @@ def sample_crops(
     guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latents: Tensor, holes: Tensor
 ) -> Tensor:
     """`run_gradpaint` on latents (B, C, ...) with holes (n, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
-    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed + k) for k in range(len(latents))])
+    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed_of(seed, k)) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
-    return run_gradpaint(guider, seed, steps, sampler, scheduler, denoise, latent, noise)["samples"]
+    return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise)["samples"]
 
 
 def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:

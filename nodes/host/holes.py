@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NO_HOLE = "The mask has no hole: nothing would change. Paint one, or connect a mask node."
+NO_HOLE = "The mask has no hole, so the picture comes back as it was. Paint one, or connect a mask node."
 
 
 def hole_in_latents(mask: Tensor, shape) -> Tensor:

@@ -1,6 +1,5 @@
 """Running a method of `rad_core` inside the host: memory, progress, previews, cancelling."""
 
-import logging
 from collections.abc import Callable
 
 import comfy.model_management
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...rad_core.notes import note
 from .adm import ADMModel, need_adm
 
 
@@ -68,7 +68,7 @@ def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: s
             if size == 1:
                 raise MemoryError(f"Not even one picture fits into the GPU's memory. {advice}") from None
             size = (size + 1) // 2
-            logging.warning(f"Out of GPU memory: continuing with {size} pictures at a time.")
+            note(f"Out of GPU memory: continuing with {size} pictures at a time.")
         if start < count:
             comfy.model_management.soft_empty_cache()
     return tuple(map(torch.cat, zip(*results, strict=True))) if isinstance(results[0], tuple) else torch.cat(results)

@@ -15,6 +15,8 @@ from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, set_conds
+from .latents import check_latents
+from .notes import shown_on_node
 from .region_aware import is_region_aware
 from .token_levels import has_token_levels, predicts_ratio, snap, token_patch
 
@@ -35,6 +37,7 @@ class HostSampler(comfy.samplers.Sampler):
         self.sampler = choose_sampler(sampler, eta)
         self.order, self.overlap = order, overlap
 
+    @shown_on_node()
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
         """Follow the host's contract: scalar sigmas, noise and latents (B, C, [T,] h, w) in, latents out.
 
@@ -119,11 +122,18 @@ def check_model(model) -> None:
 
 
 def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: int, cfg: float, positive, negative, latent: dict) -> dict:
-    """Sample as KSampler does, but with RAD's sampler: LATENT in, LATENT out."""
+    """Sample as KSampler does, but with RAD's sampler: LATENT in, LATENT out.
+
+    Raises:
+        ValueError: latents that do not belong to the MODEL.
+    """
     import latent_preview  # the host's; it needs a running host
 
     ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
+    check_latents(model, samples)
+    if samples.ndim != 4:
+        raise ValueError("These latents have a time axis (video or sound), which RAD's samplers cannot fill: use those of a picture.")
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
     filled = comfy.sample.sample_custom(
         model,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...rad_core.crops import Box, Crop, collate, fit_size, hole_box, shrink_known
+from ...rad_core.crops import Box, Crop, collate, fit_size, hole_box, note_size, shrink_known
 from ...rad_core.frames import steady_boxes
 from ...rad_core.images import check_image_and_mask
 from ...rad_core.losses import dilate
@@ -55,6 +55,8 @@ def fill_through_vae(
     boxes = steady_boxes(mask, context, least) if video else [hole_box(m, context, least) if m.any() else None for m in mask]
     shown = [k for k in range(len(image)) if whole or mask[k].any()]
     crops = {k: _crop(image[k], mask[k], boxes[k], size, stride, keep) for k in shown}
+    for crop in crops.values():
+        note_size(crop, size)
     one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
@@ -91,7 +93,7 @@ def _crop(image: Tensor, mask: Tensor, box: Box, size: int, stride: int, keep: b
     """A box of image (3, H, W), resized. The hole's content does not bleed into known pixels."""
     picture, hole = box.cut(image)[None].float(), box.cut(mask)[None].float()
     resized = fit_size(box, size, stride)
-    known, small = shrink_known(picture, hole, resized)
+    known, small = shrink_known(torch.where(hole < 1, picture, 0), hole, resized)  # the hole may hold NaN
     share = (small < 1).to(known)
     inside = (known * share).sum((2, 3), keepdim=True) / share.sum((2, 3), keepdim=True).clamp(min=1)
     if keep:

@@ -3,7 +3,6 @@
 Training works on a copy of the MODEL's network: the host's own is only read, so nothing of a run stays behind in it.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -158,9 +157,12 @@ def _train(
         sheets[:] = [draw_sheet(run.columns())]
 
     preview = progress(settings.steps)
-    note = json.dumps([asdict(settings) | {"save_every": None}, about.base, about.data])
+    run_settings = asdict(settings) | {"base": about.base, "data": about.data}
+    run_settings = {name: value for name, value in run_settings.items() if name not in ("steps", "save_every")}
     try:
-        train(method, plan, log, save, state, note, callback=lambda step, steps, losses: preview(step, steps, _to_tensor(sheets[0])))
+        train(
+            method, plan, log, save, state, run_settings, callback=lambda step, steps, losses: preview(step, steps, _to_tensor(sheets[0]))
+        )
     except Exception as error:
         if not is_oom(error):
             raise

@@ -15,8 +15,8 @@ from safetensors.torch import safe_open, save_file
 from torch import Tensor
 
 from ..atomic import atomic_write
-from ..images import picture_files, read_photo
 from ..masks import box_masks, extreme_masks, perlin_masks, wide_masks
+from ..photo_files import picture_files, read_photo
 from ..synthetic import UNSEEN, Scene, landscapes
 from ..training.data import middle
 from .methods import METHODS, Networks

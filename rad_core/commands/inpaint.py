@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..images import Photo
+from ..photo_files import Photo
 from ..samplers import Callback
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod
 from .paths import check_outputs
@@ -50,6 +50,7 @@ def _add_common(parser: argparse.ArgumentParser, method: InpaintMethod) -> None:
     parser.add_argument(
         "--grow", type=int, default=0, help="widen the hole by so many pixels: 2 to 8 help where scraps are left at its rim (default: 0)"
     )
+    parser.add_argument("--any-size", action="store_true", help="read pictures of more than 179 megapixels, which are refused otherwise")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another fill (default: 0)")
     several = "several are averaged into the smoothest guess" if method.average else "several are written as OUTPUT_1, OUTPUT_2 ..."
     parser.add_argument("--fills", type=int, default=1, help=f"number of fills; {several} (default: 1)")

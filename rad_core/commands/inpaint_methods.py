@@ -15,7 +15,8 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..exemplar import exemplar_inpaint
 from ..gradpaint import gradpaint_inpaint
-from ..images import read_mask, read_photo
+from ..mask_files import read_map, read_mask
+from ..photo_files import read_photo
 from ..rad import rad_inpaint
 from ..samplers import SAMPLERS, STEPS, Callback
 from ..sdm import Generator, load_sdm, sdm_inpaint
@@ -152,7 +153,7 @@ def _fill_exemplar(
     options: argparse.Namespace,
     callback: Callback,
 ) -> tuple[Tensor, Tensor]:
-    maps = {name: read_mask(path) for name, path in (("order", options.order), ("uncertainty", options.refine)) if path}
+    maps = {name: read_map(path) for name, path in (("order", options.order), ("uncertainty", options.refine)) if path}
     return exemplar_inpaint(
         image,
         mask,
@@ -218,7 +219,7 @@ def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> UNet:
 def _fill_rad(
     net: UNet, image: Tensor, mask: Tensor, settings: rad.RADSettings, options: argparse.Namespace, callback: Callback
 ) -> tuple[Tensor, None]:
-    order = None if options.order is None else read_mask(options.order)
+    order = None if options.order is None else read_map(options.order)
     labels = _labels(options, image)
     return rad_inpaint(net, image, mask, settings, seed=options.seed, order=order, labels=labels, callback=callback), None
 

@@ -1,14 +1,16 @@
 """Files of `inpaint`: which photos to fill, reading them with their masks, writing the results."""
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..images import Photo, check_image_and_mask, check_writable, picture_files, read_mask, read_photo, write_photo
+from ..images import check_image_and_mask
+from ..mask_files import read_mask
 from ..masks import grow_masks
+from ..notes import note
+from ..photo_files import Photo, check_writable, picture_files, read_photo, write_photo
 from ..sheets import mark_hole, sheet
 
 MASK = ".mask"  # at the end of a mask's name, beside its photo's
@@ -47,12 +49,17 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
         compare, uncertainty: the sheet and the uncertainty map to write, if any; folders if `photo` is one.
 
     Raises:
+        FileNotFoundError: there is no such photo or mask.
         ValueError: photos, masks and outputs do not fit together.
     """
+    for path in (photo, mask):
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file {path}.")
     if not photo.is_dir():
         if mask.is_dir():
             raise ValueError(f"{mask} is a folder, but {photo} is one photo: pass one mask.")
-        target = output / f"{photo.stem}.png" if output.is_dir() or not output.suffix else output
+        folder = output.is_dir() or not output.suffix[1:].isalpha()  # out, or out.v2
+        target = output / f"{photo.stem}.png" if folder else output
         return [Job(photo, mask, target, compare, uncertainty)]
     photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK)]
     if not photos:
@@ -80,12 +87,13 @@ def read_pair(job: Job, grow: int = 0) -> tuple[Photo, Tensor]:
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, or one of the job's files cannot be written.
     """
-    photo, mask = read_photo(job.photo), read_mask(job.mask)
+    photo = read_photo(job.photo)
     check_writable(job.output, photo)
     for path in job.written[1:]:
         check_writable(path)
+    mask = read_mask(job.mask, photo)
     if not mask.any():
-        warnings.warn(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.", stacklevel=2)
+        note(f"The mask {job.mask.name} has no white part, so nothing is changed: white is the hole.")
     return photo, grow_masks(check_image_and_mask(photo.rgb, mask)[1], grow)
 
 

@@ -1,7 +1,6 @@
 """`train`: train a plain ADM network, a RAD network or adapter, or an SDM network. The bundled networks were trained with it."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,7 +34,8 @@ KINDS = {
     "rad": "a RAD adapter for the network --base, or without --base a RAD network",
     "sdm": "an SDM network",
 }
-MAY_CHANGE = ("run", "output", "device", "threads", "save_every", "tensorboard", "licence")  # options that a resumed run may change
+# options that a resumed run may change; the plan has the stages
+MAY_CHANGE = ("run", "output", "any_size", "stages", "device", "threads", "save_every", "tensorboard", "licence")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         [options.output, *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))],
         [getattr(options, "base", None), options.init, *(pictures.paths if pictures else ())],
     )
-    note = json.dumps({name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE})
+    about = {name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE}
     processes = Processes.launched(cpu=options.device == "cpu")
     options.device = torch.device(processes.device or options.device)
     log = Log(beside(".csv"), options.tensorboard) if processes.first else Log()
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
         log.show(*columns[-1])
 
     try:
-        train(recipe.method(source), recipe.plan, log, save, beside(".state"), note, processes)
+        train(recipe.method(source), recipe.plan, log, save, beside(".state"), about, processes)
     except KeyboardInterrupt:
         print("Run the same command again to resume from the last checkpoint.", file=sys.stderr)
         raise

@@ -16,6 +16,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, 
     """Options of every kind of training, with the kind's defaults."""
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write (adapters: or a PEFT folder)")
     parser.add_argument("--data", type=Path, help="a folder of pictures (default: drawn landscapes)")
+    parser.add_argument("--any-size", action="store_true", help="read pictures of more than 179 megapixels, which are skipped otherwise")
     parser.add_argument(
         "--augment", default="flip,crop", help=f"of the folder's pictures, comma-separated: {', '.join(AUGMENTATIONS)} (default: flip,crop)"
     )

@@ -1,6 +1,5 @@
 """Exemplar inpainting from picture to picture: no network and no weights, the picture's own patches are the model."""
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from ..crops import Box
 from ..images import check_image_and_mask, check_map, check_order
 from ..noise import generators
+from ..notes import note
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes
@@ -82,7 +82,9 @@ def exemplar_inpaint(
     hole = (mask > 0)[:, 0] if uncertainty is None else ((mask > 0) & (uncertainty > 0))[:, 0]
     for k in range(len(image)):
         if hole[k].all() and not shared and not (frames and not hole.all()):
-            raise ValueError(f"Nothing of picture {k + 1} is known: its mask covers all of it. Leave some of it, or add a reference.")
+            raise ValueError(
+                f"Nothing of picture {k + 1} is known: its mask covers all of it (grey counts). Leave some of it, or add a reference."
+            )
 
     out, deviation = [], []
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
@@ -162,7 +164,7 @@ class _Canvas:
 
 def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
     """A membrane, where no patch is known: as `fill_scene`."""
-    warnings.warn("No patch around the hole is wholly known: it was filled smoothly, from the pixels around it.", stacklevel=4)
+    note("No patch around the hole is wholly known: it was filled smoothly, from the pixels around it.")
     smooth = membrane(colour[None], (~unknown).float()[None, None])[0]
     return smooth[:, hole].T.clamp(-1, 1), torch.ones(int(hole.sum()), device=hole.device)
 

@@ -1,6 +1,5 @@
 """What one hole is filled from: the picture around it, its references, and both at every level's size."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..images import resize_mask
+from ..images import check_range, resize_mask
+from ..notes import note
 from .level import Page
 from .progress import Poll, no_poll
 
@@ -165,13 +165,14 @@ def references_of(references: Tensor | Sequence[Tensor] | None, masks: Tensor | 
             raise ValueError(f"A reference mask must be (h, w), got {tuple(mask.shape)}.")
         mask = mask.reshape(mask.shape[-2:]).to(like.device, torch.float32)
         if mask.shape != (h, w):
-            warnings.warn(f"A reference mask ({mask.shape[1]}x{mask.shape[0]}) was resized to its picture's ({w}x{h}).", stacklevel=4)
+            note(f"A reference mask ({mask.shape[1]}x{mask.shape[0]}) was resized to its picture's ({w}x{h}).")
             mask = resize_mask(mask[None, None], (h, w))[0, 0]
         known = mask <= 0
         picture = picture.to(like.device).float().masked_fill(~known, 0.5)
-        if not bool(torch.isfinite(picture).all()) or picture.min() < -1e-3 or picture.max() > 1 + 1e-3:
-            raise ValueError("A reference must lie in [0, 1] where it may be used.")
-        out.append(Source((picture * 2 - 1).masked_fill_(~known, 0), known, (h, w) == tuple(like.shape[-2:])))
+        if not bool(torch.isfinite(picture).all()):
+            raise ValueError("A reference has NaN or infinite values where it may be used.")
+        check_range(picture, "A reference must lie in [0, 1] where it may be used")
+        out.append(Source((picture.clamp(0, 1) * 2 - 1).masked_fill_(~known, 0), known, (h, w) == tuple(like.shape[-2:])))
     return out
 
 

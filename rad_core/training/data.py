@@ -4,19 +4,20 @@ A source is a function (n, size, seed) -> (n, 3, size, size) in [0, 1]; a mask s
 -> (n, 1, height, width) with 1 = hole. Both are deterministic: picture k depends on seed + k alone.
 """
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from ..images import picture_files, read_mask, read_photo, resize_mask
+from ..images import resize_mask
+from ..mask_files import read_mask
 from ..masks import SHAPES, perlin_masks, scratch_masks
 from ..noise import generators
+from ..notes import note
+from ..photo_files import check_readable, picture_files, read_photo
 from ..synthetic import landscapes
 
 Source = Callable[[int, int, int], Tensor]
@@ -28,7 +29,7 @@ CACHE_BYTES = 2**30
 class Folder(Sequence):
     """A folder's pictures, (3, H, W) uint8 each, read lazily and cached up to `CACHE_BYTES`.
 
-    Broken files are skipped, with a warning that names them.
+    Broken and truncated files are skipped, with a note that names them: every file is decoded once at the start.
 
     Raises:
         ValueError: the folder cannot be read, or contains no readable picture.
@@ -43,19 +44,16 @@ class Folder(Sequence):
         self.paths, broken = [], []
         for path in paths:
             try:
-                with Image.open(path) as picture:
-                    picture.verify()
+                check_readable(path)
                 self.paths.append(path)
-            except Exception as error:  # Pillow raises anything on bad bytes
-                broken.append(f"{path.name} ({error})")
+            except ValueError as error:
+                broken.append(str(error).removesuffix("."))
         if not self.paths:
             found = f"none of its {len(paths)} pictures can be read" if paths else "it contains no pictures"
             raise ValueError(f"There is nothing to train on in {folder}: {found}.")
         if broken:
             more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-            warnings.warn(
-                f"{len(broken)} of {len(paths)} pictures cannot be read and are skipped: {', '.join(broken[:5])}{more}.", stacklevel=2
-            )
+            note(f"{len(broken)} of {len(paths)} pictures cannot be read and are skipped: {', '.join(broken[:5])}{more}.")
         self._cache: OrderedDict[int, Tensor] = OrderedDict()
         self._cached_bytes = 0
 

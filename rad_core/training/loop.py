@@ -6,7 +6,7 @@ state to save, a resumed run is bit-identical to one that was never interrupted,
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -108,7 +108,7 @@ def train(
     log: Log,
     save: Callable[[], None],
     state: Path | None = None,
-    note: str = "",
+    about: Mapping[str, object] | None = None,
     processes: Processes | None = None,
     callback: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> None:
@@ -119,19 +119,21 @@ def train(
 
     Args:
         save: writes the network.
-        state: file of everything the run needs to resume; if it exists, the run resumes from it.
-        note: identifies the run beyond its plan: its data and networks.
+        state: file of everything the run needs to resume; if it exists, the run resumes from it. The plan may have more steps than the
+            run that wrote it.
+        about: identifies the run beyond its plan: its data and networks.
         callback: called with (step, steps, losses) after each step; raise from it to cancel, which saves that step first.
 
     Raises:
         FloatingPointError: a loss became infinite or NaN. The files saved last are left unchanged.
-        ValueError: `state` belongs to a run with other settings, or a batch has fewer pictures than there are processes.
+        ValueError: `state` belongs to a run with other settings or more steps, or a batch has fewer pictures than there are processes.
     """
     processes = processes or Processes()
     if any(stage.batch < processes.count for stage in plan.stages):
         raise ValueError(f"{processes.count} processes cannot share a batch of fewer pictures: use a larger batch.")
     objects = method.state | {"ema": method.ema, "log": log}
-    run = json.dumps([type(plan).__name__, asdict(plan) | {"save_every": None}, note])
+    run = {"method": type(plan).__name__} | asdict(plan) | (about or {})
+    del run["save_every"]
     done = load_state(state, objects, run) if state and state.is_file() else 0
 
     def checkpoint(step: int) -> None:

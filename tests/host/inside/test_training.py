@@ -115,8 +115,11 @@ def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, network, 
     train(host, network, images=pictures, steps=4, adapter_name="whole")
     stopped, whole = (read(adapters / f"{name}.safetensors") for name in ("stopped", "whole"))
     assert all(torch.equal(stopped.time[name], whole.time[name]) for name in whole.time)
-    with pytest.raises(ValueError, match="other settings"):
-        train(host, network, images=pictures, steps=5, adapter_name="whole")
+    for change, sentence in (({"rank": 2}, r"run with rank 4 \(now 2\)"), ({"steps": 3}, "has taken 4 steps: plan at least as many")):
+        with pytest.raises(ValueError, match=sentence):
+            train(host, network, **{"images": pictures, "steps": 5, "adapter_name": "whole"} | change)
+    train(host, network, images=pictures, steps=5, adapter_name="stopped")  # one more step on a run that had ended
+    assert read(adapters / "stopped.safetensors").metadata.steps == 5
     before = (adapters / "whole.safetensors").read_bytes()
     with pytest.raises(ValueError, match="already an adapter named 'whole'"):
         train(host, network, images=pictures, steps=5, adapter_name="whole", resume=False)

@@ -113,6 +113,60 @@ def test_translations_are_served(server):
         assert served[language]["nodeDefs"]["RAI_RADInpaint"]["inputs"]["mask"]["tooltip"]
 
 
+LOAD = "async graph => { await app.loadGraphData(graph, true, true) }"
+LOADED = """() => app.graph._nodes.map(n => ({id: n.id, type: n.type, saved: n.serialize().widgets_values,
+    widgets: (n.widgets ?? []).map(w => ({name: w.name, type: w.type, value: w.value}))}))"""
+KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+
+
+def fits(value, spec: list) -> bool:
+    """Whether a widget's value is one that the node's schema allows."""
+    kind, options = spec[0], spec[1] if len(spec) > 1 else {}
+    if isinstance(kind, list) or kind == "COMBO":
+        return value in (kind if isinstance(kind, list) else options["options"])
+    return isinstance(value, KINDS[kind]) and options.get("min", value) <= value <= options.get("max", value)
+
+
+def check_widgets(page, schemas: dict) -> int:
+    """Check that every widget in the page has a value of its own kind; returns how many were checked."""
+    checked = 0
+    for node in page.evaluate(LOADED):
+        for group in ("required", "optional") if node["type"] in schemas else ():
+            for name, spec in schemas[node["type"]]["input"].get(group, {}).items():
+                if not isinstance(spec[0], list) and spec[0] not in ("COMBO", *KINDS):
+                    continue
+                value = next((widget["value"] for widget in node["widgets"] if widget["name"] == name), None)
+                assert fits(value, spec), f"{node['type']}: {name} is {value!r}, its schema is {spec[:1]}"
+                checked += 1
+    return checked
+
+
+def test_every_templates_widgets_have_the_values_of_its_file(page, server):
+    schemas = json.loads(page_of_server(server, "/object_info"))
+    for name in TEMPLATES:
+        graph = json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
+        page.evaluate(LOAD, graph)
+        assert check_widgets(page, schemas) or not any(node["type"].startswith("RAI_") for node in graph["nodes"]), name
+        loaded = {node["id"]: node for node in page.evaluate(LOADED)}
+        for node in graph["nodes"]:
+            assert loaded[node["id"]]["saved"] in (node.get("widgets_values"), None), f"{name}: {node['type']}"
+
+
+def test_every_older_template_still_loads(page, server):
+    git = lambda *words: subprocess.run(["git", *words], cwd=PACK, capture_output=True, text=True, check=True).stdout
+    if not (PACK / ".git").exists():
+        pytest.skip("SKIPPED: the history of the repository is not here")
+    schemas, seen = json.loads(page_of_server(server, "/object_info")), set()
+    for line in git("log", "--raw", "--no-abbrev", "--format=", "-z", "--diff-filter=AM", "--", "example_workflows/*.json").split(":")[1:]:
+        seen.add(line.split()[3])
+    assert len(seen) >= len(TEMPLATES)
+    for blob in sorted(seen):
+        graph = json.loads(git("cat-file", "blob", blob))
+        page.evaluate(LOAD, graph)
+        unknown = {node["type"] for node in graph["nodes"]} - set(schemas) - {"Note", "MarkdownNote"}
+        assert not unknown and len(page.evaluate(LOADED)) == len(graph["nodes"]), f"{blob}: {unknown}"
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_template_opens_runs_and_shows_pictures(page, server, name):
     page.errors.clear()

@@ -1,0 +1,24 @@
+"""Latents that belong to a MODEL, and seeds that the host can use."""
+
+from torch import Tensor
+
+
+def check_latents(model, latents: Tensor) -> None:
+    """Check that latents (B, C, ...) are of the kind that a MODEL works on.
+
+    Raises:
+        ValueError: they come from another kind of VAE, or there are none.
+    """
+    if 0 in latents.shape:
+        raise ValueError("The latents are an empty batch: the node before this one passed on no picture.")
+    channels = model.get_model_object("latent_format").latent_channels
+    if latents.shape[1] != channels:
+        raise ValueError(
+            f"These latents have {latents.shape[1]} channels, but this MODEL works on {channels}: encode the picture with the VAE that "
+            "belongs to the MODEL."
+        )
+
+
+def seed_of(seed: int, k: int) -> int:
+    """The seed of picture k of a batch, as the host takes it: after the largest comes 0."""
+    return (seed + k) % 2**64

@@ -1,0 +1,205 @@
+"""Picture files in and out without loss. What a format cannot hold is named in one note, before the work."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from .atomic import atomic_write
+from .notes import Note, note
+
+LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".tga", ".jp2", ".j2k"}
+EXTENSIONS |= {".ppm", ".pgm", ".pbm", ".pnm"}
+# pictures that Pillow does not read
+FOREIGN = {".heic", ".heif", ".jxl", ".psd", ".svg", ".pdf", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+_WRITE_OPTIONS = {".webp": {"lossless": True, "exact": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".png": {}, ".bmp": {}}
+_WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
+_LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels of a side
+_KEEPS = {".png": {"EXIF", "dpi", "text"}, ".jpg": {"EXIF", "dpi"}, ".webp": {"EXIF"}, ".tif": {"EXIF", "dpi"}, ".bmp": {"dpi"}}
+_KEEPS |= {".jpeg": _KEEPS[".jpg"], ".tiff": _KEEPS[".tif"]}
+
+
+@dataclass
+class Photo:
+    """A picture file in memory: rgb (1, 3, H, W) in [0, 1], and what is needed to write it back unchanged."""
+
+    rgb: Tensor
+    alpha: Tensor | None = None  # (H, W) uint8
+    grey: bool = False
+    deep: bool = False  # 16 bits (grey only: Pillow has no 16-bit colour)
+    profile: bytes | None = None  # ICC colour profile
+    orientation: int = 1  # EXIF's, of the file: `rgb` is upright
+    metadata: dict = field(default_factory=dict)  # "EXIF" bytes, "dpi", "text" by keyword
+
+
+def picture_files(folder: str | Path) -> list[Path]:
+    """The folder's pictures by extension, sorted by name; hidden files are none. Pictures of kinds that cannot be read are noted."""
+    files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    if foreign := [path.name for path in files if path.suffix.lower() in FOREIGN]:
+        note(f"{len(foreign)} pictures in {folder} are of kinds that cannot be read and are skipped, such as {foreign[0]}.")
+    return [path for path in files if path.suffix.lower() in EXTENSIONS]
+
+
+@contextmanager
+def any_size(allowed: bool = True) -> Iterator[None]:
+    """Read pictures of more than 179 megapixels in a `with` block, which are refused elsewhere: a small file may claim to be so large."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None if allowed else limit
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_photo(path: str | Path) -> Photo:
+    """Read any picture that Pillow reads, upright (EXIF), palettes resolved, first frame of an animation.
+
+    What is lost in reading is noted: 16-bit colour is read with 8 bits (Pillow has no more), CMYK and Lab become RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a picture, a broken one, a larger one than `any_size` allows, or one with values that 16 bits cannot hold.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with Image.open(path) as opened:
+            raw_mode = str(opened.tile[0][3]) if opened.tile else ""
+            frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a telephone's JPEG has a second picture
+            opened.load()
+            orientation = opened.getexif().get(0x0112, 1)
+            picture, text = ImageOps.exif_transpose(opened), getattr(opened, "text", {})
+    except UnidentifiedImageError:
+        raise ValueError(f"{path.name} is not a picture that can be read.") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path.name} has more than 179 megapixels: pass --any-size if that is what you expect.") from None
+    except MemoryError:
+        raise ValueError(f"{path.name} does not fit into memory.") from None
+    except Exception as error:  # Pillow raises anything on bad bytes
+        raise ValueError(f"{path.name} is broken or unreadable: {error}.") from None
+    mode, info = picture.mode, picture.info
+    if mode == "F":
+        raise ValueError(f"{path.name} is in floating point; save it with 8 or 16 bits first.")
+    deep = mode.startswith("I")  # 16-bit grey comes as I;16 or I
+    lost = {
+        "its 16-bit values are read with 8 bits": ";16" in raw_mode and not deep,
+        "its colours are converted to RGB, without their profile": mode in ("CMYK", "LAB"),
+        f"only the first of its {frames} frames is read": frames > 1,
+        "its transparent value is not kept": deep and "transparency" in info,
+    }
+    if any(lost.values()):
+        note(f"{path.name}: {', '.join(text for text, happens in lost.items() if happens)}.")
+    shared = {
+        "profile": None if mode in ("CMYK", "LAB") else info.get("icc_profile"),
+        "orientation": orientation if orientation in range(1, 9) else 1,
+        "metadata": _metadata(picture, text),
+    }
+    if deep:
+        return _read_deep(picture, path.name, shared)
+    transparent = "A" in picture.getbands() or "transparency" in info
+    alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) if transparent else None
+    rgb = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+    return Photo(rgb.contiguous(), alpha, grey=mode in ("1", "L", "LA"), **shared)
+
+
+def check_readable(path: str | Path) -> None:
+    """Decode a picture file once; a JPEG at an eighth of its size, which is quick. Raises ValueError as `read_photo`."""
+    try:
+        with Image.open(path) as opened:
+            jpeg = opened.format == "JPEG"
+            if jpeg:
+                opened.draft(None, (1, 1))
+                opened.load()
+    except Exception as error:  # Pillow raises anything on bad bytes
+        raise ValueError(f"{Path(path).name} ({error})") from None
+    if not jpeg:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)
+            read_photo(path)
+
+
+def _read_deep(picture: Image.Image, name: str, shared: dict) -> Photo:
+    """A grey picture of more than 8 bits."""
+    values = np.array(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"{name} has values from {values.min()} to {values.max()}; save it with 8 or 16 bits first.")
+    deep = picture.mode.startswith("I;16") or values.max() > 255
+    grey = torch.from_numpy(values.astype(np.float32)) / (65535 if deep else 255)
+    return Photo(grey.expand(1, 3, -1, -1).clone(), grey=True, deep=bool(deep), **shared)
+
+
+def _metadata(picture: Image.Image, text: dict) -> dict:
+    """What a file says of its picture, by the names of `_KEEPS`."""
+    text = {key: value for key, value in text.items() if isinstance(value, str) and not key.startswith("XML:")}
+    found = {"EXIF": picture.info.get("exif"), "dpi": picture.info.get("dpi"), "text": text}
+    return {name: value for name, value in found.items() if value}
+
+
+def check_writable(path: str | Path, photo: Photo | None = None) -> None:
+    """Raise before the work is done if a picture cannot be written, and note what its format loses.
+
+    Raises:
+        ValueError: an extension that cannot be written, 16 bits where the format has 8, or a picture larger than its format holds.
+    """
+    name, extension = Path(path).name, Path(path).suffix.lower()
+    if extension not in _WRITE_OPTIONS:
+        raise ValueError(f"Cannot write {name}: choose one of {', '.join(_WRITE_OPTIONS)}.")
+    if photo is None:
+        return
+    if photo.deep and extension not in (".png", ".tif", ".tiff"):
+        raise ValueError(f"{name} would lose the photo's 16 bits: write a .png or .tif.")
+    height, width = photo.rgb.shape[2:]
+    if max(height, width) > _LONGEST.get(extension, height + width):
+        raise ValueError(f"{name} can have {_LONGEST[extension]} pixels a side, but the photo has {width}x{height}: write a .png or .tif.")
+    if extension in (".jpg", ".jpeg"):
+        note(f"{name} is a JPEG, which changes known pixels a little; PNG keeps them.")
+    if photo.alpha is not None and extension in (".jpg", ".jpeg", ".bmp"):
+        note(f"{name} cannot hold the photo's transparency; PNG can.")
+    lost = [kind for kind in photo.metadata if kind not in _KEEPS[extension]]
+    lost += ["colour profile"] if photo.profile and extension == ".bmp" else []
+    if lost:
+        note(f"{name} does not keep the photo's {' and '.join(lost)}.")
+
+
+def write_photo(path: str | Path, photo: Photo) -> None:
+    """Write a picture; its pixels come back bit-exact from PNG, TIFF, BMP and WebP (written lossless). JPEG loses some.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ValueError: as `check_writable`, or the place cannot be written.
+    """
+    extension = Path(path).suffix.lower()
+    if extension not in _WRITE_OPTIONS:
+        check_writable(path)
+    rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
+    if photo.grey:
+        r, g, b = rgb
+        # A pixel that is still grey keeps its exact value; only filled pixels can carry colour.
+        value = torch.where((r == g) & (g == b), r, LUMA[0] * r + LUMA[1] * g + LUMA[2] * b)
+        whole = (value * (65535 if photo.deep else 255)).round().to(torch.int32).numpy()
+        picture = Image.fromarray(whole.astype(np.uint16 if photo.deep else np.uint8))
+    else:
+        picture = Image.fromarray((rgb * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    if photo.alpha is not None and extension not in (".jpg", ".jpeg", ".bmp"):
+        picture.putalpha(Image.fromarray(photo.alpha.numpy()))
+    options = _WRITE_OPTIONS[extension] | ({"icc_profile": photo.profile} if photo.profile and extension != ".bmp" else {})
+    options |= _written_metadata(photo.metadata, extension)
+    atomic_write(path, lambda temporary: picture.save(temporary, **options))
+
+
+def _written_metadata(metadata: dict, extension: str) -> dict:
+    """Metadata as Pillow's writers take it."""
+    kept = {name: value for name, value in metadata.items() if name in _KEEPS[extension]}
+    text = PngImagePlugin.PngInfo()
+    for key, value in kept.pop("text", {}).items():
+        text.add_itxt(key, value)
+    return {name.lower(): value for name, value in kept.items()} | ({"pnginfo": text} if extension == ".png" else {})

@@ -1,0 +1,113 @@
+"""What an artist reads on a node: notes as a text, errors as a sentence; and limits that are checked before the work."""
+
+import pytest
+import torch
+from helpers import defaults
+
+NODES = ("RAI_RADInpaint", "RAI_GradPaintInpaint", "RAI_SDMInpaint", "RAI_RefineWithRAD", "RAI_FillFromPicture")
+
+
+@pytest.fixture(scope="module")
+def fill(host, adm, rad, landscape):
+    """fill(node, ...) runs an inpaint node as the executor would, with defaults, in two steps; -> its IMAGE and the text on the node."""
+    from comfy_execution.utils import CurrentNodeContext
+
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 20:40, 20:40] = 1
+    cond = host.call("RAI_ADMConditioning", class_label=0)[0]
+    sdm = host.call("RAI_LoadSDMModel", sdm_name="landscapes (bundled)", precision="float32")[0]
+    shared = {"image": landscape[:1], "mask": mask, "seed": 1}
+    own = {
+        "RAI_RADInpaint": {"model": rad, "steps": 2},
+        "RAI_GradPaintInpaint": {"model": adm[0], "vae": adm[1], "positive": cond, "negative": cond, "steps": 2, "cfg": 1.0},
+        "RAI_SDMInpaint": {"sdm": sdm, "iterations": 2},
+        "RAI_RefineWithRAD": {"model": rad, "steps": 2, "uncertainty": mask / 2},
+        "RAI_FillFromPicture": {"preset": "fast"},
+    }
+
+    def run(node, **change):
+        host.server.messages.clear()
+        with CurrentNodeContext("prompt", "7"):
+            out = host.call(node, **defaults(host, node) | shared | own[node] | change)
+        return out[0], "\n".join(text for text, node_id in host.server.messages if node_id == "7")
+
+    return run
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_odd_pictures_and_masks_are_noted_on_every_inpaint_node(fill, landscape, node):
+    image, mask = landscape[:1], torch.zeros(1, 64, 64)
+    out, text = fill(node, mask=mask)
+    assert torch.equal(out, image) and "no hole" in text
+    mask[:, 20:40, 20:40] = 1
+    sharp = image * 1.04 - 0.02
+    out, text = fill(node, image=sharp)
+    assert "clamped" in text and torch.equal(out[:, mask[0] == 0], sharp[:, mask[0] == 0])
+    assert "resized" in fill(node, mask=torch.nn.functional.max_pool2d(mask, 2))[1]
+    noisy = mask.clamp(min=0.01)
+    noisy[:, 0] = 0  # Fill from Picture needs something that is known
+    assert "ThresholdMask" in fill(node, mask=noisy)[1]
+    assert "clamped" in fill(node, mask=mask * 1.1)[1]
+    assert fill(node, mask=mask)[1] == "Nothing to note.", "the text of the run before goes"
+    assert fill(node, mask=mask * (1 + 1e-6))[1] == ""
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_impossible_input_is_refused_in_a_sentence(fill, landscape, node):
+    for change, sentence in (
+        ({"image": landscape[:0]}, "The image is an empty batch"),
+        ({"mask": torch.ones(0, 64, 64)}, "The mask is an empty batch"),
+        ({"mask": torch.full((1, 64, 64), 255.0)}, "divide by 255"),
+    ):
+        with pytest.raises(ValueError, match=f"^{sentence}" if sentence.startswith("The") else sentence):
+            fill(node, **change)
+
+
+def test_the_last_seed_serves_a_batch(fill, landscape):
+    for node in NODES:
+        assert fill(node, image=landscape, seed=2**64 - 1)[0].shape[0] == 2, node
+
+
+def test_a_missing_adapter_and_a_large_hole_are_noted(fill, adm):
+    assert "load a RAD adapter" in fill("RAI_RADInpaint", model=adm[0])[1]
+    mask = torch.ones(1, 200, 200)
+    mask[:, :4] = 0
+    for node in ("RAI_RADInpaint", "RAI_GradPaintInpaint", "RAI_SDMInpaint"):
+        assert "much larger than the 64 pixels" in fill(node, image=torch.rand(1, 200, 200, 3), mask=mask)[1], node
+
+
+def test_latents_of_another_model_are_refused(host, rad, adm):
+    cond = host.call("RAI_ADMConditioning", class_label=0)[0]
+    inputs = defaults(host, "RAI_RADSampler") | {"model": rad, "positive": cond, "negative": cond, "steps": 2}
+    for shape, sentence in (
+        ((1, 4, 8, 8), "have 4 channels, but this MODEL works on 3"),
+        ((1, 3, 2, 8, 8), "time axis"),
+        ((0, 3, 8, 8), "empty batch"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            host.call("RAI_RADSampler", **inputs | {"latent_image": {"samples": torch.randn(shape)}})
+
+
+def test_a_file_that_cannot_be_used_gives_the_sentence_alone(host, tmp_path):
+    folders = host.module("nodes.host.folders")
+    host.folder_paths.add_model_folder_path(folders.ADM, str(tmp_path))
+    (tmp_path / "odd.safetensors").write_bytes(b"not a network")
+    node = {
+        "class_type": "RAI_LoadADMModel",
+        "inputs": {"model_name": "odd.safetensors", "attention_order": "auto", "precision": "float32"},
+    }
+    show = {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}}
+    decode = {"class_type": "VAEDecode", "inputs": {"vae": ["1", 1], "samples": ["4", 0]}}
+    empty = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    ok, messages = host.run({"1": node, "2": show, "3": decode, "4": empty})
+    error = next(data for event, data in messages if event == "execution_error")
+    assert not ok and error["exception_type"] == "ValueError" and error["exception_message"].startswith("odd.safetensors")
+
+
+def test_fills_of_any_size_and_dtype_are_compared(host):
+    for height, width, dtype in ((5, 7, torch.float16), (64, 2048, torch.float32), (2048, 64, torch.bfloat16)):
+        image = torch.rand(1, height, width, 3).to(dtype)
+        mask = torch.zeros(1, height, width)
+        mask[:, 1:4, 2:5] = 1
+        sheet, table = host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=image)
+        assert max(sheet.shape) < 3000 and table.splitlines()[-1].endswith("| 0 |")

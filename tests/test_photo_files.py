@@ -1,0 +1,131 @@
+"""Picture files as they come from people: what is kept, what is noted, what is refused before the work."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, PngImagePlugin
+
+from rad_core import Photo, read_photo, write_photo
+from rad_core.__main__ import main
+from rad_core.photo_files import EXTENSIONS, any_size, check_writable, picture_files
+
+RNG = np.random.default_rng(1)
+RGB = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def notes_of(work):
+    """The notes of a call, and its result."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = work()
+    return [str(each.message) for each in caught], result
+
+
+def tiff(path: Path, values: np.ndarray, kind: int) -> None:
+    """A grey TIFF by hand, in a sample format that Pillow does not write: 1 unsigned, 2 signed."""
+    height, width, data = *values.shape, values.tobytes()
+    tags = [(256, width), (257, height), (258, 8 * values.dtype.itemsize), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, len(data)), (339, kind)])
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags) + 2) + entries + bytes(4))
+
+
+def test_values_that_sixteen_bits_cannot_hold_are_refused(tmp_path):
+    ramp = np.arange(48).reshape(6, 8)
+    for name, values, kind in (("s16.tif", (ramp - 5).astype("<i2"), 2), ("u32.tif", (ramp * 99999).astype("<u4"), 1)):
+        tiff(tmp_path / name, values, kind)
+        with pytest.raises(ValueError, match=f"{name} has values from {values.min()} to {values.max()}; save it with 8 or 16 bits"):
+            read_photo(tmp_path / name)
+    tiff(tmp_path / "fits.tif", (ramp * 1000).astype("<u4"), 1)
+    photo = read_photo(tmp_path / "fits.tif")
+    assert photo.deep and torch.equal((photo.rgb[0, 0] * 65535).round().long(), torch.from_numpy(ramp * 1000))
+
+
+def test_what_is_lost_in_reading_is_in_one_note(tmp_path):
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + RNG.integers(0, 256, 8 * 4, dtype=np.uint8).tobytes() for _ in range(6))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 16, 4, 0, 0, 0))  # 16-bit grey with alpha, which Pillow does not write
+    data = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + data)
+    picture = Image.fromarray(RGB)
+    picture.convert("CMYK").save(tmp_path / "cmyk.tif", icc_profile=b"of a press")
+    picture.convert("LAB").save(tmp_path / "lab.tif")
+    picture.save(tmp_path / "two.tif", save_all=True, append_images=[picture])
+    Image.fromarray(RGB[..., 0].astype(np.uint16) * 9).save(tmp_path / "clear.png", transparency=9)
+    for name, sentence in (
+        ("deep.png", "its 16-bit values are read with 8 bits"),
+        ("cmyk.tif", "converted to RGB"),
+        ("lab.tif", "converted to RGB"),
+        ("two.tif", "only the first of its 2 frames"),
+        ("clear.png", "transparent value"),
+    ):
+        notes, photo = notes_of(lambda name=name: read_photo(tmp_path / name))
+        assert len(notes) == 1 and notes[0].startswith(f"{name}: ") and sentence in notes[0]
+        assert photo.profile is None or name == "two.tif"
+    picture.save(tmp_path / "plain.png")
+    assert notes_of(lambda: read_photo(tmp_path / "plain.png"))[0] == []
+
+
+def test_what_a_file_says_of_its_picture_is_kept_or_noted(tmp_path):
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x010F], exif[0x0112] = "A maker", 3
+    text.add_text("Title", "Waves")
+    Image.fromarray(RGB).save(tmp_path / "in.png", exif=exif, dpi=(300, 300), pnginfo=text)
+    photo = read_photo(tmp_path / "in.png")
+    for name, lost in (("a.png", None), ("a.tif", "text"), ("a.jpg", "text"), ("a.webp", "dpi and text"), ("a.bmp", "EXIF and text")):
+        notes, _ = notes_of(lambda name=name: check_writable(name, photo))
+        assert [f"{name} does not keep the photo's {lost}." in notes] == [lost is not None]
+        write_photo(tmp_path / name, photo)
+        with Image.open(tmp_path / name) as written:
+            assert (dict(written.getexif()).get(0x010F) == "A maker") == (name != "a.bmp")
+            assert written.getexif().get(0x0112, 1) == 1, "the picture was turned, so its file must not say that it is not"
+            assert (round(written.info.get("dpi", (0,))[0]) == 300) == (name != "a.webp")
+            assert (getattr(written, "text", {}).get("Title") == "Waves") == (name == "a.png")
+
+
+def test_formats_that_hold_no_such_size_are_refused_before_the_work(tmp_path):
+    wide = Photo(torch.zeros(1, 3, 1, 1).expand(1, 3, 1, 70000))
+    for name, most in (("a.webp", 16383), ("a.jpg", 65500), ("a.jpeg", 65500)):
+        with pytest.raises(ValueError, match=f"{name} can have {most} pixels a side, but the photo has 70000x1"):
+            check_writable(name, wide)
+    check_writable("a.png", wide)
+
+
+def test_a_very_large_picture_needs_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # refused from twice as many on
+    Image.fromarray(RGB).save("in.png")
+    with pytest.raises(ValueError, match="pass --any-size"):
+        read_photo("in.png")
+    with any_size():
+        assert read_photo("in.png").rgb.shape == (1, 3, 6, 8)
+    assert Image.MAX_IMAGE_PIXELS == 20
+    Image.fromarray(np.uint8([[255] + 7 * [0]] + 5 * [8 * [0]])).save("mask.png")
+    run = ["inpaint", "in.png", "--mask", "mask.png", "-o", "out.png", "--preset", "fast", "--device", "cpu"]
+    assert main(run) == 1 and "megapixels" in capsys.readouterr().err and main([*run, "--any-size"]) == 0
+
+
+def test_a_folders_pictures_are_all_that_can_be_read(tmp_path):
+    Image.init()
+    for extension in sorted(EXTENSIONS):
+        if Image.registered_extensions().get(extension) in Image.SAVE:
+            mode = {".pbm": "1", ".pgm": "L"}.get(extension, "RGB")
+            Image.fromarray(RGB).convert(mode).save(tmp_path / f"a{extension}")
+    (tmp_path / "._a.png").write_bytes(b"of a file system")
+    (tmp_path / "b.heic").write_bytes(b"from a telephone")
+    (tmp_path / "c.txt").write_text("a caption")
+    notes, files = notes_of(lambda: picture_files(tmp_path))
+    assert notes == [f"1 pictures in {tmp_path} are of kinds that cannot be read and are skipped, such as b.heic."]
+    assert {path.suffix for path in files} >= {".png", ".jfif", ".jpe", ".tga"} and not {"._a.png", "b.heic"} & {p.name for p in files}
+    for path in files:
+        assert read_photo(path).rgb.shape == (1, 3, 6, 8), path.name
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "hpu", "cuda:99", "toaster"])
+def test_a_device_that_does_not_compute_is_refused_before_the_work(device, tmp_path, capsys):
+    assert main(["inpaint", "none.png", "--mask", "none.png", "-o", str(tmp_path / "a.png"), "--device", device]) == 1
+    assert capsys.readouterr().err == f"Error: This machine has no device '{device}' that can compute: use --device cpu.\n"
