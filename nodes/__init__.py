@@ -11,8 +11,10 @@ from .host.notes import noted
 from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
+from .prepare import ExtendPicture, PrepareHole
 from .rad import RADInpaint, RADSampler, RADSamplerSelect, RADSpatialNoiseEmbedding
 from .sdm import LoadSDMModel, RefineWithRAD, SDMInpaint
+from .show import BeforeAfter, UncertaintyHeatMap
 from .training import TrainRADAdapter
 
 
@@ -23,7 +25,11 @@ class RegionAwareInpainting(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         nodes = (
             FillFromPicture,
+            ExtendPicture,
             ExamplePhoto,
+            BeforeAfter,
+            UncertaintyHeatMap,
+            PrepareHole,
             PerlinMask,
             PerlinMaskAnimation,
             InpaintMaskShapes,

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 from ..rad_core.compare import comparison
 from ..rad_core.images import resize_mask
 from . import inputs
+from .host.schema import search_aliases
 from .pictures import mask_of, match_counts, picture_of
 
 COUNT = 6
@@ -33,6 +34,7 @@ class InpaintCompare(io.ComfyNode):
                 io.String.Output(display_name="table", tooltip="The table as Markdown."),
             ],
             is_output_node=True,
+            **search_aliases("compare images", "before after", "side by side", "quality", "metrics"),
         )
 
     @classmethod

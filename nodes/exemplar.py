@@ -21,7 +21,7 @@ class FillFromPicture(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RAI_FillFromPicture",
-            display_name="Fill from Picture",
+            display_name="Fill from Picture (Remove, Erase)",
             category="region-aware inpainting",
             description="Removes what the mask covers and fills the hole with the picture's own patches: sky, water, grass, walls. Works "
             "at any size, in seconds, without a network. Pixels outside the mask come back bit-identical.",

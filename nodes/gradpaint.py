@@ -6,6 +6,7 @@ from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
 from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_reference
 from .host.run import in_batches
+from .host.schema import search_aliases
 from .host.through_vae import fill_through_vae, has_time_axis, working_size
 from .pictures import image_of, mask_of, match_counts, picture_of
 
@@ -108,6 +109,7 @@ class GradPaintSettingsNode(io.ComfyNode):
                 ),
             ],
             outputs=[inputs.GRADPAINT_SETTINGS.Output(display_name="settings")],
+            **search_aliases("guidance strength", "inpaint options"),
         )
 
     @classmethod
@@ -136,6 +138,7 @@ class GradPaintGuiderNode(io.ComfyNode):
                 inputs.settings(),
             ],
             outputs=[io.Guider.Output()],
+            **search_aliases("inpaint guider", "guidance"),
         )
 
     @classmethod
@@ -167,6 +170,7 @@ class GradPaintSampler(io.ComfyNode):
                 inputs.settings(),
             ],
             outputs=[io.Latent.Output()],
+            **search_aliases("ksampler", "inpaint latent", "seamless"),
         )
 
     @classmethod
@@ -226,6 +230,7 @@ class GradPaintInpaint(io.ComfyNode):
                 ),
             ],
             outputs=[io.Image.Output()],
+            **search_aliases("crop and stitch", "fill hole", "inpaint any model", "replace", "masked edit"),
         )
 
     @classmethod

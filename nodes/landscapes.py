@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..rad_core import landscapes
 from . import inputs
+from .host.schema import search_aliases
 
 HOURS = {"any": None, "night": 0.0, "dawn": 6.5, "noon": 12.0, "dusk": 18.5}
 
@@ -28,6 +29,7 @@ class DrawLandscape(io.ComfyNode):
                 ),
             ],
             outputs=[io.Image.Output()],
+            **search_aliases("test image", "sample picture", "synthetic", "example image"),
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from comfy_api.latest import io, ui
 
 from ..rad_core.masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
 from . import inputs
+from .host.schema import search_aliases
 
 CATEGORY = "region-aware inpainting/masks"
 SHAPES = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks, "brush": brush_masks, "scratches": scratch_masks}
@@ -46,6 +47,7 @@ class PerlinMask(io.ComfyNode):
                 inputs.size_of_image(),
             ],
             outputs=[io.Mask.Output(tooltip="White (1) is the hole.")],
+            **search_aliases("mask noise", "noise mask", "blobs", "random mask", "organic mask"),
         )
 
     @classmethod
@@ -86,6 +88,7 @@ class PerlinMaskAnimation(io.ComfyNode):
                 inputs.size_of_image(),
             ],
             outputs=[io.Mask.Output(tooltip="A mask per frame. White (1) is the hole.")],
+            **search_aliases("mask noise", "animated mask", "moving mask", "mask sequence", "video mask"),
         )
 
     @classmethod
@@ -126,6 +129,7 @@ class InpaintMaskShapes(io.ComfyNode):
                 inputs.size_of_image(),
             ],
             outputs=[io.Mask.Output(tooltip="White (1) is the hole.")],
+            **search_aliases("random mask", "scratches", "box mask", "brush strokes", "hole", "damage"),
         )
 
     @classmethod

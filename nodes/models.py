@@ -6,6 +6,7 @@ from . import inputs
 from .host.adapters import with_adapter
 from .host.adm import class_conditioning, load_adm, pixel_vae
 from .host.folders import ADAPTERS, ADM, choices, fingerprint, locate
+from .host.schema import search_aliases
 
 CATEGORY = "region-aware inpainting/models"
 
@@ -32,6 +33,7 @@ class LoadADMModel(io.ComfyNode):
                 inputs.precision(),
             ],
             outputs=[io.Model.Output(), io.Vae.Output(tooltip="Pixels are this network's latents: encode and decode with this VAE.")],
+            **search_aliases("guided diffusion", "pixel diffusion", "load network", "load checkpoint"),
         )
 
     @classmethod
@@ -55,6 +57,7 @@ class ADMConditioning(io.ComfyNode):
                 inputs.class_label("The class to draw, for class-conditional networks (ImageNet: 0 to 999). Other networks ignore it."),
             ],
             outputs=[io.Conditioning.Output()],
+            **search_aliases("class label", "imagenet class", "empty prompt"),
         )
 
     @classmethod
@@ -87,6 +90,7 @@ class LoadRADAdapter(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output()],
+            **search_aliases("load lora", "inpaint lora", "region-aware"),
         )
 
     @classmethod

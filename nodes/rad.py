@@ -9,6 +9,7 @@ from . import inputs
 from .host.region_aware import make_region_aware
 from .host.run import in_batches, load_network, progress
 from .host.sampler import HostSampler, run_sampler
+from .host.schema import search_aliases
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
@@ -19,7 +20,7 @@ class RADInpaint(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RAI_RADInpaint",
-            display_name="RAD Inpaint",
+            display_name="RAD Inpaint (Region-Aware)",
             category=CATEGORY,
             description="Fills the hole of a picture of any size: crops it with its surroundings, resizes that to the network's size, "
             "samples, and stitches the fill back. Pixels outside the mask come back bit-identical.",
@@ -47,6 +48,7 @@ class RADInpaint(io.ComfyNode):
                 ),
             ],
             outputs=[io.Image.Output()],
+            **search_aliases("region-aware", "fill hole", "restore", "scratch repair", "crop and stitch", "outpaint"),
         )
 
     @classmethod
@@ -116,6 +118,7 @@ class RADSampler(io.ComfyNode):
                 inputs.overlap(),
             ],
             outputs=[io.Latent.Output()],
+            **search_aliases("region-aware", "ksampler", "inpaint latent", "order of generation"),
         )
 
     @classmethod
@@ -148,6 +151,7 @@ class RADSamplerSelect(io.ComfyNode):
             description="RAD's samplers as a SAMPLER for SamplerCustom and SamplerCustomAdvanced.",
             inputs=[inputs.rad_sampler(), inputs.eta(), inputs.order(), inputs.overlap()],
             outputs=[io.Sampler.Output()],
+            **search_aliases("region-aware", "ksampler select"),
         )
 
     @classmethod
@@ -173,6 +177,7 @@ class RADSpatialNoiseEmbedding(io.ComfyNode):
             ],
             outputs=[io.Model.Output()],
             is_experimental=True,
+            **search_aliases("region-aware", "noise per pixel", "differential diffusion", "sd1.5", "sdxl"),
         )
 
     @classmethod

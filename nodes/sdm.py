@@ -10,6 +10,7 @@ from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.run import in_batches, load_network, progress
+from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
 
@@ -30,6 +31,7 @@ class LoadSDMModel(io.ComfyNode):
                 inputs.precision(),
             ],
             outputs=[inputs.SDM_MODEL.Output()],
+            **search_aliases("spatial diffusion", "load network"),
         )
 
     @classmethod
@@ -109,6 +111,7 @@ class SDMInpaint(io.ComfyNode):
                     display_name="passes", tooltip="The picture after each pass, grey where nothing is decided yet; fill after fill."
                 ),
             ],
+            **search_aliases("uncertainty", "confidence", "spatial diffusion", "psm", "fill hole"),
         )
 
     @classmethod
@@ -181,6 +184,7 @@ class RefineWithRAD(io.ComfyNode):
                 inputs.context(),
             ],
             outputs=[io.Image.Output()],
+            **search_aliases("region-aware", "uncertainty", "improve", "redo", "detail"),
         )
 
     @classmethod

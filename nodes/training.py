@@ -7,6 +7,7 @@ from ..rad_core.training.data import MASKS, Folder
 from . import inputs
 from .host.folders import picture_folder
 from .host.latent_training import prompts_of
+from .host.schema import search_aliases
 from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
 from .pictures import picture_of
 
@@ -74,6 +75,7 @@ class TrainRADAdapter(io.ComfyNode):
                 io.Image.Output(display_name="samples"),
             ],
             is_output_node=True,
+            **search_aliases("train lora", "fine-tune", "teach", "style", "inpaint lora"),
         )
 
     @classmethod

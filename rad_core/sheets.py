@@ -29,7 +29,7 @@ def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | N
     atomic_write(path, draw_sheet(columns, cell, gap).save)
 
 
-def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, gap: int = 4) -> Image.Image:
+def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, gap: int = 4, letters: int | None = None) -> Image.Image:
     """Draw a sheet with one labelled column per batch.
 
     Args:
@@ -37,16 +37,18 @@ def draw_sheet(columns: Sequence[tuple[str, Tensor]], cell: int | None = None, g
         cell: height of a picture on the sheet in pixels, or less where it would be more than twice as wide; None for its own size. What
             would have both sides under 128 is enlarged.
         gap: pixels between pictures.
+        letters: how many heights of a letter the sheet is wide, None for letters of 13 pixels. A label too long for its column is cut off.
     """
     first = columns[0][1]
     height, width = _cell_size(*first.shape[2:], cell)
-    font = ImageFont.load_default(size=13)
-    head = 20
-    canvas = Image.new("RGB", (len(columns) * (width + gap) + gap, first.shape[0] * (height + gap) + head), "white")
+    wide = len(columns) * (width + gap) + gap
+    text = 13 if letters is None else max(1, round(wide / letters))
+    font, head = ImageFont.load_default(size=text), round(1.5 * text)
+    canvas = Image.new("RGB", (wide, first.shape[0] * (height + gap) + head), "white")
     draw = ImageDraw.Draw(canvas)
     for c, (label, pictures) in enumerate(columns):
         left = gap + c * (width + gap)
-        draw.text((left + width / 2, 2), label, fill="black", font=font, anchor="ma")
+        draw.text((left + width / 2, 2), _fit(label, font, width + gap), fill="black", font=font, anchor="ma")
         enlarge = height > pictures.shape[2]
         mode = {"mode": "nearest"} if enlarge and pictures.shape[2] <= 64 else {"mode": "bicubic", "antialias": True}
         for r, picture in enumerate(F.interpolate(pictures.float().cpu(), (height, width), **mode).nan_to_num().clamp(0, 1)):
@@ -60,3 +62,10 @@ def _cell_size(height: int, width: int, cell: int | None) -> tuple[int, int]:
     scale = min(cell / height, 2 * cell / width) if cell else 1.0
     scale *= max(1, -(-128 // max(1, round(scale * max(height, width)))))  # by a whole number
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _fit(label: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The label, or as much of it as is not wider than this."""
+    while len(label) > 1 and font.getlength(label) > width:
+        label = label[:-1]
+    return label

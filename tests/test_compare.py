@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rad_core import landscapes
-from rad_core.compare import compare, comparison
+from rad_core.compare import FAULT, compare, comparison
 from rad_core.masks import box_masks
 
 
@@ -26,6 +26,20 @@ def test_the_sheet_has_the_pictures_and_the_table():
     sheet, table = comparison(truth, mask, {"a": truth, "b": torch.where(mask > 0, 0.0, truth)}, cell=64)
     assert [line.split("|")[1].strip() for line in table.splitlines()] == ["", "---", "a", "b"]
     pixels = np.array(sheet)
-    below = pixels[-18 * 3 :]
-    assert (below < 100).any(), "the table is written below"
+    table_of = pixels[pixels.shape[0] - 60 :]
+    assert (table_of < 100).any(), "the table is written below"
     assert pixels.shape[1] > 4 * 64
+
+
+def test_the_best_value_of_each_line_is_marked_and_a_tie_of_all_is_not():
+    truth, mask = landscapes(1, 64, seed=3), box_masks(1, 64, 64, seed=1)
+    grey, worse = (torch.where(mask > 0, value, truth) for value in (0.5, 1.0))
+    green = lambda sheet: (np.array(sheet) == [0xC8, 0xF0, 0xC8]).all(-1)
+    sheet, _ = comparison(truth, mask, {"grey": grey, "worse": worse})
+    columns = green(sheet).any(0).reshape(-1)
+    left = columns[2 * sheet.width // 4 + 8 : 3 * sheet.width // 4 - 8]
+    assert left.any() and green(sheet).sum() > 0 and FAULT["PSNR"](30) < FAULT["PSNR"](20) and FAULT["seam"](0.9) < FAULT["seam"](1.2)
+    assert not green(comparison(truth, mask, {"a": grey, "b": grey})[0]).any()
+    assert not green(comparison(truth, mask, {"alone": grey})[0]).any()
+    swapped = green(comparison(truth, mask, {"worse": worse, "grey": grey})[0])
+    assert swapped[:, : sheet.width // 4 * 3].sum() == green(sheet)[:, sheet.width // 4 * 3 :].sum(), "marks follow the fills"

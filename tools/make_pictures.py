@@ -1,6 +1,6 @@
 """Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tools/make_pictures.py [exemplar, gradpaint, sdm, training or compare, for that family alone]
+Run with the host's interpreter: python tools/make_pictures.py [exemplar, prepare, gradpaint, sdm, training or compare, for that family alone]
 """
 
 import json
@@ -119,6 +119,22 @@ class Pictures:
         self.write_columns("RAI_ExamplePhoto", *((name, self.hole(photos[k : k + 1], masks[k : k + 1])) for k, name in enumerate(names)))
         fills, _ = self.host.call("RAI_FillFromPicture", image=photos, mask=masks, seed=0, grow=4)
         self.write_columns("RAI_FillFromPicture", ("before", photos), ("after", fills))
+
+    def prepare(self) -> None:
+        call = self.host.call
+        photo, mask = call("RAI_ExamplePhoto", photo="boardwalk")
+        rough = (mask - self.perlin(width=mask.shape[2], height=mask.shape[1], scale=24.0, area=12.0)).clamp(0, 1)
+        options = {"invert": False, "specks": 400, "fill_islands": True, "grow": 6, "feather": 0}
+        (ready,) = call("RAI_PrepareHole", mask=rough, image=photo, **options)
+        self.write_columns("RAI_PrepareHole", ("painted", self.hole(photo, rough)), ("prepared", self.hole(photo, ready)))
+        filled, doubt = call("RAI_FillFromPicture", image=photo, mask=ready, seed=0)
+        (heat,) = call("RAI_UncertaintyHeatMap", image=filled, uncertainty=doubt)
+        self.write_columns("RAI_UncertaintyHeatMap", ("filled", filled), ("uncertainty", heat))
+        self.write_columns("RAI_BeforeAfter", ("before", photo), ("after", filled))
+        photo, _ = call("RAI_ExamplePhoto", photo="light bulb")
+        wide, new = call("RAI_ExtendPicture", image=photo, left=144, top=0, right=144, bottom=0, seed=0)
+        framed = torch.where(new[..., None] > 0, 1.0, wide)
+        self.write_columns("RAI_ExtendPicture", ("picture", framed), ("extended", wide))
 
     def write_columns(self, node: str, *columns) -> None:
         """Photographs, large: a row for each of the batch."""
@@ -272,10 +288,17 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # read before the host does
     pictures = Pictures(Host())
-    families = {name: getattr(pictures, name) for name in ("all", "exemplar", "gradpaint", "sdm", "training", "compare")}
+    families = {name: getattr(pictures, name) for name in ("all", "exemplar", "prepare", "gradpaint", "sdm", "training", "compare")}
     for name, draw in families.items():
         if family in ("", name):
             draw()
-    templates = {"exemplar": ("1 ", "2 "), "gradpaint": ("GradPaint",), "sdm": ("SDM", "Refine"), "training": (), "compare": ()}
+    templates = {
+        "exemplar": ("1 ", "2 "),
+        "gradpaint": ("GradPaint",),
+        "sdm": ("SDM", "Refine"),
+        "training": (),
+        "prepare": (),
+        "compare": (),
+    }
     for start in templates.get(family, ("",)):
         pictures.thumbnails(start)

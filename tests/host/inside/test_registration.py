@@ -8,6 +8,7 @@ from pathlib import Path
 from host import HOST, PACK
 
 SNAPSHOT = Path(__file__).parent / "schemas.json"
+NEWER_HOSTS_ONLY = {"slider"}  # inputs that 0.3.64 cannot show
 
 
 def short(info: dict) -> dict:
@@ -17,6 +18,8 @@ def short(info: dict) -> dict:
         for name, spec in info["input"].get(group, {}).items():
             options = dict(spec[1]) if len(spec) > 1 else {}
             kind = "COMBO" if isinstance(spec[0], list) else spec[0]
+            if kind == "IMAGECOMPARE":  # newer hosts alone have it, and nothing is saved in it
+                continue
             kept = {k: options[k] for k in ("default", "min", "max") if k in options}
             inputs[name] = {"type": kind, "optional": group == "optional", **kept}
     return {"inputs": inputs, "outputs": list(info["output"]), "display_name": info["display_name"]}
@@ -43,7 +46,9 @@ def test_help_and_translations_cover_every_node(host):
         assert picture in page and (PACK / "web/docs" / picture).is_file(), f"{node}: help page without its picture"
         schema = host.nodes.NODE_CLASS_MAPPINGS[node].GET_SCHEMA()
         assert english[node]["display_name"] == schema.display_name and english[node]["description"] == schema.description
-        assert {i.id: i.tooltip for i in schema.inputs} == {k: v["tooltip"] for k, v in english[node]["inputs"].items()}
+        tooltips = {i.id: i.tooltip for i in schema.inputs}
+        assert tooltips.items() <= {k: v["tooltip"] for k, v in english[node]["inputs"].items()}.items()
+        assert english[node]["inputs"].keys() - tooltips.keys() <= NEWER_HOSTS_ONLY
         for i in schema.inputs:
             assert i.id in page or i.id.replace("_", " ") in page, f"{node}: the help page does not explain {i.id}"
     for language in ("zh", "ja", "ko"):
