@@ -1,6 +1,6 @@
 """Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tools/make_pictures.py [exemplar, prepare, gradpaint, sdm, training or compare, for that family alone]
+Run with the host's interpreter: python tools/make_pictures.py [exemplar, prepare, gradpaint, sdm, training or compare, for that one alone]
 """
 
 import json

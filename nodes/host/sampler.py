@@ -131,9 +131,9 @@ def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: i
 
     ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
+    if getattr(samples, "is_nested", False) or (samples.ndim != 4 and not has_token_levels(model)):
+        raise ValueError("These latents have a time axis or sound, which RAD's samplers cannot fill on this MODEL: use those of a picture.")
     check_latents(model, samples)
-    if samples.ndim != 4:
-        raise ValueError("These latents have a time axis (video or sound), which RAD's samplers cannot fill: use those of a picture.")
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
     filled = comfy.sample.sample_custom(
         model,
