@@ -67,7 +67,7 @@ def with_method(arguments: list[str]) -> list[str]:
     if arguments and arguments[0] in (*METHODS, "-h", "--help"):
         return arguments
     first = arguments[0] if arguments else "-"
-    if not first.startswith("-") and not Path(first).suffix and not Path(first).exists():
+    if first.isidentifier() and not Path(first).exists():
         raise ValueError(f"'{first}' is neither a file nor a method: the methods are {', '.join(METHODS)}.")
     alias = argparse.ArgumentParser("rad-inpaint inpaint", add_help=False, allow_abbrev=False)
     network = any(word.split("=")[0] == "--model" for word in arguments)
