@@ -47,6 +47,11 @@ def default(info: dict, name: str):
     return options.get("default", choices[0] if choices else None)
 
 
+def has_control(name: str, spec: list) -> bool:
+    """Whether the page adds a widget below: how the value changes after a run. It does for every seed, whatever its schema says."""
+    return name in ("seed", "noise_seed") or bool(len(spec) > 1 and spec[1].get("control_after_generate"))
+
+
 def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
@@ -104,8 +109,7 @@ def build(nodes: dict, infos: dict) -> dict:
                 if key in widgets:
                     slot["widget"] = {"name": key}
                     values.append(values_of.get(key, default(info, key)))
-                    # the page adds this widget to every seed, whatever its schema says
-                    if key in ("seed", "noise_seed") or (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
+                    if has_control(key, spec):
                         values.append("fixed")
                     if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
                         values.append("image")
@@ -158,7 +162,7 @@ def to_api(workflow: dict, infos: dict) -> dict:
             if slot.get("widget"):
                 inputs[slot["name"]] = next(values)
                 spec = info["input"].get("required", {}).get(slot["name"]) or info["input"]["optional"][slot["name"]]
-                if len(spec) > 1 and (spec[1].get("control_after_generate") or spec[1].get("image_upload")):
+                if has_control(slot["name"], spec) or (len(spec) > 1 and spec[1].get("image_upload")):
                     next(values)
             if slot["link"] is not None:
                 inputs[slot["name"]] = sources[slot["link"]]
