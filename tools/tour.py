@@ -1,7 +1,8 @@
 """Take the tour: open every template in the host's web page, run it as it is, and photograph it; `make tour`.
 
 Run with the host's interpreter: python tools/tour.py [-o FOLDER] [the beginning of a template's name]
-Prints for each template: the zoom it opens at, whether text is drawn at it, overlapping nodes, and seconds of the run. Writes a picture of
+Prints for each template: the zoom it opens at, whether text is drawn at it, overlapping nodes, and the run's time, and that of
+the processor, which other work on the machine does not lengthen. Writes a picture of
 the page as it opens and one after the run into FOLDER, and all of the second kind as one sheet, docs/images/tour.jpg.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
+import psutil
 import web_page
 from host import PACK
 from make_workflows import needs_a_download
@@ -23,15 +25,16 @@ COLUMNS, CELL = 3, (800, 475)
 SHEET = PACK / "docs" / "images" / "tour.jpg"
 
 
-def visit(page, name: str, folder: Path) -> str:
+def visit(page, server: psutil.Process, name: str, folder: Path) -> str:
     """Open, run and photograph a template. Returns a line of what was measured."""
     graph = web_page.open_template(page, name)
     page.screenshot(path=str(folder / f"{name} (opened).png"))
     (scale, text), before, seconds = web_page.zoom(page), web_page.overlaps(page), "not run: it needs a checkpoint"
     if not needs_a_download(graph):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), server.cpu_times()
         web_page.run_template(page)
-        seconds = f"{time.perf_counter() - began:.1f} s"
+        now = server.cpu_times()
+        seconds = f"{time.perf_counter() - began:.1f} s, {now.user + now.system - used.user - used.system:.1f} s of one core"
     page.wait_for_timeout(1000)
     page.screenshot(path=str(folder / f"{name}.png"))
     return f"{name} | zoom {scale:.2f}, text {'drawn' if text else 'NOT drawn'} | overlaps {before + web_page.overlaps(page)} | {seconds}"
@@ -54,9 +57,11 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     names = sorted(path.stem for path in (PACK / "example_workflows").glob(f"{options.only}*.json"))
-    with tempfile.TemporaryDirectory() as base, web_page.running_server(Path(base) / "comfy") as url, web_page.open_page(url) as page:
-        for name in names:
-            print(visit(page, name, options.out), flush=True)
+    with tempfile.TemporaryDirectory() as base, web_page.running_server(Path(base) / "comfy") as (url, number):
+        server = psutil.Process(number)
+        with web_page.open_page(url) as page:
+            for name in names:
+                print(visit(page, server, name, options.out), flush=True)
     if not options.only:
         write_sheet([options.out / f"{name}.png" for name in names])
         print(os.path.relpath(SHEET, PACK))

@@ -51,7 +51,7 @@ SEARCHES = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with web_page.running_server(tmp_path_factory.mktemp("comfy-web")) as url:
+    with web_page.running_server(tmp_path_factory.mktemp("comfy-web")) as (url, _):
         yield url
 
 

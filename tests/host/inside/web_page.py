@@ -42,8 +42,8 @@ def painted_photo() -> Image.Image:
 
 
 @contextmanager
-def running_server(base: Path) -> Iterator[str]:
-    """Start a ComfyUI with our pack in its custom_nodes folder; gives its address."""
+def running_server(base: Path) -> Iterator[tuple[str, int]]:
+    """Start a ComfyUI with our pack in its custom_nodes folder; gives its address and process number."""
     for folder in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir(parents=True)
     painted_photo().save(base / "input" / "example.png")
@@ -64,7 +64,7 @@ def running_server(base: Path) -> Iterator[str]:
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None, log.read_text()[-3000:]
                 time.sleep(0.5)
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         process.wait(20)
