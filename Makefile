@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test
+.PHONY: demo test tour archive
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py -o demo_out
 
@@ -9,6 +9,15 @@ test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/python -m pytest
+
+# In a real ComfyUI, with its own Python: make tour COMFYUI_PATH=... COMFYUI_PYTHON=...
+COMFYUI_PATH ?= $(HOME)/comfy/ComfyUI
+COMFYUI_PYTHON ?= $(COMFYUI_PATH)/.venv/bin/python
+tour:
+	COMFYUI_PATH=$(COMFYUI_PATH) $(COMFYUI_PYTHON) tools/tour.py
+
+archive:
+	$(PYTHON) tools/archive.py -o node.zip
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

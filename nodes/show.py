@@ -51,7 +51,7 @@ class BeforeAfter(io.ComfyNode):
             node_id="RAI_BeforeAfter",
             display_name="Before and After",
             category="region-aware inpainting",
-            description="Two pictures with a slider between them (hold the pointer over the node); side by side in older ComfyUI.",
+            description="Two pictures side by side, and with a slider between them where ComfyUI's Nodes 2.0 are switched on.",
             inputs=[
                 io.Image.Input("before", tooltip="The picture as it was."),
                 io.Image.Input("after", tooltip="The filled picture."),
@@ -65,6 +65,4 @@ class BeforeAfter(io.ComfyNode):
     @classmethod
     def execute(cls, before, after, slider=None) -> io.NodeOutput:
         left, right = (ui.PreviewImage(picture_of(image)[0].movedim(1, -1), cls=cls).values for image in (before, after))
-        if compare_widget("slider", ""):
-            return io.NodeOutput(ui={"a_images": left, "b_images": right})
-        return io.NodeOutput(ui={"images": [*left, *right]})
+        return io.NodeOutput(ui={"images": [*left, *right], "a_images": left, "b_images": right})  # the slider takes a and b

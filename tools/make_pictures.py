@@ -1,6 +1,7 @@
 """Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
-Run with the host's interpreter: python tools/make_pictures.py [exemplar, prepare, gradpaint, sdm, training or compare, for that one alone]
+Run with the host's interpreter: python tools/make_pictures.py [family]
+Families: all, exemplar, prepare, gradpaint, sdm, training, compare; without one, every family.
 """
 
 import json
@@ -15,7 +16,7 @@ from PIL import Image
 
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
 CELL, SEED = 160, 7
-TRAINING = "Train an adapter"
+TRAINING = "9 Train an adapter"
 
 
 class Pictures:

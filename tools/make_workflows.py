@@ -9,309 +9,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
 from host import HOST, PACK, Host
+from templates import CHECKPOINT, WORKFLOWS
 
-__all__ = ["HOST", "PACK", "Host"]  # for make_pictures
+__all__ = ["CHECKPOINT", "HOST", "PACK", "WORKFLOWS", "Host"]  # for make_pictures and the tests
 
-# Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row)[, title])
-# Each note: name: ("Note", text[, (width, height)])
-LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
-MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
-ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
-BOX = ("RAI_InpaintMaskShapes", {"width": 64, "height": 64, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
-CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
-SAMPLING = {
-    "model": "model",
-    "positive": "words",
-    "negative": "words",
-    "latent_image": "hole",
-    "seed": 1,
-    "steps": 30,
-    "cfg": 1.0,
-    "sampler_name": "ddim",
-    "scheduler": "normal",
-}
-SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
-LARGER = {"upscale_method": "nearest-exact", "scale_by": 5.0}
-RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
-
-PHOTO = ("RAI_ExamplePhoto", {"photo": "boardwalk"}, (0, 0))
-FILL = ("RAI_FillFromPicture", {"image": "photo", "mask": ("photo", 1), "seed": 0, "grow": 4}, (1, 0))
-
-WORKFLOWS = {
-    "1 Remove something from a photo": {
-        "photo": PHOTO,
-        "fill": FILL,
-        "before": ("PreviewImage", {"images": "photo"}, (0, 1), "Before"),
-        "after": ("PreviewImage", {"images": "fill"}, (2, 0), "After: the boardwalk is gone"),
-        "note": (
-            "Note",
-            "Press Run: the boardwalk is removed, and its place filled with the picture's own reeds and grass. No network, nothing to "
-            "download. About 5 seconds on a CPU, with a preview while it works.\n\n"
-            "Change first: the photo, or the seed for another fill. 'grow' widens the hole by 4 pixels here, because the mask misses the "
-            "last plank by a little.\n\n"
-            "Your own photo: double-click the canvas, add Load Image and choose your file; right-click it, 'Open in MaskEditor', and paint "
-            "over what is to go, a little beyond its edge and shadow. Connect its IMAGE and MASK in place of Example Photo's.",
-            (1100, 140),
-        ),
-    },
-    "2 Fill, then refine with your checkpoint": {
-        "photo": PHOTO,
-        "fill": (*FILL[:2], (0, 1)),
-        "filled": ("PreviewImage", {"images": "fill"}, (1, 0), "Filled from the picture"),
-        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (2, 0)),
-        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (2, 1)),
-        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (2, 2)),
-        "refine": (
-            "RAI_GradPaintInpaint",
-            GRADPAINT
-            | {
-                "model": "checkpoint",
-                "vae": ("checkpoint", 2),
-                "image": "fill",
-                "mask": ("photo", 1),
-                "negative": "not",
-                "cfg": 7.0,
-                "sampler_name": "euler_ancestral",
-                "denoise": 0.6,
-                "size": 512,
-            },
-            (3, 0),
-        ),
-        "after": ("PreviewImage", {"images": "refine"}, (4, 0), "Refined by your checkpoint"),
-        "note": (
-            "Note",
-            "Fill from Picture removes the boardwalk in about 5 seconds; your checkpoint then redraws the fill. It starts from the fill "
-            "instead of from noise, so light and colours fit already. Needs a checkpoint of yours, not an inpainting one: choose it, and "
-            "set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\n"
-            "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
-            "The refinement takes about as long as 36 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
-            (1100, 140),
-        ),
-    },
-    "RAD inpaint": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": BOX,
-        "adapter": ADAPTER,
-        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": (
-            "Note",
-            "Fills the hole of a drawn landscape with the bundled network. For your own picture put Load Image in place of "
-            "Draw Landscape, and your network and adapter into the two loaders.",
-        ),
-    },
-    "RAD as in the paper": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": BOX,
-        "adapter": ADAPTER,
-        "rad": ("RAI_RADInpaint", RAD | {"sampler": "ddpm", "steps": 100, "align": 0.0}, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": ("Note", "RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim."),
-    },
-    "Perlin mask": {
-        "still": ("RAI_PerlinMask", {"batch_size": 4, "octaves": 2, "seed": 5}, (0, 0)),
-        "moving": ("RAI_PerlinMaskAnimation", {"frames": 8, "loop": True, "seed": 5}, (0, 1)),
-        "stills": ("MaskToImage", {"mask": "still"}, (1, 0)),
-        "frames": ("MaskToImage", {"mask": "moving"}, (1, 1)),
-        "shown": ("PreviewImage", {"images": "stills"}, (2, 0)),
-        "shown too": ("PreviewImage", {"images": "frames"}, (2, 1)),
-    },
-    "Adapter swap": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 25.0}, (1, 0)),
-        "adapter": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1)),
-        "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
-        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
-        "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
-        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "larger at night": ("ImageScaleBy", {"image": "rad at night", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 2)),
-        "after at night": ("PreviewImage", {"images": "larger at night"}, (3, 3)),
-        "note": (
-            "Note",
-            "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
-            "around a piece of daylight it paints a night. Nothing is loaded twice.",
-        ),
-    },
-    "Order map": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme"}, (1, 0)),
-        "adapter": ADAPTER,
-        "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (1, 2)),
-        "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "sampler": "ddpm", "align": 0.0}, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": ("Note", "Nearly all of the picture is a hole, and the grey map sets what is generated first: black first, white last."),
-    },
-    "KSampler on ADM": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": BOX,
-        "adapter": ADAPTER,
-        "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
-        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
-        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
-        "sample": (
-            "KSampler",
-            {
-                "model": "adapter",
-                "positive": "conditioning",
-                "negative": "conditioning",
-                "latent_image": "hole",
-                "seed": 1,
-                "steps": 50,
-                "cfg": 1.0,
-                "sampler_name": "dpmpp_2m_sde",
-                "scheduler": "karras",
-            },
-            (3, 0),
-        ),
-        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (4, 0)),
-        "larger": ("ImageScaleBy", {"image": "decode", "upscale_method": "nearest-exact", "scale_by": 5.0}, (4, 1)),
-        "after": ("PreviewImage", {"images": "larger"}, (4, 2)),
-    },
-    "Outpainting": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 24, "bottom": 0, "feathering": 0}, (1, 0)),
-        "adapter": ADAPTER,
-        "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "rad", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-    },
-    "GradPaint": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": BOX,
-        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
-        "fill": ("RAI_GradPaintInpaint", GRADPAINT | {"model": "model", "vae": ("model", 1)}, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "fill", "upscale_method": "nearest-exact", "scale_by": 5.0}, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "note": (
-            "Note",
-            "GradPaint on a network that was never trained to fill holes: the bundled one without its RAD adapter. "
-            "Put your own MODEL, VAE and prompts in place of it: see 'GradPaint on a checkpoint'.",
-        ),
-    },
-    "GradPaint on a checkpoint": {
-        "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
-        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (0, 1)),
-        "mask": ("RAI_InpaintMaskShapes", {"shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0)),
-        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo, sharp focus"}, (1, 1)),
-        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, text, watermark"}, (1, 2)),
-        "fill": (
-            "RAI_GradPaintInpaint",
-            GRADPAINT
-            | {
-                "model": "checkpoint",
-                "vae": ("checkpoint", 2),
-                "negative": "not",
-                "cfg": 7.0,
-                "sampler_name": "euler_ancestral",
-                "size": 512,
-            },
-            (2, 0),
-        ),
-        "after": ("PreviewImage", {"images": "fill"}, (3, 0)),
-        "note": (
-            "Note",
-            "Choose a checkpoint of your own (not an inpainting one) and set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL. "
-            "Paint the hole in the mask editor and connect Load Image's mask, or keep the box.",
-        ),
-    },
-    "GradPaint before and after": {
-        "picture": LANDSCAPE,
-        "model": MODEL,
-        "mask": BOX,
-        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
-        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
-        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
-        "before": ("KSampler", SAMPLING, (3, 0)),
-        "after": ("RAI_GradPaintSampler", SAMPLING, (3, 1)),
-        "decoded before": ("VAEDecode", {"samples": "before", "vae": ("model", 1)}, (4, 0)),
-        "decoded after": ("VAEDecode", {"samples": "after", "vae": ("model", 1)}, (4, 1)),
-        "larger before": ("ImageScaleBy", {"image": "decoded before", "upscale_method": "nearest-exact", "scale_by": 5.0}, (5, 0)),
-        "larger after": ("ImageScaleBy", {"image": "decoded after", "upscale_method": "nearest-exact", "scale_by": 5.0}, (5, 1)),
-        "shown before": ("PreviewImage", {"images": "larger before"}, (6, 0)),
-        "shown after": ("PreviewImage", {"images": "larger after"}, (6, 1)),
-        "note": ("Note", "The same network, seed, sampler and steps: above with the host's own masked sampling, below with GradPaint."),
-    },
-    "SDM inpaint": {
-        "picture": LANDSCAPE,
-        "network": SDM,
-        "mask": BOX,
-        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
-        "larger": ("ImageScaleBy", {"image": "fill"} | LARGER, (3, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (3, 1)),
-        "uncertainty": ("MaskToImage", {"mask": ("fill", 1)}, (4, 0)),
-        "larger uncertainty": ("ImageScaleBy", {"image": "uncertainty"} | LARGER, (4, 1)),
-        "shown uncertainty": ("PreviewImage", {"images": "larger uncertainty"}, (4, 2)),
-        "larger passes": ("ImageScaleBy", {"image": ("fill", 2)} | LARGER, (5, 0)),
-        "passes": ("PreviewImage", {"images": "larger passes"}, (5, 1)),
-        "note": (
-            "Note",
-            "Fills the hole in four passes, the most certain pixels first. On the right: how uncertain each pixel is (white: very), and "
-            "the picture after each pass.",
-        ),
-    },
-    "Refine with RAD": {
-        "picture": LANDSCAPE,
-        "network": SDM,
-        "model": ("RAI_LoadADMModel", MODEL[1], (0, 2)),
-        "mask": BOX,
-        "adapter": ADAPTER,
-        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
-        "refine": (
-            "RAI_RefineWithRAD",
-            {"model": "adapter", "image": "fill", "mask": "mask", "uncertainty": ("fill", 1), "seed": 1},
-            (3, 0),
-        ),
-        "larger fill": ("ImageScaleBy", {"image": "fill"} | LARGER, (4, 0)),
-        "before": ("PreviewImage", {"images": "larger fill"}, (4, 1)),
-        "larger": ("ImageScaleBy", {"image": "refine"} | LARGER, (5, 0)),
-        "after": ("PreviewImage", {"images": "larger"}, (5, 1)),
-        "note": ("Note", "SDM fills the hole, and RAD re-imagines in ten steps what SDM is uncertain of."),
-    },
-    "Train an adapter": {
-        "pictures": ("RAI_DrawLandscape", {"seed": 1000, "size": 64, "batch_size": 64, "time_of_day": "night"}, (0, 0)),
-        "model": MODEL,
-        "train": (
-            "RAI_TrainRADAdapter",
-            {"model": "model", "images": "pictures", "adapter_name": "nights", "steps": 300, "learning_rate": 0.001, "save_every": 50},
-            (1, 0),
-        ),
-        "curve": ("PreviewImage", {"images": ("train", 1)}, (2, 0)),
-        "samples": ("PreviewImage", {"images": ("train", 2)}, (3, 0)),
-        "note": (
-            "Note",
-            "Teaches the bundled network to fill holes with nights. For your own pictures, enter their folder's name in Train RAD "
-            "Adapter and disconnect Draw Landscape. The new file then appears in Load RAD Adapter (press R). Safe to cancel: run it "
-            "again to resume.",
-        ),
-    },
-    "Photo repair": {
-        "picture": ("LoadImage", {"image": "example.png"}, (0, 0)),
-        "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),
-        "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
-        "rad": ("RAI_RADInpaint", RAD | {"model": "model"}, (2, 0)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0)),
-        "note": (
-            "Note",
-            "Choose a photo of your own in Load Image: the picture there is a drawing, and this network was trained on photographs, so "
-            "in flat colours it leaves faint lines. The mask is drawn here; for real scratches paint them in the mask editor and "
-            "connect Load Image's mask instead.",
-        ),
-    },
-}
-COLUMN, WIDTH, GAP = 380, 340, 60
-SHOWS_A_PICTURE = ("RAI_FillFromPicture", "RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes")  # on the node
+COLUMN, WIDTH, GAP = 400, 360, 70
+PICTURE = {  # height in pixels of the picture that a node shows
+    "PreviewImage": 380,
+    "LoadImage": 340,
+    "RAI_BeforeAfter": 380,
+    "RAI_InpaintCompare": 300,
+    "RAI_UncertaintyHeatMap": 380,
+} | dict.fromkeys(("RAI_FillFromPicture", "RAI_ExtendPicture", "RAI_PrepareHole", "RAI_RADInpaint", "RAI_GradPaintInpaint"), 260)
+PICTURE |= dict.fromkeys(("RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes", "RAI_SDMInpaint"), 260)
+PICTURE |= dict.fromkeys(("RAI_RefineWithRAD", "RAI_GradPaintSampler", "KSampler", "RAI_TrainRADAdapter"), 260)
+NOTE = "MarkdownNote"  # the page's own, with larger letters than its plain one
+NOTE_WIDTH, LETTER, LINE = 1160, 7.2, 20  # of a note: its width, and a letter's width and a line's height in it
+VIEW, LEFT, TOP = (1480, 790), 80, 110  # room in a window of 1600x950 pixels, and where it begins
+ZOOMS = (0.65, 1.0)  # the page draws no text below 0.6
 
 
 def widget_names(info: dict) -> list[str]:
@@ -332,11 +47,29 @@ def default(info: dict, name: str):
     return options.get("default", choices[0] if choices else None)
 
 
+def has_control(name: str, spec: list) -> bool:
+    """Whether the page adds a widget below: how the value changes after a run. It does for every seed, whatever its schema says."""
+    return name in ("seed", "noise_seed") or bool(len(spec) > 1 and spec[1].get("control_after_generate"))
+
+
 def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
-    picture = 340 if kind in ("PreviewImage", "LoadImage") else 200 if kind in SHOWS_A_PICTURE else 0
-    return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + picture
+    return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + PICTURE.get(kind, 0)
+
+
+def note_height(text: str) -> int:
+    lines = sum(1 + len(line) // int(NOTE_WIDTH / LETTER) for line in text.split("\n"))
+    return 50 + LINE * lines
+
+
+def opening(nodes: list[dict]) -> dict:
+    """The zoom and place at which the page opens a workflow: all of it if its text can be read so, else its beginning."""
+    right, bottom = (max(node["pos"][k] + node["size"][k] for node in nodes) for k in (0, 1))
+    left, top = (min(node["pos"][k] for node in nodes) for k in (0, 1))
+    fitting = min(VIEW[0] / (right - left), VIEW[1] / (bottom - top))
+    scale = round(min(max(fitting, ZOOMS[0]), ZOOMS[1]), 2)
+    return {"scale": scale, "offset": [LEFT / scale - left, TOP / scale - top]}
 
 
 def build(nodes: dict, infos: dict) -> dict:
@@ -344,13 +77,13 @@ def build(nodes: dict, infos: dict) -> dict:
     out, links = [], []
     for name, (kind, *rest) in nodes.items():
         if kind == "Note":
-            wide, tall = rest[1] if len(rest) > 1 else (520, 120)
+            tall = note_height(rest[0])
             out.append(
                 {
                     "id": ids[name],
-                    "type": "Note",
+                    "type": NOTE,
                     "pos": [0, -70 - tall],
-                    "size": [wide, tall],
+                    "size": [NOTE_WIDTH, tall],
                     "flags": {},
                     "order": 0,
                     "mode": 0,
@@ -370,12 +103,13 @@ def build(nodes: dict, infos: dict) -> dict:
             for key in info["input_order"].get(group, []):
                 spec = info["input"][group][key]
                 io_type = "COMBO" if isinstance(spec[0], list) else spec[0]
+                if io_type == "IMAGECOMPARE":  # a view without a value
+                    continue
                 slot = {"name": key, "type": io_type, "link": None}
                 if key in widgets:
                     slot["widget"] = {"name": key}
                     values.append(values_of.get(key, default(info, key)))
-                    # the page adds this widget to every seed, whatever its schema says
-                    if key in ("seed", "noise_seed") or (spec[1] if len(spec) > 1 else {}).get("control_after_generate"):
+                    if has_control(key, spec):
                         values.append("fixed")
                     if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
                         values.append("image")
@@ -410,7 +144,7 @@ def build(nodes: dict, infos: dict) -> dict:
         "links": links,
         "groups": [],
         "config": {},
-        "extra": {},
+        "extra": {"ds": opening(out)},
         "version": 0.4,
     }
 
@@ -420,7 +154,7 @@ def to_api(workflow: dict, infos: dict) -> dict:
     sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     prompt = {}
     for node in workflow["nodes"]:
-        if node["type"] == "Note":
+        if node["type"] == NOTE:
             continue
         info, values = infos[node["type"]], iter(node["widgets_values"])
         inputs = {}
@@ -428,7 +162,7 @@ def to_api(workflow: dict, infos: dict) -> dict:
             if slot.get("widget"):
                 inputs[slot["name"]] = next(values)
                 spec = info["input"].get("required", {}).get(slot["name"]) or info["input"]["optional"][slot["name"]]
-                if len(spec) > 1 and (spec[1].get("control_after_generate") or spec[1].get("image_upload")):
+                if has_control(slot["name"], spec) or (len(spec) > 1 and spec[1].get("image_upload")):
                     next(values)
             if slot["link"] is not None:
                 inputs[slot["name"]] = sources[slot["link"]]
@@ -449,6 +183,10 @@ def infos_of(host: Host) -> dict:
 
 def main() -> None:
     infos = infos_of(Host())
+    for path in (PACK / "example_workflows").glob("*.json"):
+        if path.stem not in WORKFLOWS:
+            path.unlink()
+            path.with_suffix(".jpg").unlink(missing_ok=True)
     for name, nodes in WORKFLOWS.items():
         path = PACK / "example_workflows" / f"{name}.json"
         path.write_text(json.dumps(build(nodes, infos), indent=1) + "\n")

@@ -12,4 +12,4 @@ def search_aliases(*words: str) -> dict[str, list[str]]:
 
 def compare_widget(name: str, tooltip: str) -> list[io.Input]:
     """The host's slider between two pictures, as an input of a node; none where the host has no such widget (0.3.64)."""
-    return [io.ImageCompare.Input(name, tooltip=tooltip)] if hasattr(io, "ImageCompare") else []
+    return [io.ImageCompare.Input(name, optional=True, tooltip=tooltip)] if hasattr(io, "ImageCompare") else []

@@ -2,21 +2,16 @@
 
 import json
 import os
-import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from host import HOST, PACK
+import web_page
+from host import PACK
 from make_workflows import needs_a_download
+from web_page import NAME, answer_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-NAME = "region-aware-inpainting"
 TEMPLATES = sorted(p.stem for p in (PACK / "example_workflows").glob("*.json"))
 # What the page itself prints on any start without the internet, whatever packs there are.
 HARMLESS = (
@@ -35,80 +30,54 @@ HARMLESS = (
 )
 
 FEW_STEPS = "() => { for (const n of app.graph._nodes) for (const w of n.widgets ?? []) if (w.name === 'steps') w.value = 3 }"
-PICTURES = """() => app.graph._nodes.filter(n => n.type === 'PreviewImage').map(n => {
-    const out = app.nodeOutputs?.[String(n.id)]; return (n.imgs?.length ?? 0) + (out?.images?.length ?? 0) })"""
-
-
-def page_of_server(url: str, path: str):
-    with urllib.request.urlopen(url + path, timeout=10) as answer:
-        return answer.read()
+FEW_STEPS = "() => { for (const n of app.graph._nodes) for (const w of n.widgets ?? []) if (w.name === 'steps') w.value = 3 }"
+# What artists type, and the node that is to be among the first three.
+SEARCHES = {
+    "remove": "Fill from Picture",
+    "erase": "Fill from Picture",
+    "fill": "Fill from Picture",
+    "heal": "Fill from Picture",
+    "content-aware": "Fill from Picture",
+    "clean up": "Fill from Picture",
+    "outpaint": "Extend Picture",
+    "extend": "Extend Picture",
+    "mask noise": "Perlin Mask",
+    "uncertainty": "Uncertainty Heat Map",
+    "region": "RAD Inpaint",
+    "grow mask": "Prepare Hole",
+    "before after": "Before and After",
+}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A ComfyUI with our pack in its custom_nodes folder."""
-    base = tmp_path_factory.mktemp("comfy-web")
-    for folder in ("models", "input", "output", "temp", "user", "custom_nodes"):
-        (base / folder).mkdir()
-    shutil.copy(HOST / "input" / "example.png", base / "input")
-    (base / "custom_nodes" / NAME).symlink_to(PACK)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (base / "log.txt").open("w")
-    command = [sys.executable, "main.py", "--cpu", "--base-directory", str(base), "--port", str(port), "--disable-api-nodes"]
-    process = subprocess.Popen(command, cwd=HOST, stdout=log, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                page_of_server(url, "/system_stats")
-                break
-            except (urllib.error.URLError, ConnectionError):
-                assert process.poll() is None, Path(log.name).read_text()[-3000:]
-                time.sleep(0.5)
+    with web_page.running_server(tmp_path_factory.mktemp("comfy-web")) as (url, _):
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
 def page(server):
-    playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED, PAGE NOT TESTED: pip install playwright in the host's Python")
-    if not CHROMIUM:
+    pytest.importorskip("playwright.sync_api", reason="SKIPPED, PAGE NOT TESTED: pip install playwright in the host's Python")
+    if not web_page.CHROMIUM:
         pytest.skip("SKIPPED, PAGE NOT TESTED: there is no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_page(viewport={"width": 1600, "height": 950})
-        page.errors = []
-        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(server, wait_until="domcontentloaded")
-        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=120_000)
-        page.wait_for_timeout(1500)
-        page.keyboard.press("Escape")  # a first start greets with the template browser
+    with web_page.open_page(server) as page:
         yield page
-        browser.close()
 
 
 def test_templates_are_offered_with_pictures(server):
-    offered = json.loads(page_of_server(server, "/workflow_templates"))
+    offered = json.loads(answer_of(server, "/workflow_templates"))
     assert sorted(offered[NAME]) == TEMPLATES
     for name in TEMPLATES:
-        assert page_of_server(server, f"/api/workflow_templates/{NAME}/{urllib.request.quote(name)}.jpg")[:2] == b"\xff\xd8"
+        assert answer_of(server, f"/api/workflow_templates/{NAME}/{quote(name)}.jpg")[:2] == b"\xff\xd8"
 
 
 def test_help_pages_and_pictures_are_served(server):
     for path in sorted((PACK / "web" / "docs").rglob("*.*")):
-        assert (
-            page_of_server(server, f"/extensions/{NAME}/{urllib.request.quote(str(path.relative_to(PACK / 'web')))}") == path.read_bytes()
-        )
+        assert answer_of(server, f"/extensions/{NAME}/{quote(str(path.relative_to(PACK / 'web')))}") == path.read_bytes()
 
 
 def test_translations_are_served(server):
-    served = json.loads(page_of_server(server, "/i18n"))
+    served = json.loads(answer_of(server, "/i18n"))
     for language in ("en", "zh", "ja", "ko"):
         assert served[language]["nodeDefs"]["RAI_RADInpaint"]["inputs"]["mask"]["tooltip"]
 
@@ -142,7 +111,7 @@ def check_widgets(page, schemas: dict) -> int:
 
 
 def test_every_templates_widgets_have_the_values_of_its_file(page, server):
-    schemas = json.loads(page_of_server(server, "/object_info"))
+    schemas = json.loads(answer_of(server, "/object_info"))
     for name in TEMPLATES:
         graph = json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
         page.evaluate(LOAD, graph)
@@ -156,7 +125,7 @@ def test_every_older_template_still_loads(page, server):
     git = lambda *words: subprocess.run(["git", *words], cwd=PACK, capture_output=True, text=True, check=True).stdout
     if not (PACK / ".git").exists():
         pytest.skip("SKIPPED: the history of the repository is not here")
-    schemas, seen = json.loads(page_of_server(server, "/object_info")), set()
+    schemas, seen = json.loads(answer_of(server, "/object_info")), set()
     for line in git("log", "--raw", "--no-abbrev", "--format=", "-z", "--diff-filter=AM", "--", "example_workflows/*.json").split(":")[1:]:
         seen.add(line.split()[3])
     assert len(seen) >= len(TEMPLATES)
@@ -167,30 +136,30 @@ def test_every_older_template_still_loads(page, server):
         assert not unknown and len(page.evaluate(LOADED)) == len(graph["nodes"]), f"{blob}: {unknown}"
 
 
+@pytest.mark.parametrize("words", SEARCHES)
+def test_what_artists_type_finds_the_node_among_the_first_three(page, words):
+    found = web_page.search(page, words)
+    assert any(name.startswith(SEARCHES[words]) for name in found), f"{words}: {found}"
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_template_opens_runs_and_shows_pictures(page, server, name):
-    page.errors.clear()
-    page.evaluate(
-        "async ([pack, name]) => { const r = await fetch(`/api/workflow_templates/${pack}/${encodeURIComponent(name)}.json`);"
-        " await app.loadGraphData(await r.json(), true, true, name) }",
-        [NAME, name],
-    )
-    graph = json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
+def test_template_opens_so_that_it_can_be_read_runs_and_shows_pictures(page, server, name):
+    graph = web_page.open_template(page, name)
     types = page.evaluate("() => app.graph._nodes.map(n => n.type)")
     assert sorted(types) == sorted(node["type"] for node in graph["nodes"])
     missing = page.evaluate(
-        "() => app.graph._nodes.filter(n => n.type !== 'Note' && !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
+        "() => app.graph._nodes.filter(n => n.type !== 'MarkdownNote' && !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
     )
     assert not missing
+    scale, text_is_drawn = web_page.zoom(page)
+    assert text_is_drawn, f"opens at {scale}: too small to read"
+    assert not web_page.overlaps(page)
     if needs_a_download(graph):
         return
     if not os.environ.get("RAD_FULL_STEPS"):
         page.evaluate(FEW_STEPS)
-    page.evaluate("() => app.queuePrompt(0)")
-    page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=300_000)
-    page.wait_for_timeout(500)
+    web_page.run_template(page)
     assert not [e for e in page.errors if not any(word in e for word in HARMLESS)]
+    assert not web_page.overlaps(page), "after the run"
     if os.environ.get("RAD_SCREENSHOTS"):
-        page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        page.wait_for_timeout(1500)
         page.screenshot(path=str(Path(os.environ["RAD_SCREENSHOTS"]) / f"{name}.png"))

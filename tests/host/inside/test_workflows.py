@@ -1,18 +1,18 @@
 """Every example workflow, as it is shipped, through the host's own executor."""
 
 import json
-import shutil
 
 import make_workflows
 import pytest
-from host import HOST, PACK
+from host import PACK
+from web_page import painted_photo
 
 FILES = sorted((PACK / "example_workflows").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_workflow_runs_and_runs_the_same_again(host, path):
-    shutil.copy(HOST / "input" / "example.png", host.base / "input")
+    painted_photo().save(host.base / "input" / "example.png")
     workflow = json.loads(path.read_text())
     prompt = make_workflows.to_api(workflow, make_workflows.infos_of(host))
     if make_workflows.needs_a_download(workflow):

@@ -1,0 +1,392 @@
+"""The templates as short descriptions, in the order of the tour; `make_workflows` writes them in the web page's format.
+
+Each node: name: (type, {input: value, or "name" / ("name", slot) of another node}, (column, row)[, title]).
+Each note: name: ("Note", text). A name's number is its stop on the tour: one digit, so that every list sorts it alike.
+"""
+
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+PHOTO = ("RAI_ExamplePhoto", {"photo": "boardwalk"}, (0, 0))
+FILL = {"image": "photo", "mask": ("photo", 1), "seed": 0, "grow": 4}
+OWN_PHOTO = (
+    "Your own photo: put Load Image in place of Example Photo, right-click it, choose 'Open in MaskEditor' and paint over what is to go, "
+    "a little beyond its edge and shadow."
+)
+
+LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
+MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
+ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
+BOX = ("RAI_InpaintMaskShapes", {"width": 64, "height": 64, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
+RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
+SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
+GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
+SAMPLING = {
+    "model": "model",
+    "positive": "words",
+    "negative": "words",
+    "latent_image": "hole",
+    "seed": 1,
+    "steps": 30,
+    "cfg": 1.0,
+    "sampler_name": "ddim",
+    "scheduler": "normal",
+}
+SMALL = "The bundled networks are small and know drawn landscapes of 64x64 pixels, shown here eight times as large. "
+
+
+def shown(source, column: int, title: str, row: int = 0) -> dict:
+    """Two nodes, one above the other: a small picture made larger, and its preview."""
+    larger = ("ImageScaleBy", {"image": source, "upscale_method": "lanczos", "scale_by": 8.0}, (column, row), "Larger")
+    return {f"larger {title}": larger, f"shown {title}": ("PreviewImage", {"images": f"larger {title}"}, (column, row + 1), title)}
+
+
+WORKFLOWS = {
+    "1 Remove something from a photo": {
+        "photo": PHOTO,
+        "fill": ("RAI_FillFromPicture", FILL, (1, 0)),
+        "before": ("PreviewImage", {"images": "photo"}, (0, 1), "Before"),
+        "after": ("PreviewImage", {"images": "fill"}, (2, 0), "After: the boardwalk is gone"),
+        "note": (
+            "Note",
+            "Press Run: the boardwalk is removed, and its place filled with the picture's own reeds and grass. No network, nothing to "
+            "download. About 5 seconds on a CPU, with a preview while it works.\n\n"
+            "Change first: the photo, or the seed for another fill. 'grow' widens the hole by 4 pixels here, because the mask misses the "
+            f"last plank by a little.\n\n{OWN_PHOTO} Connect its IMAGE and MASK.",
+        ),
+    },
+    "2 Paint your own mask": {
+        "photo": ("LoadImage", {"image": "example.png"}, (0, 0), "Your photo: right-click, Open in MaskEditor"),
+        "hole": (
+            "RAI_PrepareHole",
+            {"mask": ("photo", 1), "image": "photo", "specks": 16, "fill_islands": True, "grow": 6},
+            (1, 0),
+        ),
+        "fill": ("RAI_FillFromPicture", {"image": "photo", "mask": "hole", "seed": 0}, (2, 0)),
+        "after": ("PreviewImage", {"images": "fill"}, (3, 0), "Filled"),
+        "slider": ("RAI_BeforeAfter", {"before": "photo", "after": "fill"}, (3, 1), "Before and after"),
+        "note": (
+            "Note",
+            "1. Choose your photo in Load Image.  2. Right-click it, 'Open in MaskEditor', paint over what is to go, save.  3. Run. "
+            "A photo of a megapixel takes about 10 seconds on a CPU.\n\n"
+            "Prepare Hole mends the painting: it drops slips of the brush, fills what you left out inside, and grows the hole by 6 pixels, "
+            "because shadows and soft edges reach further than one thinks. Its preview shows the hole over the photo.\n\n"
+            "Change first: 'grow' if something is left at the rim, then the seed.",
+        ),
+    },
+    "2 Widen a photo": {
+        "photo": ("RAI_ExamplePhoto", {"photo": "light bulb"}, (0, 0)),
+        "wide": ("RAI_ExtendPicture", {"image": "photo", "left": 144, "right": 144, "seed": 0}, (1, 0)),
+        "before": ("PreviewImage", {"images": "photo"}, (0, 1), "Before"),
+        "after": ("PreviewImage", {"images": "wide"}, (2, 0), "After: 144 pixels more on both sides"),
+        "note": (
+            "Note",
+            "Four numbers say how many pixels to add on each side; the new part continues the picture, the old part is untouched. About 10 "
+            "seconds on a CPU.\n\nChange first: the four numbers, then the seed. For things that the picture does not show, connect IMAGE "
+            "and MASK to GradPaint Inpaint with a denoise of 0.7, as in template 3.",
+        ),
+    },
+    "3 Fill, then refine with your checkpoint": {
+        "photo": PHOTO,
+        "fill": ("RAI_FillFromPicture", FILL, (0, 1)),
+        "filled": ("PreviewImage", {"images": "fill"}, (1, 0), "Filled from the picture"),
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (1, 1)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (1, 2)),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (1, 3)),
+        "refine": (
+            "RAI_GradPaintInpaint",
+            GRADPAINT
+            | {
+                "model": "checkpoint",
+                "vae": ("checkpoint", 2),
+                "image": "fill",
+                "mask": ("photo", 1),
+                "negative": "not",
+                "cfg": 7.0,
+                "sampler_name": "euler_ancestral",
+                "denoise": 0.6,
+                "size": 512,
+            },
+            (2, 0),
+        ),
+        "after": ("PreviewImage", {"images": "refine"}, (3, 0), "Refined by your checkpoint"),
+        "note": (
+            "Note",
+            "Fill from Picture removes the boardwalk in about 5 seconds; your checkpoint then redraws the fill. It starts from the fill "
+            "instead of from noise, so light and colours fit already. Needs a checkpoint of yours, not an inpainting one: choose it, and "
+            "set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\n"
+            "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
+            "The refinement takes about as long as 36 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
+        ),
+    },
+    "5 GradPaint on a checkpoint": {
+        "picture": PHOTO,
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (0, 1)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a wooden rowing boat in the reeds, photo, sharp focus"}, (1, 0)),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, text, watermark"}, (1, 1)),
+        "fill": (
+            "RAI_GradPaintInpaint",
+            GRADPAINT
+            | {
+                "model": "checkpoint",
+                "vae": ("checkpoint", 2),
+                "mask": ("picture", 1),
+                "negative": "not",
+                "cfg": 7.0,
+                "sampler_name": "euler_ancestral",
+                "size": 512,
+            },
+            (2, 0),
+        ),
+        "after": ("PreviewImage", {"images": "fill"}, (3, 0), "Filled by your checkpoint"),
+        "note": (
+            "Note",
+            "Puts something new into the hole, with any checkpoint that is not an inpainting one: GradPaint makes it respect the picture "
+            "around. Choose yours, and set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\nChange first: the prompt, then "
+            f"the seed. It takes as long as 60 steps of a KSampler: seconds on a GPU, minutes on a CPU.\n\n{OWN_PHOTO}",
+        ),
+    },
+    "5 GradPaint without a checkpoint": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
+        "fill": ("RAI_GradPaintInpaint", GRADPAINT | {"model": "model", "vae": ("model", 1)}, (2, 0)),
+        **shown("picture", 3, "Before"),
+        **shown("fill", 4, "Filled with GradPaint"),
+        "note": (
+            "Note",
+            f"GradPaint on a network that was never trained to fill holes: the bundled one without its RAD adapter. {SMALL}\n\n"
+            "Put your own MODEL, VAE and prompts in place of it: see 'GradPaint on a checkpoint'. Change first: the seed, then the preset. "
+            "About 10 seconds on a CPU.",
+        ),
+    },
+    "5 GradPaint, with and without": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
+        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (1, 2)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (1, 3)),
+        "before": ("KSampler", SAMPLING, (2, 0), "KSampler"),
+        "after": ("RAI_GradPaintSampler", SAMPLING, (2, 1)),
+        "decoded before": ("VAEDecode", {"samples": "before", "vae": ("model", 1)}, (3, 0)),
+        **shown("decoded before", 3, "KSampler alone", 1),
+        "decoded after": ("VAEDecode", {"samples": "after", "vae": ("model", 1)}, (4, 0)),
+        **shown("decoded after", 4, "With GradPaint", 1),
+        "note": (
+            "Note",
+            "The same network, seed, sampler and steps: once with the host's own masked sampling, once with GradPaint. Look at the "
+            f"rim of the square.\n\n{SMALL}\n\nChange first: the seed of both samplers. About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD with its paper's settings": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "rad": ("RAI_RADInpaint", RAD | {"sampler": "ddpm", "steps": 100, "align": 0.0}, (2, 0)),
+        **shown("picture", 3, "Before"),
+        **shown("rad", 4, "Filled by RAD"),
+        "note": (
+            "Note",
+            f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}\n\nChange first: the seed. "
+            "About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD fills a hole": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
+        **shown("picture", 3, "Before"),
+        **shown("rad", 4, "Filled by RAD"),
+        "note": (
+            "Note",
+            f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
+            "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
+            "into the two loaders. Change first: the seed, then the mask's shape. About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD in an order": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme"}, (1, 0)),
+        "adapter": ADAPTER,
+        "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (2, 1), "Order"),
+        "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "sampler": "ddpm", "align": 0.0}, (2, 0)),
+        **shown("picture", 3, "Before"),
+        **shown("rad", 4, "Filled in the order of the map"),
+        "note": (
+            "Note",
+            f"Nearly all of the picture is a hole, and a grey map sets what is generated first: black first, white last. {SMALL}\n\n"
+            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD repairs scratches": {
+        "picture": ("RAI_ExamplePhoto", {"photo": "rocks"}, (0, 0)),
+        "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),
+        "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
+        "hole": ("RAI_PrepareHole", {"mask": "mask", "image": "picture"}, (1, 1), "The scratches over the photo"),
+        "rad": ("RAI_RADInpaint", RAD | {"model": "model", "mask": "hole"}, (2, 0)),
+        "after": ("PreviewImage", {"images": "rad"}, (3, 0), "Repaired"),
+        "note": (
+            "Note",
+            "The bundled 'photos' network closes thin holes in photographs: scratches, wires, lettering. Here the scratches are drawn from "
+            "a seed. For real ones, paint them in the mask editor of Load Image.\n\nChange first: the photo, then "
+            "the mask's seed. About a minute on a CPU.",
+        ),
+    },
+    "6 RAD widens a picture": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 24, "bottom": 0, "feathering": 0}, (1, 0)),
+        "adapter": ADAPTER,
+        "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
+        **shown("pad", 3, "With room on the right"),
+        **shown("rad", 4, "Widened by RAD"),
+        "note": (
+            "Note",
+            f"The right 24 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
+            "then the seed. About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD with any KSampler": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
+        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
+        "sample": (
+            "KSampler",
+            {
+                "model": "adapter",
+                "positive": "conditioning",
+                "negative": "conditioning",
+                "latent_image": "hole",
+                "seed": 1,
+                "steps": 50,
+                "cfg": 1.0,
+                "sampler_name": "dpmpp_2m_sde",
+                "scheduler": "karras",
+            },
+            (2, 2),
+        ),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (3, 0)),
+        **shown("picture", 4, "Before"),
+        **shown("decode", 3, "Filled by a KSampler", 1),
+        "note": (
+            "Note",
+            f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}\n\n"
+            "Change first: the sampler, then the seed. About 10 seconds on a CPU.",
+        ),
+    },
+    "6 RAD with two adapters": {
+        "picture": LANDSCAPE,
+        "model": MODEL,
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 25.0}, (1, 0)),
+        "adapter": ADAPTER,
+        "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
+        "rad": ("RAI_RADInpaint", RAD, (2, 0)),
+        "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
+        **shown("rad", 3, "Adapter: landscapes"),
+        **shown("rad at night", 4, "Adapter: night"),
+        "note": (
+            "Note",
+            "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
+            f"around a piece of daylight it paints a night. Nothing is loaded twice. {SMALL}\n\n"
+            "Change first: the adapters' strength, then the seed. About 20 seconds on a CPU.",
+        ),
+    },
+    "7 SDM, refined with RAD": {
+        "picture": LANDSCAPE,
+        "network": SDM,
+        "model": ("RAI_LoadADMModel", MODEL[1], (0, 2)),
+        "mask": BOX,
+        "adapter": ADAPTER,
+        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
+        "refine": (
+            "RAI_RefineWithRAD",
+            {"model": "adapter", "image": "fill", "mask": "mask", "uncertainty": ("fill", 1), "seed": 1},
+            (2, 1),
+        ),
+        **shown("fill", 3, "Filled by SDM"),
+        **shown("refine", 4, "Refined with RAD"),
+        "note": (
+            "Note",
+            f"SDM fills the hole in four passes, and RAD re-imagines in ten steps what SDM is uncertain of. {SMALL}\n\n"
+            "Change first: 'strength' in Refine with RAD, then the seeds. About 5 seconds on a CPU.",
+        ),
+    },
+    "7 SDM and its doubt": {
+        "picture": LANDSCAPE,
+        "network": SDM,
+        "mask": BOX,
+        "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (1, 1)),
+        **shown("fill", 2, "Filled by SDM"),
+        "doubt": (
+            "RAI_UncertaintyHeatMap",
+            {"image": "larger Filled by SDM", "uncertainty": ("fill", 1)},
+            (3, 0),
+            "How uncertain: yellow may be wrong",
+        ),
+        **shown(("fill", 2), 4, "The picture after each pass"),
+        "note": (
+            "Note",
+            "SDM fills the hole in four passes, the most certain pixels first, and says how uncertain each is. The heat map shows it: "
+            f"dark is certain, yellow and white may be wrong. {SMALL}\n\n"
+            "Change first: 'iterations', then the seed. About 3 seconds on a CPU.",
+        ),
+    },
+    "8 Perlin masks": {
+        "still": ("RAI_PerlinMask", {"batch_size": 4, "octaves": 2, "seed": 5}, (0, 0)),
+        "moving": ("RAI_PerlinMaskAnimation", {"frames": 8, "loop": True, "seed": 5}, (1, 0)),
+        "stills": ("MaskToImage", {"mask": "still"}, (2, 0)),
+        "shown": ("PreviewImage", {"images": "stills"}, (2, 1), "Four masks from four seeds"),
+        "frames": ("MaskToImage", {"mask": "moving"}, (3, 0)),
+        "shown too": ("PreviewImage", {"images": "frames"}, (3, 1), "Eight frames of a moving mask"),
+        "note": (
+            "Note",
+            "Organic blobs from noise: the holes that RAD is trained with, and masks for dissolves, textures, moving fills. White is the "
+            "hole.\n\nChange first: 'scale' (size of the blobs), 'area' (how much is hole), 'octaves' (how ragged the rim is). At once on "
+            "any machine.",
+        ),
+    },
+    "9 Compare fills": {
+        "photo": ("RAI_ExamplePhoto", {"photo": "rocks"}, (0, 0)),
+        "mask": ("RAI_InpaintMaskShapes", {"shape": "box", "share": 20.0, "seed": 12, "image": "photo"}, (0, 1)),
+        "fast": ("RAI_FillFromPicture", FILL | {"mask": "mask", "grow": 0, "preset": "fast"}, (1, 0), "Fill from Picture: fast"),
+        "best": ("RAI_FillFromPicture", FILL | {"mask": "mask", "grow": 0, "preset": "best"}, (2, 0), "Fill from Picture: best"),
+        "compare": (
+            "RAI_InpaintCompare",
+            {"original": "photo", "mask": "mask", "result_1": "fast", "result_2": "best", "labels": "fast, best"},
+            (3, 0),
+        ),
+        "larger": ("PreviewImage", {"images": "compare"}, (4, 0), "The comparison, to save or to look at in full"),
+        "note": (
+            "Note",
+            "A hole is cut where the truth is known, filled twice, and measured: arrows say which way is better, green is the best of "
+            "its line. 'seam' is how visible the rim is and 'texture' how much fine detail there is; 1 is natural for both.\n\n"
+            "Change first: the mask's seed, which moves the hole. Connect fills by other methods to compare those. About 15 seconds on a "
+            "CPU.",
+        ),
+    },
+    "9 Train an adapter": {
+        "pictures": ("RAI_DrawLandscape", {"seed": 1000, "size": 64, "batch_size": 64, "time_of_day": "night"}, (0, 0)),
+        "model": MODEL,
+        "train": (
+            "RAI_TrainRADAdapter",
+            {"model": "model", "images": "pictures", "adapter_name": "nights", "steps": 300, "learning_rate": 0.001, "save_every": 50},
+            (1, 0),
+        ),
+        "curve": ("PreviewImage", {"images": ("train", 1)}, (2, 0), "Loss over the steps"),
+        "samples": ("PreviewImage", {"images": ("train", 2)}, (3, 0), "Holes filled with the new adapter"),
+        "note": (
+            "Note",
+            "Teaches the bundled network to fill holes with nights. The new file then appears in Load RAD Adapter (press R). Safe to "
+            "cancel: run it again to resume.\n\nFor your own pictures, enter their folder's name in Train RAD Adapter and disconnect Draw "
+            "Landscape. Change first: the steps. A few minutes on a CPU.",
+        ),
+    },
+}
