@@ -60,7 +60,7 @@ def server(tmp_path_factory):
     process = subprocess.Popen(command, cwd=HOST, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(600):
             try:
                 page_of_server(url, "/system_stats")
                 break
@@ -147,9 +147,9 @@ def test_every_templates_widgets_have_the_values_of_its_file(page, server):
         graph = json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
         page.evaluate(LOAD, graph)
         assert check_widgets(page, schemas) or not any(node["type"].startswith("RAI_") for node in graph["nodes"]), name
-        loaded = {node["id"]: node for node in page.evaluate(LOADED)}
+        loaded = {str(node["id"]): node for node in page.evaluate(LOADED)}
         for node in graph["nodes"]:
-            assert loaded[node["id"]]["saved"] in (node.get("widgets_values"), None), f"{name}: {node['type']}"
+            assert loaded[str(node["id"])]["saved"] in (node.get("widgets_values"), None), f"{name}: {node['type']}"
 
 
 def test_every_older_template_still_loads(page, server):
