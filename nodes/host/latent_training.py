@@ -16,7 +16,7 @@ from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from ...rad_core.timestep_embedding import TimestepMap
 from ...rad_core.training.data import middle
-from ...rad_core.training.loop import BatchSlice
+from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
 from .flow_training import FlowPictures
 from .region_aware import is_unet
@@ -71,7 +71,11 @@ class LatentNetwork(nn.Module):
         config = {**model.model.model_config.unet_config, "dtype": torch.float32, "device": "cpu"}
         unet = UNetModel(**config, operations=comfy.ops.disable_weight_init)
         unet.load_state_dict(weights)
-        return cls(unet.to(dtype))
+        unet.to(dtype)
+        for layer in unet.modules():
+            if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
+                layer.float()  # autocast leaves float32 pictures to them
+        return cls(unet)
 
 
 def _with_gradients(attention, *args, **kwargs) -> Tensor:
@@ -191,16 +195,28 @@ def conds_of(model, conditioning: list, size: tuple[int, int]) -> list[Cond]:
 
 @torch.no_grad()
 def fill_latents(
-    net: LatentNetwork, schedule: RegionSchedule, prediction: str, x0: Tensor, mask: Tensor, cond: Cond, steps: int = 20
+    net: LatentNetwork,
+    schedule: RegionSchedule,
+    prediction: str,
+    x0: Tensor,
+    mask: Tensor,
+    cond: Cond,
+    precision: str = "float32",
+    steps: int = 20,
 ) -> Tensor:
-    """Fill holes with a network under training: latents (B, C, h, w), mask (B, 1, h, w). Deterministic (ddim), without CFG."""
+    """Fill holes with a network under training: latents (B, C, h, w), mask (B, 1, h, w). Deterministic (ddim), without CFG.
+
+    Args:
+        precision: that the network is trained in.
+    """
     device = next(net.parameters()).device
     x0, mask, *cond = (value if value is None else value.to(device) for value in (x0, mask, *cond))
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         scale = (1 + sigma.square()).sqrt()
         t = schedule.phase1.level_of_sigma(sigma).expand(x.shape[0], 1, *x.shape[2:])
-        out = net(x / scale, t.float(), *cond).float()
+        with autocast(device, precision):  # its frozen weights are in half precision, the trained ones are not
+            out = net(x / scale, t.float(), *cond).float()
         return (x / scale - sigma * out) / scale if prediction == "v" else x - sigma * out
 
     sigmas = schedule.sigmas(mask, steps)

@@ -214,7 +214,7 @@ def _on_latents(net: LatentNetwork, model, vae, latents: LatentPictures, base: d
     marked = mark_hole(pictures, masks.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
 
     def columns() -> list[tuple[str, Tensor]]:
-        filled = fill_latents(net, schedule_of(model), prediction_of(model), x0, masks, cond)
+        filled = fill_latents(net, schedule_of(model), prediction_of(model), x0, masks, cond, settings.precision)
         with torch.inference_mode():
             return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
 

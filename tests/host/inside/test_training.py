@@ -187,6 +187,22 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
         host.call("RAI_LoadRADAdapter", model=base, adapter_name="landscapes (bundled)", strength=1.0)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", ["SD15", "SDXL"])
+def test_half_precision_ends_with_an_adapter_and_samples(host, kind, precision, adapters, pictures):
+    """As on a GPU, where auto is bfloat16."""
+    settings = {"images": pictures, "vae": Blocks(), "positive": prompt(kind), "size": 64, "precision": precision}
+    for name, change in ((precision, {}), ("exact", {"precision": "float32"})):
+        _, _, samples = train(host, tiny_model(host, kind), **settings | {"adapter_name": f"{kind} {name}"} | change)
+        assert torch.isfinite(samples).all() and samples.std() > 0.1
+    from safetensors.torch import load_file
+
+    half, exact = (load_file(adapters / "latent" / f"{kind} {name}.safetensors") for name in (precision, "exact"))
+    assert half.keys() == exact.keys() and all(torch.isfinite(value).all() for value in half.values())
+    moved = [name for name in half if ".lora_B." in name and half[name].any()]
+    assert len(moved) > 10, "a LoRA starts with B = 0: it was trained"
+
+
 def test_the_training_network_is_the_hosts(host):
     """The copy that is trained predicts what the host's patched MODEL predicts, per pixel; LoRA on the MODEL are in the copy."""
     training, embedding = host.module("nodes.host.train_adapter"), host.module("nodes.host.spatial_embedding")

@@ -116,9 +116,9 @@ def test_every_templates_widgets_have_the_values_of_its_file(page, server):
         graph = json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
         page.evaluate(LOAD, graph)
         assert check_widgets(page, schemas) or not any(node["type"].startswith("RAI_") for node in graph["nodes"]), name
-        loaded = {node["id"]: node for node in page.evaluate(LOADED)}
+        loaded = {str(node["id"]): node for node in page.evaluate(LOADED)}
         for node in graph["nodes"]:
-            assert loaded[node["id"]]["saved"] in (node.get("widgets_values"), None), f"{name}: {node['type']}"
+            assert loaded[str(node["id"])]["saved"] in (node.get("widgets_values"), None), f"{name}: {node['type']}"
 
 
 def test_every_older_template_still_loads(page, server):
