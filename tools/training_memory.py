@@ -119,7 +119,9 @@ def measure(host: Host, kind: str, side: int) -> None:
 
     def watch() -> None:
         while not stop.wait(0.2):
-            peak[0] = max(peak[0], _resident())
+            if (now := _resident()) > peak[0] + 0.05:
+                print(f"{now:.2f} GiB", flush=True)
+            peak[0] = max(peak[0], now)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -156,7 +158,8 @@ def _resident() -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["measure"]:
-        measure(Host(), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 256)
+    arguments = sys.argv[1:]  # before the host reads them
+    if arguments[:1] == ["measure"]:
+        measure(Host(), arguments[1], int((arguments[2:] or [256])[0]))
     else:
-        compute(Host(), *map(int, sys.argv[1:3] or (16, 1024)))
+        compute(Host(), *map(int, arguments or (16, 1024)))
