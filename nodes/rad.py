@@ -6,7 +6,7 @@ from ..rad_core import rad_inpaint
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
-from .host.region_aware import make_region_aware
+from .host.region_aware import with_levels_alone
 from .host.run import in_batches, load_network, progress
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
@@ -182,4 +182,4 @@ class RADSpatialNoiseEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(cls, model) -> io.NodeOutput:
-        return io.NodeOutput(make_region_aware(model))
+        return io.NodeOutput(with_levels_alone(model))

@@ -22,7 +22,10 @@ class TrainRADAdapter(io.ComfyNode):
             description="Teaches a network to fill holes, in the look of your pictures: trains a RAD adapter (LoRA and time layers) and "
             "writes it where 'Load RAD Adapter' finds it. Safe to cancel: run it again with the same settings to resume.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load ADM Model, or any SD1.5, SD2 or SDXL model. It is not changed."),
+                io.Model.Input(
+                    "model",
+                    tooltip="From Load ADM Model, or a latent model: SD1.5, SDXL, Flux, Qwen-Image, Z-Image and others. It is not changed.",
+                ),
                 io.String.Input("adapter_name", default="my adapter", tooltip="The file's name in models/rad_adapters."),
                 inputs.steps(1000, "A thousand show whether it works, ten thousand are thorough.", most=10000000),
                 io.Int.Input(

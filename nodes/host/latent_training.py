@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import comfy.conds
 import comfy.model_management
-import comfy.ops
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -20,6 +19,7 @@ from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
 from .flow_training import FlowPictures
 from .region_aware import is_unet
+from .shared_copy import shared_copy
 from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
 
 LATENT_SIZE = 512  # side of training pictures, in pixels
@@ -66,12 +66,9 @@ class LatentNetwork(nn.Module):
         return self.unet(x, highest, context, y, transformer_options={"optimized_attention_override": _with_gradients})
 
     @classmethod
-    def of(cls, model, weights: dict[str, Tensor], dtype: torch.dtype) -> "LatentNetwork":
-        """A new network of the kind that a MODEL holds, with these weights."""
-        config = {**model.model.model_config.unet_config, "dtype": torch.float32, "device": "cpu"}
-        unet = UNetModel(**config, operations=comfy.ops.disable_weight_init)
-        unet.load_state_dict(weights)
-        unet.to(dtype)
+    def of(cls, model, dtype: torch.dtype) -> "LatentNetwork":
+        """The network of a MODEL, on the same weights where they are of this precision already; its norms are float32."""
+        unet = shared_copy(model).to(dtype)
         for layer in unet.modules():
             if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
                 layer.float()  # autocast leaves float32 pictures to them

@@ -2,9 +2,10 @@
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
+from ...rad_core.notes import note
 from .adm import ADMModel
 from .spatial_embedding import has_spatial_embedding, with_spatial_embedding
-from .token_levels import has_token_levels, with_token_levels
+from .token_levels import has_token_levels, learnt_levels, with_token_levels
 
 
 def make_region_aware(model):
@@ -15,6 +16,16 @@ def make_region_aware(model):
     """
     unet = is_unet(model) or isinstance(model.model, ADMModel)
     return (with_spatial_embedding if unet else with_token_levels)(model)
+
+
+def with_levels_alone(model):
+    """`make_region_aware` without an adapter, and a note where the MODEL may do without one."""
+    patched = make_region_aware(model)
+    if patched is not model and not is_unet(model) and (where := learnt_levels(model)):
+        note(
+            f"This model has learnt different noise levels {where}, so RAD may work without an adapter: compare with and without this node."
+        )
+    return patched
 
 
 def is_unet(model) -> bool:

@@ -79,7 +79,8 @@ def need_unet(model, node: str) -> UNetModel:
     """
     net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
     plain = type(net) is UNetModel and not net.use_temporal_resblocks
-    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, comfy.model_sampling.EDM):
+    others = (comfy.model_sampling.EDM, comfy.model_sampling.X0)  # of the host's kinds of EPS
+    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, others):
         kind = type(model.model).__name__
         raise ValueError(
             f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "

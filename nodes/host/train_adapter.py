@@ -265,14 +265,19 @@ def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """
     if not (isinstance(model.model, ADMModel) or is_unet(model)):
         return FlowNetwork.of(model), loaded_weights(model)
-    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
-    plain, merged = weights_of(model)
     if isinstance(model.model, ADMModel):
+        plain, merged = weights_of(model)
         net = UNet(model.model.diffusion_model.config)
         net.load_state_dict(merged)
         return net, plain
-    need_unet(model, "Train RAD Adapter")
-    return LatentNetwork.of(model, merged, dtype), plain
+    unet = need_unet(model, "Train RAD Adapter")
+    if unet.in_channels != model.model.latent_format.latent_channels:
+        raise ValueError(
+            f"This model's network takes {unet.in_channels} channels: besides the latents it is given a picture or a hole (inpainting, "
+            "pix2pix, Zero123, upscalers). Train on the plain model instead."
+        )
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
+    return LatentNetwork.of(model, dtype), loaded_weights(model)
 
 
 def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

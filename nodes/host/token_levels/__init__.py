@@ -6,13 +6,23 @@ levels of a mask go through the layers once each and are picked per token. The t
 pictures get the timestep that the model's own method gives them.
 """
 
-from .families import FAMILIES, family_name, has_token_levels, predicts_ratio, predicts_velocity, token_patch, with_token_levels
+from .families import (
+    FAMILIES,
+    family_name,
+    has_token_levels,
+    learnt_levels,
+    predicts_ratio,
+    predicts_velocity,
+    token_patch,
+    with_token_levels,
+)
 from .levels import snap
 
 __all__ = [
     "FAMILIES",
     "family_name",
     "has_token_levels",
+    "learnt_levels",
     "predicts_ratio",
     "predicts_velocity",
     "snap",

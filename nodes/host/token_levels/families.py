@@ -1,11 +1,10 @@
 """Which network takes which way in, and the patch itself."""
 
-import logging
-
 import comfy.model_sampling
 import comfy.patcher_extension
 from torch import nn
 
+from ....rad_core.notes import note
 from .chroma import Chroma
 from .cosmos import Cosmos
 from .family import Family
@@ -52,6 +51,15 @@ def family_name(net: nn.Module) -> str:
     return f"{type(net).__module__}.{type(net).__qualname__}".removeprefix("comfy.ldm.")
 
 
+def learnt_levels(model) -> str:
+    """Where a MODEL has learnt different noise levels side by side, so that RAD may do without an adapter; "" where it has not."""
+    net = model.get_model_object("diffusion_model")
+    if type(model.model).__name__ == "WAN22":
+        return "between the frames of a video"
+    clean = family_name(net) == "krea2.model.SingleStreamDiT" or getattr(net, "default_ref_method", None) == "index_timestep_zero"
+    return "beside clean reference pictures" if clean else ""
+
+
 def has_token_levels(model) -> bool:
     """Whether a MODEL is one of `with_token_levels`."""
     return bool(model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER))
@@ -73,7 +81,7 @@ def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
     if has_token_levels(model):
         return model
     if name in NATIVE:
-        logging.info(f"'{node}': {NATIVE[name]} gives every token its own noise level by itself, so nothing was changed.")
+        note(f"{NATIVE[name]} gives every token its own noise level by itself, so '{node}' changed nothing.")
         return model
     if name not in FAMILIES or not predicts_velocity(sampling):
         reason = WHY_NOT.get(name, f"there is no way in for a network of type {type(net).__name__} yet")

@@ -119,6 +119,31 @@ def test_an_adapter_is_trained_saved_loaded_and_refused_elsewhere(host, name, tm
                 path.unlink()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
+@pytest.mark.parametrize("name", ["Flux.1 dev", "Qwen-Image, -Edit"])
+def test_a_base_in_its_own_precision_is_trained_on_and_stays_in_it(host, name, dtype):
+    """fp8 as the host runs it: stored in fp8, cast layer by layer."""
+    base, side, dtype = build(name), 64, getattr(torch, dtype)
+    net = base.model.diffusion_model
+    net.to(torch.bfloat16)
+    base.model.manual_cast_dtype = torch.bfloat16
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.to(dtype)
+            layer.comfy_cast_weights = True
+    adapters = host.base / "models" / "rad_adapters"
+    settings = {"images": torch.rand(1, side, side, 3), "vae": Blocks(name), "positive": prompts(name)[0], "size": side}
+    try:
+        model, _, samples = train(host, base, steps=2, learning_rate=1e-2, adapter_name="low", gradient_checkpointing=True, **settings)
+        assert torch.isfinite(samples).all()
+        assert sum(len(parts) > 1 for parts in model.get_key_patches().values()) >= 8
+        assert {layer.weight.dtype for layer in net.modules() if isinstance(layer, torch.nn.Linear)} == {dtype}
+    finally:
+        for path in adapters.rglob("*"):
+            if path.is_file():
+                path.unlink()
+
+
 def test_training_lowers_the_loss_and_resumes(host):
     """A hundred steps on one picture's latents, bit-identical when they are interrupted."""
     name = "Flux.1 dev"

@@ -235,8 +235,11 @@ def test_families_without_a_way_in_are_refused_in_a_sentence(host):
         if in_host(name):
             with pytest.raises(ValueError, match="cannot give this MODEL a noise level per token: there is no way in"):
                 patch(host, build(name))
-    native = build("LTX-Video")
-    assert patch(host, native) is native, "nothing is needed"
+    native, note, aware = build("LTX-Video"), host.module("rad_core.notes").Note, host.module("nodes.host.region_aware")
+    with pytest.warns(note, match="LTX-Video gives every token its own noise level by itself"):
+        assert aware.with_levels_alone(native) is native, "nothing is needed"
+    with pytest.warns(note, match="may work without an adapter"):
+        aware.with_levels_alone(build("Wan 2.2 5B"))
 
 
 def test_a_host_whose_network_changed_is_refused(host, monkeypatch):

@@ -241,7 +241,7 @@ def test_checkpointing_in_a_latent_network_gives_the_same_gradient(host):
         t[:, :, :8] = 300.0
         for keep in (False, True):
             net = training.copy_of(base, "float32")[0]
-            net.checkpointing = keep
+            net.requires_grad_(True).checkpointing = keep
             net(x0, t, context).square().mean().backward()
             found.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     assert found[0].abs().max() > 0

@@ -57,7 +57,7 @@ def running_server(base: Path) -> Iterator[tuple[str, int]]:
         process = subprocess.Popen(command, cwd=HOST, stdout=file, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(600):
             try:
                 answer_of(url, "/system_stats")
                 break
