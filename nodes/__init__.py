@@ -10,6 +10,7 @@ from .host.folders import register_folders
 from .host.notes import noted
 from .landscapes import DrawLandscape
 from .masks import InpaintMaskShapes, PerlinMask, PerlinMaskAnimation
+from .match import MatchFill
 from .models import ADMConditioning, LoadADMModel, LoadRADAdapter
 from .prepare import ExtendPicture, PrepareHole
 from .rad import RADInpaint, RADSampler, RADSamplerSelect, RADSpatialNoiseEmbedding
@@ -49,6 +50,7 @@ class RegionAwareInpainting(ComfyExtension):
             SDMInpaint,
             RefineWithRAD,
             TrainRADAdapter,
+            MatchFill,
             InpaintCompare,
         )
         return [noted(node) for node in nodes]

@@ -37,10 +37,11 @@ class Guidance:
         every: guide every k-th of them.
         lambda_mse: weight of the error on the known pixels. lambda_align: weight of the alignment loss across the rim.
         align_until: share of the steps that have the alignment loss.
-        step: "line_search" (ours) goes `eta` times as far as the lowest loss along the gradient, which is known exactly because the
-            loss is quadratic; "natural" only until the rim's mean jump is that between the known pixels beside it.
+        step: "line_search" (ours) brings the state, and so what the sampler makes of the estimate, to the lowest loss along the gradient,
+            which is known exactly because the loss is quadratic; it moves the estimate at most `eta` times as far as its own lowest loss
+            is. "natural" only until the rim's mean jump is that between the known pixels beside it.
             "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
-        eta: see `step`. More than 1 pays in a line search, because a sampler takes only a share of each estimate.
+        eta: see `step`. A sampler takes only a share of each estimate, so more than 1 pays where steps are many and shares small.
         inner_steps: moves in a step; each costs a network call.
         gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory. Most of the host's
             transformers have no backward pass any more (rotary embeddings); the finite difference is the only way there.
@@ -247,7 +248,8 @@ class GradPaint(Denoiser):
         if guidance.step != "normalised":
             fall, curve = (v * g).flatten(1).sum(1), self._curvature(x0, g, align).clamp(min=tiny)  # L - a fall + a^2 curve
             if guidance.step == "line_search":
-                return guidance.eta * fall / (2 * curve)
+                # x takes the share 1 - kept of x0: where steps are few and the share large, eta times would overshoot
+                return min(guidance.eta, 1 / (1 - self._kept(step))) * fall / (2 * curve)
             excess = (loss - align * self._natural_rim(x0)).clamp(min=0)
             return guidance.eta * (fall - (fall.square() - 4 * curve * excess).clamp(min=0).sqrt()) / (2 * curve)
         sigma, sigma_next = self.levels[step].item(), self.levels[step + 1].item()
@@ -257,6 +259,11 @@ class GradPaint(Denoiser):
         kept = (sigma_next / sigma) ** self.response
         # x moves by x_move and x0 by x_move / alpha (the noise stays); moving x0 alone leads to the same next state by
         return x_move * (1 / alpha + kept / (1 - kept)) / rms(g).clamp(min=tiny)
+
+    def _kept(self, step: int) -> float:
+        """Share of x that a first-order step keeps, in x0's units: x / (1 - sigma) in a flow."""
+        noise = [level / max(1 - level, 1e-3) if self.flow else level for level in self.levels[step : step + 2].tolist()]
+        return (noise[1] / noise[0]) ** self.response
 
     def _estimate_and_vjp(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]:
         """x0, the variance values, and v -> Cov(x0 | x) v / max(sigma)^2, which is J^T v where all pixels share a sigma."""

@@ -12,7 +12,7 @@ ROOMS = ("nodes", "rad_core")
 # Layers of rad_core from the lowest up: a module imports from its own layer and those below. What is not listed is in the lowest.
 LAYERS = [
     (),
-    ("rad", "gradpaint", "exemplar", "sdm"),  # the methods
+    ("rad", "gradpaint", "exemplar", "sdm", "matching"),  # the methods
     ("__init__",),  # what other programs import
     ("training",),
     ("bench",),

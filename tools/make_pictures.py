@@ -137,6 +137,15 @@ class Pictures:
         framed = torch.where(new[..., None] > 0, 1.0, wide)
         self.write_columns("RAI_ExtendPicture", ("picture", framed), ("extended", wide))
 
+    def match(self) -> None:
+        call = self.host.call
+        photo, mask = call("RAI_ExamplePhoto", photo="boardwalk")
+        fill, _ = call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, grow=4)
+        drifted = (fill * 0.92 + torch.tensor([0.07, 0.02, -0.03])).clamp(0, 1)  # what a VAE or an edit model does, exaggerated
+        pasted = torch.where(mask[..., None] > 0, drifted, photo)
+        (matched,) = call("RAI_MatchFill", filled=drifted, original=photo, mask=mask, ring=24, strength=1.0)
+        self.write_columns("RAI_MatchFill", ("came back", drifted), ("pasted", pasted), ("matched", matched))
+
     def write_columns(self, node: str, *columns) -> None:
         """Photographs, large: a row for each of the batch."""
         self.sheets.sheet([(label, batch.movedim(-1, 1)) for label, batch in columns], HELP / f"{node}.jpg", cell=288)
@@ -289,7 +298,9 @@ class Pictures:
 if __name__ == "__main__":
     family = "".join(sys.argv[1:])  # read before the host does
     pictures = Pictures(Host())
-    families = {name: getattr(pictures, name) for name in ("all", "exemplar", "prepare", "gradpaint", "sdm", "training", "compare")}
+    families = {
+        name: getattr(pictures, name) for name in ("all", "exemplar", "prepare", "match", "gradpaint", "sdm", "training", "compare")
+    }
     for name, draw in families.items():
         if family in ("", name):
             draw()
@@ -299,6 +310,7 @@ if __name__ == "__main__":
         "sdm": ("SDM", "Refine"),
         "training": (),
         "prepare": (),
+        "match": (),
         "compare": (),
     }
     for start in templates.get(family, ("",)):

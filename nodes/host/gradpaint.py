@@ -17,7 +17,7 @@ from ...rad_core.gradpaint import Guidance
 from ...rad_core.images import clamp_mask
 from ...rad_core.notes import note
 from .guided_model import GuidedModel, Parts
-from .holes import NO_HOLE, hole_in_latents, trusted_latents
+from .holes import NO_HOLE, hole_in_latents
 from .latents import check_latents, seed_of
 from .notes import shown_on_node
 
@@ -86,7 +86,7 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
             if not mask.any():
                 note(NO_HOLE)
                 return _joined(latents)
-            sampler = _GuidedSampler(sampler, self, trusted_latents(mask, latents[0].shape))
+            sampler = _GuidedSampler(sampler, self)
             latent_image, denoise_mask = _joined(latents), _joined([hole, *masks[1:]])
         else:
             note("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
@@ -133,12 +133,12 @@ def _place(latent_image: Tensor, picture: Tensor, hole: Tensor) -> Tensor:
 class _GuidedSampler(comfy.samplers.Sampler):
     """A host sampler that runs on a guided denoiser."""
 
-    def __init__(self, sampler, guider: GradPaintGuider, trusted: Tensor):
-        self.sampler, self.guider, self.trusted = sampler, guider, trusted
+    def __init__(self, sampler, guider: GradPaintGuider):
+        self.sampler, self.guider = sampler, guider
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
         function = self.sampler.sampler_function
-        if self.trusted.any():
+        if (self.guider.parts.split(denoise_mask)[0] == 0).any():
             function = partial(self._guided, denoise_mask)
         else:
             note("GradPaint: the mask leaves no known pixels, so the picture is sampled without guidance.")
@@ -153,7 +153,7 @@ class _GuidedSampler(comfy.samplers.Sampler):
         return parts.join(torch.where(mask > 0, first, known.to(first)), rest)
 
     def _guided(self, mask: Tensor, model, x: Tensor, sigmas: Tensor, extra_args: dict, **options) -> Tensor:
-        guided = GuidedModel(model, self.guider, sigmas, mask, self.trusted, extra_args.get("seed") or 0)
+        guided = GuidedModel(model, self.guider, sigmas, mask, extra_args.get("seed") or 0)
         return self.sampler.sampler_function(guided, x, sigmas, extra_args=extra_args, **options)
 
 

@@ -37,10 +37,10 @@ class GuidedModel:
 
     Args:
         model: that wrapper. guider: a `GradPaintGuider`. sigmas: the run's.
-        mask: of the latents as the host hands it on. trusted: (B, 1, ...) of the first part, see `trusted_latents`.
+        mask: of the latents as the host hands it on.
     """
 
-    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, trusted: Tensor, seed: int):
+    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, seed: int):
         self.model, self.guider, self.parts, settings = model, guider, guider.parts, guider.settings
         inner, latents = guider.inner_model, model.latent_image
         self.noise = partial(normal, generators(seed, latents.shape[0], "gradpaint"), latents.shape[1:], latents.device)
@@ -51,7 +51,7 @@ class GuidedModel:
         probe = finite_difference_step(inner.manual_cast_dtype or inner.get_dtype()) * noise_scale
         self.guide = GradPaint(
             self._denoise,
-            KnownPixels(picture, hole, trusted, self._combine, clean=self._known_is_clean(sigmas[:1])),
+            KnownPixels(picture, hole, (hole == 0).float(), self._combine, clean=self._known_is_clean(sigmas[:1])),
             sigmas,
             settings.guidance,
             flow=guider.flow,

@@ -1,6 +1,9 @@
-"""A hole painted in pixels, as latents see it: which of them are made anew, and which depend on known pixels alone."""
+"""A hole painted in pixels, as latents see it: which of them are made anew.
 
-import comfy.utils
+The others are known and trusted. Those next to the hole depend a little on its pixels too, but leaving them out of GradPaint's losses
+costs more than it saves, however far a VAE's latents see (measurements/latent_rim.py).
+"""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,17 +42,3 @@ def _latent_frames(hole: Tensor, frames: int) -> Tensor:
         return hole
     later = F.adaptive_max_pool3d(hole[:, :, 1:], (frames - 1, *hole.shape[3:]))
     return torch.cat([hole[:, :, :1], later], 2)
-
-
-def trusted_latents(mask: Tensor, shape) -> Tensor:
-    """Where latents depend on known pixels alone: (B, 1, h, w) or (B, 1, T, h, w), 1 = trusted. Arguments as `hole_in_latents`.
-
-    A latent stands for a block of pixels and depends on those around it too, and on those of the frame before it. So it is trusted if
-    neither its block nor those of its neighbours have a hole. A mask of the latents' own size is taken as it is.
-    """
-    touched = hole_in_latents((mask > 0).float(), shape)
-    if mask.shape[-2:] != shape[-2:]:
-        touched = F.max_pool2d(touched.flatten(0, -3)[:, None], 3, 1, 1).view(touched.shape)
-        if touched.ndim == 5:
-            touched = torch.cat([touched[:, :, :1], torch.maximum(touched[:, :, 1:], touched[:, :, :-1])], 2)
-    return 1 - comfy.utils.repeat_to_batch_size(touched, shape[0])

@@ -31,7 +31,7 @@ def build(name: str, dtype: torch.dtype = torch.float32, seed: int = 0):
     config.manual_cast_dtype, config.optimizations = None, getattr(config, "optimizations", {}) or {"fp8": False}
     if family.prediction:
         config.model_type = lambda *_, **__: getattr(comfy.model_base.ModelType, family.prediction)
-    with torch.random.fork_rng(devices=()):
+    with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(seed)
         model = _get_model(config, dict(family.state))
     model.requires_grad_(False).eval()

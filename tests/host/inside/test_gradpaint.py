@@ -58,7 +58,7 @@ def test_samplers_run_the_loss_falls_and_the_model_is_left_alone(host, scene, gu
         assert not torch.equal(out, sample(host, scene, sampler, preset="combine"))
     else:
         assert (losses[-1] < losses[0]).all(), losses
-    kept = host.module("nodes.host.holes").trusted_latents(scene[2]["noise_mask"], out.shape) > 0
+    kept = host.module("nodes.host.holes").hole_in_latents(scene[2]["noise_mask"], out.shape) == 0
     assert kept.any() and (out - scene[2]["samples"])[kept.expand_as(out)].abs().max() < 1e-5
     assert torch.equal(ksample(host, scene, "euler"), before), "the next KSampler must be bit-identical"
     assert scene[0].model_options == patches
@@ -160,7 +160,7 @@ def test_the_guider_keeps_its_picture(host, scene):
 
     torch.testing.assert_close(run(latent["samples"])["samples"], sample(host, scene))
     out = run(torch.zeros_like(latent["samples"]))["samples"]
-    kept = host.module("nodes.host.holes").trusted_latents(latent["noise_mask"], out.shape) > 0
+    kept = host.module("nodes.host.holes").hole_in_latents(latent["noise_mask"], out.shape) == 0
     assert (out - latent["samples"])[kept.expand_as(out)].abs().max() < 1e-5
     with pytest.raises(ValueError, match="differ in size"):
         run(torch.zeros(1, latent["samples"].shape[1], 4, 4))
@@ -220,15 +220,14 @@ def test_what_cannot_be_guided_is_told(host, scene):
         guider.sample(latent["samples"], latent["samples"], rad, torch.tensor([1.0, 0.0]), latent["noise_mask"])
 
 
-def test_trusted_latents_by_hand(host):
-    trusted = host.module("nodes.host.holes").trusted_latents
+def test_the_hole_in_latents_by_hand(host):
+    hole_in_latents = host.module("nodes.host.holes").hole_in_latents
     hole = torch.zeros(1, 1, 64, 64)
-    hole[..., 31, 40] = 1  # in block row 3, column 5
-    out = trusted(hole, (2, 4, 8, 8))
-    expected = torch.ones(8, 8)
-    expected[2:5, 4:7] = 0
-    assert out.shape == (2, 1, 8, 8) and torch.equal(out[1, 0], expected)
-    assert trusted(expected[None, None], (1, 4, 8, 8)).sum() == 9  # a mask of the latents' size is taken as it is
+    hole[..., 31, 40] = 0.5  # in block row 3, column 5
+    expected = torch.zeros(8, 8)
+    expected[3, 5] = 0.5
+    assert torch.equal(hole_in_latents(hole, (2, 4, 8, 8)), expected[None, None])
+    assert torch.equal(hole_in_latents(expected[None], (2, 4, 8, 8)), expected[None, None])  # a mask of the latents' size
 
 
 def test_the_rim_is_looked_at_through_taesd(host, scene):

@@ -40,9 +40,6 @@ def test_frames_of_a_video_become_frames_of_its_latents(host):
     small = holes.hole_in_latents(mask, (1, 16, 3, 4, 4))
     assert small.shape == (1, 1, 3, 4, 4) and small.sum() == 3
     assert small[0, 0, 0, 0, 0] == small[0, 0, 1, 2, 2] == small[0, 0, 2, 3, 0] == 1
-    trusted = holes.trusted_latents(mask, (2, 16, 3, 4, 4))
-    assert trusted.shape == (2, 1, 3, 4, 4)
-    assert (1 - trusted[1, 0]).sum((1, 2)).tolist() == [4, 9 + 4 - 1, 9 + 4 - 2]  # a ring, and what was touched in the frame before
     each = holes.hole_in_latents(mask[[0, 4]], (2, 16, 1, 4, 4))  # one latent frame: a mask of each picture
     assert each.shape == (2, 1, 1, 4, 4) and each[0, 0, 0, 0, 0] == each[1, 0, 0, 2, 2] == 1 and each.sum() == 2
     assert holes.hole_in_latents(mask[:3], (1, 16, 3, 4, 4)).sum() == 1  # as many masks as latent frames

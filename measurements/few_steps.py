@@ -1,0 +1,169 @@
+"""GradPaint with few network calls, against combining, DInG and LanPaint at as many calls: on an exact Gaussian and on unseen landscapes.
+
+`python -m measurements.few_steps -o docs` writes results/few_steps.json there. On the Gaussian the error is the distance to the hole's
+known conditional mean; on landscapes it is the distance to the truth. Interval: 95 %, by resampling the pictures.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from measurements.landscapes import holes
+from rad_core.bench.baselines import BASELINES, baseline_inpaint
+from rad_core.checkpoints import load_model
+from rad_core.gradpaint import PRESETS, GradPaint, Guidance, KnownPixels, gradpaint_inpaint
+from rad_core.metrics import hole_rmse, save_table, seam
+from rad_core.noise import generators, normal
+from rad_core.samplers import RESPONSE, SAMPLERS, SPACING
+from rad_core.schedule import RegionSchedule
+from rad_core.synthetic import UNSEEN, landscapes
+
+BUDGETS = (4, 8, 16, 30)  # network calls in all
+PLUS = PRESETS["plus"].guidance
+GUIDANCES = {
+    "combine": PRESETS["combine"].guidance,
+    "plus": PLUS,
+    "plus, every second step": replace(PLUS, every=2),
+    "plus, first half": replace(PLUS, until=0.5),
+    "paper": PRESETS["paper"].guidance,
+}
+SIDE = 12  # of the Gaussian's pictures
+
+
+def steps_for(guidance: Guidance, calls: int) -> int:
+    """The most steps that a number of network calls allows."""
+    return max(steps for steps in range(1, calls + 1) if steps + len(guidance.guided(steps)) <= calls)
+
+
+def baseline_steps(name: str, calls: int) -> int | None:
+    """The same for a method of another paper; None where one step costs more."""
+    return max((steps for steps in range(1, calls + 1) if BASELINES[name].calls(steps) <= calls), default=None)
+
+
+class Gaussian:
+    """Pictures of one channel that are Gaussian with covariance exp(-distance / 3), and their exact denoiser."""
+
+    def __init__(self):
+        places = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"), -1).reshape(-1, 2).double()
+        self.covariance = torch.exp(-torch.cdist(places, places) / 3)
+        self.values, self.vectors = torch.linalg.eigh(self.covariance)
+        self.mask = torch.zeros(1, 1, SIDE, SIDE)
+        self.mask[..., 3:9, 4:10] = 1
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """E[x0 | x] = C (C + sigma^2)^-1 x."""
+        gain = self.values / (self.values + float(sigma.max()) ** 2)
+        return (x.flatten(1).double() @ self.vectors * gain @ self.vectors.T).view_as(x).to(x.dtype)
+
+    def pictures(self, count: int) -> Tensor:
+        white = normal(generators(0, count, "pictures"), (SIDE * SIDE,)).double()
+        return (white * self.values.clamp(min=0).sqrt() @ self.vectors.T).view(count, 1, SIDE, SIDE).float()
+
+    def error(self, out: Tensor, picture: Tensor) -> Tensor:
+        """Root mean square distance to E[x0 | known pixels] in each picture's hole: (B,)."""
+        known = (self.mask == 0).flatten()
+        gain = self.covariance[:, known] @ torch.linalg.inv(self.covariance[known][:, known])
+        mean = (picture.flatten(1)[:, known].double() @ gain.T).view_as(picture)
+        return ((out - mean).square() * self.mask).flatten(1).sum(1).div(self.mask.sum()).sqrt()
+
+
+def levels(steps: int, spacing: str, flow: bool) -> list[Tensor]:
+    """Noise levels of a variance-preserving model, or of a flow with shift 3 in the same terms, sigma / (1 - sigma)."""
+    if not flow:
+        return RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps, spacing)
+    t = torch.linspace(1, 0, steps + 1)
+    t = (3 * t / (1 + 2 * t)).clamp(max=0.999)
+    return list((t / (1 - t)).view(-1, 1, 1, 1, 1))
+
+
+def on_gaussian(count: int) -> dict:
+    """RMSE to the conditional mean by sampler, kind of model, method and calls."""
+    model, rows = Gaussian(), {}
+    picture = model.pictures(count)
+    for flow in (False, True):
+        for sampler in SAMPLERS:
+            for label, guidance in GUIDANCES.items():
+                errors = []
+                for calls in BUDGETS:
+                    sigmas = levels(steps_for(guidance, calls), SPACING[sampler], flow)
+                    noise = partial(normal, generators(1, count, "sampling"), picture.shape[1:])
+                    combine = lambda x, sigma, mask, noise=noise: torch.lerp(picture + sigma * noise(), x, mask)
+                    known = KnownPixels(picture, model.mask, combine=combine)
+                    guided = GradPaint(model, known, sigmas, guidance, RESPONSE[sampler])
+                    errors.append(model.error(SAMPLERS[sampler](guided, sigmas[0] * noise(), sigmas, noise), picture))
+                rows[f"{'flow' if flow else 'noise'}, {sampler}, {label}"] = {
+                    f"{c} calls": interval(e) for c, e in zip(BUDGETS, errors, strict=True)
+                }
+        for name in ("ding", "lanpaint"):
+            errors = {}
+            for calls in BUDGETS:
+                steps = baseline_steps(name, calls)
+                if steps:
+                    noise = partial(normal, generators(1, count, "sampling"), picture.shape[1:])
+                    sigmas = levels(steps, "time", flow)
+                    mask = model.mask.expand(count, -1, -1, -1)
+                    out = BASELINES[name].sample(model, sigmas[0] * noise(), sigmas, noise, picture=picture, mask=mask)
+                    errors[f"{calls} calls"] = interval(model.error(out, picture))
+            rows[f"{'flow' if flow else 'noise'}, {name}"] = errors
+    return rows
+
+
+def on_landscapes(count: int, methods: dict[str, Callable], budgets=BUDGETS) -> dict:
+    """Hole RMSE and seam (a multiple of the truth's) with the bundled plain network; boxes, extreme and wide masks in turn."""
+    net, rows = load_model("landscapes").to(memory_format=torch.channels_last), {}
+    truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
+    for calls in budgets:
+        for label, fill in methods.items():
+            out = fill(net, truth, mask, calls)
+            if out is not None:
+                values = {"hole RMSE": interval(hole_rmse(out, truth, mask)), "seam": interval(seam(out, truth, mask), torch.median)}
+                for measure, value in values.items():
+                    rows.setdefault(f"{count} landscapes, {label}, {measure}", {})[f"{calls} calls"] = value
+                print(calls, label, values, flush=True)
+    return rows
+
+
+def landscape_methods() -> dict[str, Callable]:
+    """By label: (net, image, mask, calls) -> fills, or None where a step costs more calls."""
+
+    def guided(label: str, sampler: str, net, image, mask, calls):
+        guidance = GUIDANCES[label]
+        return gradpaint_inpaint(
+            net, image, mask, label.split(",")[0], steps=steps_for(guidance, calls), sampler=sampler, guidance=guidance
+        )
+
+    def baseline(name: str, net, image, mask, calls):
+        steps = baseline_steps(name, calls)
+        return baseline_inpaint(net, image, mask, baseline=name, steps=steps) if steps else None
+
+    own = {f"{label}, {sampler}": partial(guided, label, sampler) for sampler in ("ddim", "dpmpp_2m") for label in ("combine", "plus")}
+    return own | {"DInG": partial(baseline, "ding"), "LanPaint": partial(baseline, "lanpaint")}
+
+
+def interval(values: Tensor, middle: Callable = torch.mean, draws: int = 2000) -> str:
+    """The mean (or another middle) of pictures, and its 95 % interval: "0.336 [0.321, 0.351]"."""
+    stream = torch.Generator().manual_seed(0)
+    picked = values[torch.randint(len(values), (draws, len(values)), generator=stream)]
+    middles = torch.stack([middle(row) for row in picked]).double()
+    low, high = middles.quantile(0.025), middles.quantile(0.975)
+    return f"{float(middle(values)):.3g} [{float(low):.3g}, {float(high):.3g}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
+    parser.add_argument("-n", "--count", type=int, default=200, help="landscapes (default: 200; 0 for the Gaussian alone)")
+    options = parser.parse_args()
+    rows = {f"Gaussian, {label}": row for label, row in on_gaussian(200).items()}
+    if options.count:
+        rows |= on_landscapes(options.count, landscape_methods())
+    save_table(rows, options.output / "results" / "few_steps.json")
+
+
+if __name__ == "__main__":
+    main()
