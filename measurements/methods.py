@@ -63,13 +63,6 @@ def proof(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarr
     return _load(options.proof).fill(picture, hole, seed=options.seed, **options.set)[0]
 
 
-def photos(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
-    """The bundled network `photos`, as the command and the node use it."""
-    from rad_core import rad_inpaint
-
-    return to_picture(rad_inpaint(_network("photos"), *to_tensors(picture, hole), seed=options.seed, **options.set))
-
-
 def exemplar(picture: np.ndarray, hole: np.ndarray, options: Namespace) -> np.ndarray:
     """The package's own, with --preset and --set."""
     from rad_core import exemplar_inpaint
@@ -86,7 +79,6 @@ METHODS: dict[str, Method] = {
     "patchmatch-cython-7": patchmatch_cython_7,
     "pypatchmatch": pypatchmatch,
     "pypatchmatch-3": pypatchmatch_3,
-    "photos": photos,
     "proof": proof,
     "exemplar": exemplar,
     "exemplar-sdm": exemplar_variants.sdm,
@@ -97,7 +89,7 @@ METHODS: dict[str, Method] = {
     "exemplar-turned": exemplar_variants.turned,
     "exemplar-scaled": exemplar_variants.scaled,
 }
-OWN = ("photos", *(name for name in METHODS if name.startswith("exemplar")))  # of the package at --package
+OWN = tuple(name for name in METHODS if name.startswith("exemplar"))  # of the package at --package
 ADJUSTABLE = (*OWN, "proof")  # take --set
 
 
@@ -107,13 +99,6 @@ def exemplar_settings(options: Namespace):
     from rad_core.settings import resolve_settings
 
     return resolve_settings(options.preset or "default", PRESETS, options.set)
-
-
-@lru_cache
-def _network(name: str):
-    from rad_core import load_model
-
-    return load_model(name)
 
 
 @lru_cache

@@ -102,7 +102,7 @@ def denoise() -> io.Input:
 
 def view(default: str, *others: str) -> io.Input:
     """What the network sees: the default and other choices, of `VIEWS`."""
-    own = "The photos network works in tiles at the picture's own scale; others see the hole with its surroundings, resized to their size."
+    own = "A network trained in tiles works at the picture's own scale; others see the hole with its surroundings, resized to their size."
     chosen = "The hole with its surroundings or the whole picture, resized to the network's size, or the whole picture at its own size."
     tooltip = "What the network sees. " + (own if default == "network's own" else chosen)
     return io.Combo.Input("view", options=[default, *others], default=default, tooltip=tooltip)

@@ -222,20 +222,6 @@ WORKFLOWS = {
             "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 10 seconds on a CPU.",
         ),
     },
-    "6 RAD repairs scratches": {
-        "picture": ("RAI_ExamplePhoto", {"photo": "rocks"}, (0, 0)),
-        "model": ("RAI_LoadADMModel", {"model_name": "photos (bundled)"}, (0, 1)),
-        "mask": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 8, "image": "picture"}, (1, 0)),
-        "hole": ("RAI_PrepareHole", {"mask": "mask", "image": "picture"}, (1, 1), "The scratches over the photo"),
-        "rad": ("RAI_RADInpaint", RAD | {"model": "model", "mask": "hole"}, (2, 0)),
-        "after": ("PreviewImage", {"images": "rad"}, (3, 0), "Repaired"),
-        "note": (
-            "Note",
-            "The bundled 'photos' network closes thin holes in photographs: scratches, wires, lettering. Here the scratches are drawn from "
-            "a seed. For real ones, paint them in the mask editor of Load Image.\n\nChange first: the photo, then "
-            "the mask's seed. About a minute on a CPU.",
-        ),
-    },
     "6 RAD widens a picture": {
         "picture": LANDSCAPE,
         "model": MODEL,

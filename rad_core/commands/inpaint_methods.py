@@ -175,7 +175,7 @@ def _add_network(parser: argparse.ArgumentParser, default: str, bundled: str) ->
 
 
 def _add_diffusion(parser: argparse.ArgumentParser, default: str, adapter_default: str) -> None:
-    _add_network(parser, default, "photos (thin and small holes), landscapes")
+    _add_network(parser, default, "landscapes")
     parser.add_argument(
         "--adapter", action="append", metavar="FILE[:STRENGTH]", help=f"RAD adapter; repeat to stack (default: {adapter_default})"
     )
@@ -205,7 +205,7 @@ def _labels(options: argparse.Namespace, image: Tensor) -> Tensor | None:
 
 
 def _add_rad(parser: argparse.ArgumentParser) -> None:
-    _add_diffusion(parser, "photos", "the bundled one of the model's name, if any; 'none' for none")
+    _add_diffusion(parser, "landscapes", "the bundled one of the model's name, if any; 'none' for none")
     parser.add_argument("--order", type=Path, help="a grey picture: the black parts of the hole are filled first, the white ones last")
 
 
