@@ -59,7 +59,7 @@ class ExemplarSettings:
     sweeps: int = 4
     poisson: int = 60
     eps: float = 0.01
-    rho: float = 0.25
+    rho: float = 0.7
     order_depth: float = 12.0
     frames_near: int = 8
 
