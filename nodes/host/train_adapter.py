@@ -115,13 +115,9 @@ def train_adapter(
         net.checkpointing = settings.checkpointing
         size = settings.size or (net.config.image_size if adm else LATENT_SIZE)
         masks = mask_source(settings.masks)
-        if adm:
-            run = _on_pictures(net, pictures, settings, size, prompts)
-        elif isinstance(net, FlowNetwork):
+        if isinstance(net, FlowNetwork):
             masks = token_masks(masks, net.family.patch)
-            run = _on_flow(net, model, vae, latents, base, settings, masks)
-        else:
-            run = _on_latents(net, model, vae, latents, base, settings)
+        run = _on_pictures(net, pictures, settings, size, prompts) if adm else _on_latents(net, model, vae, latents, base, settings, masks)
         plan = TrainingPlan(
             [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
             settings.learning_rate,
@@ -193,12 +189,22 @@ def _on_pictures(net: UNet, pictures: Sequence[Tensor], settings: TrainingSettin
     return Run(trained, pictures_of(source, label), 1, lambda: sample_columns(net, *examples, label), save)
 
 
-def _on_latents(net: LatentNetwork, model, vae, latents: LatentPictures, base: dict[str, Tensor], settings: TrainingSettings) -> Run:
-    """Training of a host U-Net."""
+def _on_latents(
+    net: LatentNetwork | FlowNetwork,
+    model,
+    vae,
+    latents: LatentPictures | FlowPictures,
+    base: dict[str, Tensor],
+    settings: TrainingSettings,
+    masks: MaskSource,
+) -> Run:
+    """Training of a host U-Net or transformer; `masks` are of the latents' size."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
 
-    data, net = latents.clone(), net.to(comfy.model_management.get_torch_device())
+    data, net, flow = latents.clone(), net.to(comfy.model_management.get_torch_device()), isinstance(net, FlowNetwork)
     targets = {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
+    if flow:
+        targets = {"target_modules": net.targets()}
     with seeded(settings.seed):
         trained = get_peft_model(net, LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **targets))
     for p in trained.parameters():
@@ -206,53 +212,27 @@ def _on_latents(net: LatentNetwork, model, vae, latents: LatentPictures, base: d
             p.data = p.data.float()
     count = min(COUNT, len(data.latents))
     examples = [k * len(data.latents) // count for k in range(count)]
-    x0, cond = torch.stack([data.latents[k][0] for k in examples]), collate_conds([data.conds[k] for k in examples])
-    masks = holes(mask_source(settings.masks), x0.shape[-1])[:count]
-    with torch.inference_mode():
-        pictures = decode(model, vae, x0).clone()
-    scale = pictures.shape[-1] // x0.shape[-1]
-    marked = mark_hole(pictures, masks.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
-
-    def columns() -> list[tuple[str, Tensor]]:
-        filled = fill_latents(net, schedule_of(model), prediction_of(model), x0, masks, cond, settings.precision)
-        with torch.inference_mode():
-            return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
-
-    def save(path: Path, note: str, about: AdapterMetadata) -> None:
-        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about)
-
-    return Run(trained, data.load_batch, scale, columns, save)
-
-
-def _on_flow(
-    net: FlowNetwork, model, vae, latents: FlowPictures, base: dict[str, Tensor], settings: TrainingSettings, masks: MaskSource
-) -> Run:
-    """Training of a host transformer."""
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
-
-    data, net, name = latents.clone(), net.to(comfy.model_management.get_torch_device()), family_name(net.net)
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, target_modules=net.targets())
-    with seeded(settings.seed):
-        trained = get_peft_model(net, config)
-    for p in trained.parameters():
-        if p.requires_grad:
-            p.data = p.data.float()
-    count = min(COUNT, len(data.latents))
-    examples = [k * len(data.latents) // count for k in range(count)]
     x0, conds = torch.stack([data.latents[k][0] for k in examples]), [data.conds[k] for k in examples]
-    holes_of_latents = holes(masks, x0.shape[-1])[:count]
+    hidden = holes(masks, x0.shape[-1])[:count]
     with torch.inference_mode():
         pictures = decode(model, vae, x0).clone()
     scale = pictures.shape[-1] // x0.shape[-1]
-    marked = mark_hole(pictures, holes_of_latents.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
+    marked = mark_hole(pictures, hidden.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
+    schedule, prediction = schedule_of(model), prediction_of(model)
+
+    def fill() -> Tensor:
+        if flow:
+            return fill_flow(net, schedule, x0, hidden, conds)
+        return fill_latents(net, schedule, prediction, x0, hidden, collate_conds(conds), settings.precision)
 
     def columns() -> list[tuple[str, Tensor]]:
-        filled = fill_flow(net, schedule_of(model), x0, holes_of_latents, conds)
+        filled = fill()
         with torch.inference_mode():
             return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
 
     def save(path: Path, note: str, about: AdapterMetadata) -> None:
-        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about, name)
+        family = family_name(net.net) if flow else ""
+        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about, family)
 
     return Run(trained, data.load_batch, scale, columns, save)
 
