@@ -162,6 +162,12 @@ def fuzz_commands(rng: random.Random) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = [draw_file(rng, folder, "photo"), draw_file(rng, folder, "mask")]
+        if rng.random() < 0.7:  # one that fits
+            with contextlib.suppress(ValueError):
+                height, width = read_photo(files[0]).rgb.shape[2:]
+                hole = np.zeros((height, width), np.uint8)
+                hole[height // 3 : height // 2 + 1, width // 3 : width // 2 + 1] = 255
+                Image.fromarray(hole).save(files[1], "PNG")
         if rng.random() < 0.3:
             for path in files:
                 path.with_suffix("").mkdir()
@@ -169,7 +175,7 @@ def fuzz_commands(rng: random.Random) -> str:
         photo, mask = (path if path.exists() else path.with_suffix("") for path in files)
         digest = lambda path: hashlib.sha256(path.read_bytes()).digest() if path.is_file() else None
         inputs = {path: digest(path) for path in folder.rglob("*") if path.is_file()}
-        outputs = [folder / "out.png", folder / "out", folder / "out.v2", folder / "o.jpg", *inputs, photo, mask]
+        outputs = [*[folder / "out.png", folder / "out", folder / "out.v2", folder / "o.jpg"] * 3, *inputs, photo, mask]
         place, device = lambda: str(rng.choice(outputs)), rng.choice(["cpu"] * 8 + ["meta", "x"])
         words = ["inpaint", str(photo), "--mask", str(mask), "-o", place(), "--preset", "fast", "--device", device]
         for option, value in (("--compare", place), ("--uncertainty", place), ("--reference", lambda: str(rng.choice(list(inputs))))):

@@ -29,7 +29,7 @@ def prompt(rng: random.Random) -> dict:
         "picture": ("RAI_DrawLandscape", {"size": 64, "batch_size": rng.choice([1, 1, 2]), "seed": seed % 2**20, "time_of_day": "any"}),
         "mask": rng.choice(
             [
-                ("RAI_InpaintMaskShapes", shape | {"shape": rng.choice(["box", "scratches"]), "share": rng.choice([0.0, 20.0, 60.0])}),
+                ("RAI_InpaintMaskShapes", shape | {"shape": rng.choice(["box", "scratches"]), "share": rng.choice([1.0, 20.0, 60.0])}),
                 ("RAI_PerlinMask", shape | {"scale": 20.0, "area": rng.choice([0.0, 10.0, 40.0]), "softness": rng.choice([0.0, 0.3])}),
             ]
         ),
