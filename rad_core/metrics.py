@@ -114,5 +114,5 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 
 def _detail(image: Tensor, mask: Tensor) -> Tensor:
     """Mean squared Laplacian in the hole."""
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(3, 1, 3, 3)
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).to(image).expand(3, 1, 3, 3)
     return _mean(F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).square(), mask > 0)

@@ -18,6 +18,7 @@ from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
 from .flow_training import FlowPictures
+from .latents import check_latents
 from .region_aware import is_unet
 from .shared_copy import shared_copy
 from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
@@ -128,7 +129,9 @@ def collate_conds(conds: Sequence[Cond]) -> Cond:
 
 def encode(model, vae, pictures: Tensor) -> Tensor:
     """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) in the network's range."""
-    return model.model.process_latent_in(vae.encode(pictures.movedim(1, -1)).float().cpu())
+    latents = vae.encode(pictures.movedim(1, -1)).float().cpu()
+    check_latents(model, latents)
+    return model.model.process_latent_in(latents)
 
 
 def decode(model, vae, latents: Tensor) -> Tensor:

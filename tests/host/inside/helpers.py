@@ -2,6 +2,8 @@
 
 import torch
 
+INPAINT_NODES = ("RAI_RADInpaint", "RAI_GradPaintInpaint", "RAI_SDMInpaint", "RAI_RefineWithRAD", "RAI_FillFromPicture")
+
 
 def defaults(host, node):
     """The defaults of a node's widgets, as the page sets them."""

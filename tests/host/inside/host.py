@@ -26,7 +26,7 @@ class Host:
         sys.path.insert(0, str(HOST))
         from comfy.cli_args import args
 
-        args.cpu, args.base_directory = True, str(base)
+        args.cpu, args.base_directory = not os.environ.get("RAD_GPU"), str(base)
         import folder_paths
 
         folder_paths.set_output_directory(str(base / "output"))

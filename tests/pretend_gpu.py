@@ -1,0 +1,204 @@
+"""A pretended GPU: tensors that say "cuda" and compute on the CPU, and refuse to be mixed with CPU tensors as the real ones do.
+
+    with pretend_gpu():
+        net.to("cuda") ...
+
+A `PretendTensor` wraps a CPU tensor. Every operation checks that its tensors are on one device (a CPU tensor of no dimensions may join, as
+on CUDA) and that random numbers come from a generator of that device. It shows what is on the wrong device, not what is wrong in a real
+one's kernels, autocast lists, streams or memory: autocast is the CPU's here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+ANY_DEVICE = ("aten._to_copy.", "aten.copy_.", "aten.detach.", "aten.lift_fresh.", "aten._local_scalar_dense.", "aten.is_pinned.")
+INDEXING = ("aten.index.Tensor", "aten.index_put", "aten._unsafe_index")  # their indices may be on the CPU
+MIXED = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
+
+
+class PretendTensor(torch.Tensor):
+    """A CPU tensor, `inner`, that says it is on a GPU."""
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor, requires_grad: bool = False):
+        layout = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype, "device": CPU}
+        out = torch.Tensor._make_wrapper_subclass(cls, inner.size(), dispatch_device=True, requires_grad=requires_grad, **layout)
+        out.inner = inner.detach()
+        return out
+
+    def __init__(self, *_, **__):
+        pass
+
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
+
+    def __repr__(self, **_) -> str:
+        return f"PretendTensor({self.inner})"
+
+    def __deepcopy__(self, memo) -> "PretendTensor":
+        copy = PretendTensor(self.inner.clone(), self.requires_grad)
+        if isinstance(self, torch.nn.Parameter):
+            copy._is_param = True
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce_ex__(self, protocol):
+        return self.inner.__reduce_ex__(protocol)  # a file has no device
+
+    def cpu(self, *_, **__) -> torch.Tensor:
+        return self.to("cpu")
+
+    def numpy(self, **_):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+
+    def __array__(self, *_, **__):
+        self.numpy()
+
+    def tolist(self):
+        return self.inner.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return compute(func, args, kwargs or {})
+
+
+def _inner(value):
+    return value.inner if isinstance(value, PretendTensor) else value
+
+
+def compute(func, args: tuple, kwargs: dict):
+    """Run an operator on the wrapped tensors, after checking their devices."""
+    name = str(func)
+    tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
+    ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
+    others = [tensor for tensor in tensors if not isinstance(tensor, PretendTensor) and tensor.ndim > 0]
+    if ours and others and not name.startswith(ANY_DEVICE) and not (name.startswith(INDEXING) and isinstance(args[0], PretendTensor)):
+        raise RuntimeError(f"{MIXED} (in {name})")
+    device = kwargs.get("device")
+    if device is None or name.startswith("aten._to_copy."):  # autograd copies to where it takes the tensor to be
+        here = bool(ours) and not name.startswith("aten._local_scalar_dense.")
+    else:
+        here = torch.device(device).type == "cuda"
+    generator = kwargs.get("generator")
+    if generator is not None and here and generator.device.type != "cuda":
+        raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
+    if name.startswith("aten.copy_."):
+        _inner(args[0]).copy_(_inner(args[1]))
+        return args[0]
+    options = {key: CPU if key == "device" and here else value for key, value in kwargs.items() if key != "pin_memory" or not here}
+    out = func(*tree_map(_inner, args), **tree_map(_inner, options))
+    if not func._schema.returns:
+        return None
+    if ours and func._schema.is_mutable and name.split(".")[1].endswith("_"):
+        return args[0]
+    known = {id(tensor.inner): tensor for tensor in ours}  # an operator that returns its own argument
+
+    def wrap(value):
+        if not here or not isinstance(value, torch.Tensor) or isinstance(value, PretendTensor):
+            return value
+        return known[id(value)] if id(value) in known else PretendTensor(value)
+
+    return tree_map(wrap, out)
+
+
+class _Operators(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return compute(func, args, kwargs or {})
+
+
+def _is_device(value) -> bool:
+    if not isinstance(value, str):
+        return isinstance(value, torch.device)
+    try:
+        return torch.device(value) is not None
+    except RuntimeError:
+        return False
+
+
+class _Moves(TorchFunctionMode):
+    """`.to`, `.cuda` and `torch.tensor(device=)` look for the device's driver before they dispatch: they are taken over."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.Tensor.to, torch.Tensor.cuda):
+            return _move(func is torch.Tensor.cuda, *args, **kwargs)
+        if func in (torch.tensor, torch.as_tensor, torch.asarray) and _is_cuda(kwargs.get("device")):
+            del kwargs["device"]
+            made = func(*args, **kwargs)
+            return made if isinstance(made, PretendTensor) else PretendTensor(made)
+        return func(*args, **kwargs)
+
+
+def _is_cuda(device) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
+
+
+class _Transfer(torch.autograd.Function):
+    """Between CPU and GPU, with gradients."""
+
+    @staticmethod
+    def forward(ctx, x, to_gpu):
+        ctx.to_gpu = to_gpu
+        return PretendTensor(x.clone()) if to_gpu else x.inner.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return (gradient.inner if ctx.to_gpu else PretendTensor(gradient)), None
+
+
+def _move(cuda: bool, x: torch.Tensor, *places, device=None, dtype=None, copy: bool = False, memory_format=None, **_) -> torch.Tensor:
+    for value in places:
+        if isinstance(value, torch.Tensor):
+            device, dtype = value.device, value.dtype
+        elif isinstance(value, torch.dtype):
+            dtype = value
+        elif _is_device(value):
+            device = torch.device(value)
+    ours = isinstance(x, PretendTensor)
+    target = "cuda" if cuda else ("cuda" if ours else x.device.type) if device is None else torch.device(device).type
+    if target == "meta":
+        return torch.empty_like(_inner(x), device="meta", dtype=dtype)
+    if x.device.type not in ("cpu", "cuda") or target not in ("cpu", "cuda"):
+        raise RuntimeError(f"a pretended GPU has no '{target}'")
+    if ours != (target == "cuda"):
+        x = _Transfer.apply(x, not ours)
+    dtype = dtype or x.dtype
+    if dtype == x.dtype and not copy and memory_format in (None, torch.preserve_format):
+        return x
+    options = {} if memory_format is None else {"memory_format": memory_format}
+    return torch.ops.aten._to_copy(x, dtype=dtype, **options)
+
+
+def _no_driver(self, device_type, *args, **kwargs) -> None:
+    _AUTOCAST(self, "cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+_AUTOCAST = torch.autocast.__init__
+
+
+@contextmanager
+def pretend_gpu() -> Iterator[None]:
+    """A machine with one GPU, in a `with` block."""
+    answers = {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "device_count": lambda: 1,
+        "_lazy_init": lambda: None,
+        "is_bf16_supported": lambda *_: True,
+        "synchronize": lambda *_: None,
+    }
+    overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to replaces parameters, it does not change their data
+    try:
+        with mock.patch.multiple(torch.cuda, **answers), mock.patch.object(torch.autocast, "__init__", _no_driver), _Operators(), _Moves():
+            yield
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(overwrite)
