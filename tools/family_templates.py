@@ -123,8 +123,8 @@ FAMILIES = {
         "wan_2.1_vae.safetensors",
         ("ModelSamplingSD3", 8.0),
         832,
-        "30 steps at a cfg of 6. For a video, connect its frames and masks in place of the photo, and turn 'video' on: 33 frames of 832x480 "
-        "are what it was made for.",
+        "30 steps at a cfg of 6. For a video, connect its frames and masks in place of the photo, and turn 'video' on: 33 frames of "
+        "832x480 are what it was made for.",
         sampler_name="uni_pc",
         scheduler="simple",
         steps=30,
