@@ -273,6 +273,10 @@ class Pictures:
             fill, _ = self.host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, grow=4)
             self.save_thumbnail(path, torch.cat([self.hole(photo, mask), fill], 2)[0])
             return
+        if "RAI_ExamplePhoto" in path.read_text():
+            photo, mask = self.host.call("RAI_ExamplePhoto", photo="boardwalk")
+            self.save_thumbnail(path, torch.cat([photo, self.hole(photo, mask)], 2)[0])
+            return
         picture = self.core.read_photo(HOST / "input" / "example.png").rgb
         (mask,) = self.host.call(
             "RAI_InpaintMaskShapes",

@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
+from family_templates import FAMILIES, MODELS
 from host import HOST, PACK, Host
-from templates import CHECKPOINT, WORKFLOWS
+from templates import CHECKPOINT
+from templates import WORKFLOWS as TOUR
 
 __all__ = ["CHECKPOINT", "HOST", "PACK", "WORKFLOWS", "Host"]  # for make_pictures and the tests
 
 COLUMN, WIDTH, GAP = 400, 360, 70
+WORKFLOWS = TOUR | FAMILIES
 PICTURE = {  # height in pixels of the picture that a node shows
     "PreviewImage": 380,
     "LoadImage": 340,
@@ -130,7 +133,7 @@ def build(nodes: dict, infos: dict) -> dict:
                 "mode": 0,
                 "inputs": inputs,
                 "outputs": [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"], strict=True)],
-                "properties": {"Node name for S&R": kind},
+                "properties": {"Node name for S&R": kind, **downloads(values)},
                 "widgets_values": values,
             }
         )
@@ -170,9 +173,16 @@ def to_api(workflow: dict, infos: dict) -> dict:
     return prompt
 
 
+def downloads(values: list) -> dict:
+    """A loader's property that names its files' addresses, for the page to offer them, where `MODELS` has them."""
+    files = [value for value in values if isinstance(value, str) and value in MODELS]
+    models = [{"name": name, "url": MODELS[name][1] + name, "directory": MODELS[name][0]} for name in files]
+    return {"models": models} if models else {}
+
+
 def needs_a_download(workflow: dict) -> bool:
-    """Whether a workflow is not to be run here, because it needs a checkpoint of the user's."""
-    return any(node["type"] == "CheckpointLoaderSimple" for node in workflow["nodes"])
+    """Whether a workflow is not to be run here, because it needs files of the user's."""
+    return any(node["type"] in ("CheckpointLoaderSimple", "UNETLoader") for node in workflow["nodes"])
 
 
 def infos_of(host: Host) -> dict:

@@ -173,7 +173,8 @@ def run_gradpaint(
     model = guider.model_patcher
     ratios = {k: v for k, v in latent.items() if k.startswith("downscale_ratio") and v is not None}  # of newer hosts' empty latents
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
-    check_latents(model, _parts(samples)[0])
+    if not getattr(samples, "is_nested", False):  # of several kinds of latents the host names the channels of one
+        check_latents(model, samples)
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))

@@ -85,14 +85,13 @@ class GuidedModel:
         if self.rest is not None:
             self.rest_x0 = torch.lerp(self.parts.split(self.model.latent_image)[1], self.rest_x0, rest_mask)
         x0 = self.parts.join(x0, self.rest_x0 if self.rest is not None else None)
-        if self.guider.flow:
-            self._move_unconditional(hooks, x0, denoise_mask)
+        self._move_unconditional(hooks, x0, denoise_mask)
         return x0
 
     def _move_unconditional(self, hooks: list, x0: Tensor, mask: Tensor) -> None:
         """Give cfg_pp samplers the unconditional estimate moved as far as the guided one.
 
-        They take the difference of the two for a direction. On noise models that is harmless, on flows it diverges.
+        They take the difference of the two for a direction: with the guided one moved alone, flows diverge, and noise models lose.
         """
         for hook in hooks:
             unconditional = self.prediction["uncond_denoised"] + mask * (x0 - self.prediction["denoised"])

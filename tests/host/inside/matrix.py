@@ -40,10 +40,10 @@ def first_of(latents):
     return type(latents)(cut) if len(cut) > 1 else cut[0]
 
 
-def sample(host, model, words, latent, cfg: float, scheduler: str, preset: str = "plus", steps: int = STEPS):
+def sample(host, model, words, latent, cfg: float, scheduler: str, preset: str = "plus", steps: int = STEPS, sampler: str = "euler"):
     """*GradPaint Sampler*'s latents."""
     common = {"model": model, "positive": words[0], "negative": words[1], "cfg": cfg, "preset": preset, "latent_image": latent}
-    settings = {"seed": SEED, "steps": steps, "sampler_name": "euler", "scheduler": scheduler, "denoise": 1.0}
+    settings = {"seed": SEED, "steps": steps, "sampler_name": sampler, "scheduler": scheduler, "denoise": 1.0}
     return host.call("RAI_GradPaintSampler", **common, **settings)[0]["samples"]
 
 

@@ -1,7 +1,7 @@
 """GradPaint on every family of MODELs that the host knows, on tiny ones with random weights."""
 
 import pytest
-from families import FAMILIES, in_host
+from families import FAMILIES, build, in_host, prompts
 from matrix import REFUSED, check
 
 
@@ -29,3 +29,29 @@ def test_known_latents_stay_and_the_loss_falls(host, guidances, name):
     # random weights may say anything about the rim of a picture whose known part they do not see noised
     assert result.clean or result.loss[1] < result.loss[0]
     assert result.alone is None or result.alone < 0.02  # random weights amplify rounding
+
+
+def test_the_reference_of_an_edit_model_is_cut_with_the_crop(host, monkeypatch):
+    """The first reference becomes the crop, hole included; a second one, and conditioning without any, stay as they are."""
+    import torch
+    from helpers import Blocks
+
+    gradpaint, seen = host.module("nodes.gradpaint"), []
+    model, words = build("SD1.5"), prompts("SD1.5")
+    monkeypatch.setattr(gradpaint, "GradPaintGuider", lambda model, *words, **_: seen.append(words) or gradpaint_guider(model, *words))
+    gradpaint_guider = host.module("nodes.host.gradpaint").GradPaintGuider
+    Blocks.spacial_compression_encode = lambda self: 8
+    other = torch.zeros(1, 4, 8, 8)
+    words[0][0][1]["reference_latents"] = [other, other]
+    image, mask = torch.rand(1, 96, 96, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 96, 96)
+    mask[:, 40:56, 40:56] = 1
+    options = {"seed": 5, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "size": 64}
+    options |= {"context": 1.5, "preset": "plus", "positive": words[0], "negative": words[1], "image": image, "mask": mask}
+    for reference in ("crop", "whole"):
+        (out,) = host.call("RAI_GradPaintInpaint", model=model, vae=Blocks(), reference=reference, **options)
+        known = (mask == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[known]) and not torch.equal(out[~known], image[~known])
+    cut, whole = (conditioning[0][1].get("reference_latents") for conditioning, *_ in seen)
+    torch.testing.assert_close(cut[0], Blocks().encode(image[:, 16:80, 16:80]))  # 64 pixels around the hole, with what is in it
+    assert cut[1] is other and whole[0] is other and words[0][0][1]["reference_latents"][0] is other
+    assert all("reference_latents" not in negative[0][1] for _, negative, *_ in seen)
