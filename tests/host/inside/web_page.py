@@ -87,7 +87,7 @@ def open_page(url: str) -> Iterator:
         page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=120_000)
+        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=600_000)
         page.wait_for_timeout(1500)
         yield page
         browser.close()
