@@ -132,9 +132,9 @@ def zoom(page) -> tuple[float, bool]:
 
 
 def search(page, words: str, count: int = 3) -> list[str]:
-    """The first names that the page's node search lists: double-click on the canvas, then type."""
+    """The first names that the page's node search lists; a double-click on the canvas opens the same."""
     page.evaluate("() => app.graph.clear()")
-    page.mouse.dblclick(SIZE["width"] / 2, SIZE["height"] / 2)
+    page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
     box = page.locator("[role=dialog] input").first
     box.fill(words)
     page.wait_for_timeout(500)
