@@ -27,7 +27,7 @@ PICTURE = {  # height in pixels of the picture that a node shows
 PICTURE |= dict.fromkeys(("RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes", "RAI_SDMInpaint"), 260)
 PICTURE |= dict.fromkeys(("RAI_RefineWithRAD", "RAI_GradPaintSampler", "KSampler", "RAI_TrainRADAdapter"), 260)
 NOTE = "MarkdownNote"  # the page's own, with larger letters than its plain one
-NOTE_WIDTH, LETTER, LINE = 1160, 7.2, 20  # of a note: its width, and a letter's width and a line's height in it
+NOTE_WIDTH, LETTER, LINE = 1160, 9.0, 24  # of a note: its width, and a letter's width and a line's height in it
 VIEW, LEFT, TOP = (1480, 790), 80, 110  # room in a window of 1600x950 pixels, and where it begins
 ZOOMS = (0.65, 1.0)  # the page draws no text below 0.6
 
@@ -59,6 +59,12 @@ def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
     return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + PICTURE.get(kind, 0)
+
+
+def markdown(text: str) -> str:
+    """A note's text, its paragraphs as headings: the page's plain letters are too small to read."""
+    first, *others = text.split("\n\n")
+    return "\n\n".join([f"## {first}", *(f"### {paragraph}" for paragraph in others)])
 
 
 def note_height(text: str) -> int:
@@ -93,7 +99,7 @@ def build(nodes: dict, infos: dict) -> dict:
                     "inputs": [],
                     "outputs": [],
                     "properties": {},
-                    "widgets_values": [rest[0]],
+                    "widgets_values": [markdown(rest[0])],
                 }
             )
             continue

@@ -1,6 +1,7 @@
 """The pack loads, starts quickly, and its names do not change by accident."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,19 +77,22 @@ import sys
 sys.argv = ["x"]; sys.path[:0] = [{inside!r}]
 import host as harness
 h = harness.Host()
-print("SECONDS", h.pack_seconds)
-print("SLOW", [m for m in ("peft", "accelerate", "matplotlib", "skimage") if m in set(sys.modules) - h.before_pack])
+print("SECONDS", h.pack_seconds, h.pack_cpu_seconds)
+print("SLOW", [m for m in ("peft", "accelerate", "matplotlib", "skimage", "scipy.ndimage") if m in set(sys.modules) - h.before_pack])
 """
 
 
-def test_the_pack_starts_quickly_and_imports_nothing_slow():
-    out = subprocess.run(
-        [sys.executable, "-c", START.format(inside=str(Path(__file__).parent))], capture_output=True, text=True, check=True, cwd=HOST
-    ).stdout
+def test_the_pack_starts_quickly_and_imports_nothing_slow(tmp_path):
+    """The second start: the first compiles the pack. Seconds of the processor, which other work on the machine does not lengthen much."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", START.format(inside=str(Path(__file__).parent))]
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    for _ in range(2):
+        out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HOST, env=environment).stdout
     assert "SLOW []" in out, out
-    seconds = float(out.split("SECONDS ")[1].split()[0])
-    print(f"the pack adds {seconds:.3f} s to the host's start")
-    assert seconds < 0.3
+    wall, seconds = map(float, out.split("SECONDS ")[1].split()[:2])
+    print(f"the pack adds {seconds:.3f} s of the processor to the host's start ({wall:.3f} s by the clock)")
+    assert seconds < 0.3  # .11 to .16 measured on two busy cores
 
 
 if __name__ == "__main__":

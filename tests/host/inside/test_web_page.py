@@ -80,6 +80,7 @@ def test_translations_are_served(server):
     served = json.loads(answer_of(server, "/i18n"))
     for language in ("en", "zh", "ja", "ko"):
         assert served[language]["nodeDefs"]["RAI_RADInpaint"]["inputs"]["mask"]["tooltip"]
+        assert served[language]["nodeCategories"]["region-aware inpainting"]
 
 
 LOAD = "async graph => { await app.loadGraphData(graph, true, true) }"

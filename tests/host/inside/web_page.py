@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from host import HOST, PACK
@@ -22,6 +22,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PICTURES = """() => app.graph._nodes.filter(n => n.type === 'PreviewImage').map(n => {
     const out = app.nodeOutputs?.[String(n.id)]; return (n.imgs?.length ?? 0) + (out?.images?.length ?? 0) })"""
 IDLE = "async () => { const q = await (await fetch('/api/queue')).json(); return !q.queue_running.length && !q.queue_pending.length }"
+DRAWN = "() => app.graph._nodes.every(n => n.type !== 'PreviewImage' || n.imgs?.every(i => i.complete && i.naturalWidth))"
 # Nodes as they stand on the canvas, title bars included: [title, left, top, right, bottom].
 BOXES = """() => app.graph._nodes.map(n => { const [x, y, w, h] = n.boundingRect ?? n.getBounding();
     return [n.title, x, y, x + w, y + h] })"""
@@ -46,6 +47,8 @@ def running_server(base: Path) -> Iterator[tuple[str, int]]:
     """Start a ComfyUI with our pack in its custom_nodes folder; gives its address and process number."""
     for folder in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir(parents=True)
+    (base / "user" / "default").mkdir()
+    (base / "user" / "default" / "comfy.settings.json").write_text('{"Comfy.TutorialCompleted": true}')  # no greeting over the canvas
     painted_photo().save(base / "input" / "example.png")
     (base / "custom_nodes" / NAME).symlink_to(PACK)
     with socket.socket() as free:
@@ -57,13 +60,15 @@ def running_server(base: Path) -> Iterator[tuple[str, int]]:
         process = subprocess.Popen(command, cwd=HOST, stdout=file, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(720):
             try:
                 answer_of(url, "/system_stats")
                 break
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None, log.read_text()[-3000:]
                 time.sleep(0.5)
+        else:
+            raise TimeoutError(f"ComfyUI did not start within six minutes: {log.read_text()[-3000:]}")
         yield url, process.pid
     finally:
         process.terminate()
@@ -82,9 +87,8 @@ def open_page(url: str) -> Iterator:
         page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=120_000)
+        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=600_000)
         page.wait_for_timeout(1500)
-        page.keyboard.press("Escape")  # a first start greets with the template browser
         yield page
         browser.close()
 
@@ -106,6 +110,8 @@ def run_template(page) -> None:
     page.evaluate("async () => { app.nodeOutputs = {}; await app.queuePrompt(0) }")
     page.wait_for_function(IDLE, timeout=600_000, polling=200)
     page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=300_000)
+    with suppress(Exception):  # pictures are drawn when they have come, and those out of sight never
+        page.wait_for_function(DRAWN, timeout=20_000)
     page.wait_for_timeout(500)
 
 
@@ -126,9 +132,9 @@ def zoom(page) -> tuple[float, bool]:
 
 
 def search(page, words: str, count: int = 3) -> list[str]:
-    """The first names that the page's node search lists: double-click on the canvas, then type."""
+    """The first names that the page's node search lists; a double-click on the canvas opens the same."""
     page.evaluate("() => app.graph.clear()")
-    page.mouse.dblclick(SIZE["width"] / 2, SIZE["height"] / 2)
+    page.evaluate("() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
     box = page.locator("[role=dialog] input").first
     box.fill(words)
     page.wait_for_timeout(500)

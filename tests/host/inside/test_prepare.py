@@ -1,0 +1,47 @@
+"""Prepare Hole, Extend Picture, Uncertainty Heat Map and Before and After, as the host calls them."""
+
+import pytest
+import torch
+from helpers import flow_model, tiny_model
+
+
+def prepare(host, mask, **change):
+    options = {"invert": False, "specks": 0, "fill_islands": False, "grow": 0, "feather": 0} | change
+    return host.call("RAI_PrepareHole", mask=mask, **options)[0]
+
+
+def spot(height=48, width=64):
+    mask = torch.zeros(1, height, width)
+    mask[:, 20:23, 30:35] = 1
+    return mask
+
+
+def test_the_grid_is_the_models_own(host, adm):
+    assert torch.equal(prepare(host, spot(), model=adm[0]), spot()), "a pixel network decides by the pixel"
+    assert prepare(host, spot(), model=tiny_model(host, "SD15")).nonzero()[:, 1:].unique(dim=0).shape[0] == 8 * 16
+    tokens = prepare(host, spot(), model=flow_model())[0]
+    assert tokens.sum() == 16 * 32 and tokens[16:32, 16:48].all()
+
+
+def test_a_mask_takes_the_pictures_size_and_keeps_its_batch(host, landscape):
+    masks = torch.cat([spot(), 1 - spot()])
+    assert prepare(host, masks, grow=2).shape == masks.shape
+    assert prepare(host, spot(128, 128), image=landscape).shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize("fill_with", ["picture's patches", "stretched edge"])
+def test_a_larger_picture_keeps_its_old_pixels(host, landscape, fill_with):
+    sides = {"left": 8, "top": 0, "right": 0, "bottom": 16}
+    larger, mask = host.call("RAI_ExtendPicture", image=landscape, **sides, seed=0, fill_with=fill_with, preset="fast")
+    assert larger.shape == (2, 80, 72, 3) and mask.shape == (2, 80, 72)
+    assert torch.equal(larger[:, :64, 8:], landscape) and mask[:, :64, 8:].sum() == 0 and mask.mean() == 1 - 64 * 64 / (80 * 72)
+    again = host.call("RAI_ExtendPicture", image=landscape, **sides, seed=0, fill_with=fill_with, preset="fast")[0]
+    assert torch.equal(larger, again)
+
+
+def test_heat_map_and_slider_show_their_pictures(host, landscape):
+    (shown,) = host.call("RAI_UncertaintyHeatMap", image=landscape, uncertainty=torch.rand(1, 32, 32), scale=0.0, legend=True)
+    assert shown.shape == landscape.shape and not torch.equal(shown, landscape)
+    with torch.inference_mode():
+        node = host.nodes.NODE_CLASS_MAPPINGS["RAI_BeforeAfter"].EXECUTE_NORMALIZED(before=landscape[:1], after=landscape[1:])
+    assert len(node.ui["images"]) == 2 and node.ui["a_images"] + node.ui["b_images"] == node.ui["images"]
