@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(place, monkeypatch, capsys)
     assert main([*run, "--learning-rate", "0", "-o", "untrained.safetensors"]) == 0
     assert any(not torch.equal(tensor, whole[name]) for name, tensor in load_file("untrained.safetensors").items())
     assert [row["step"] for row in rows(place / "halves.csv")] == [2, 4, 6]
-    assert main([*run, "--seed", "1", "-o", "halves.safetensors"]) == 1 and "other settings" in capsys.readouterr().err
+    assert main([*run, "--seed", "1", "-o", "halves.safetensors"]) == 1 and "belongs to a run with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_a_run_is_made_of_is_remembered(place, capsys):
     (place / "a.safetensors").unlink()
     assert main(run) == 0 and (place / "a.safetensors").is_file(), "a finished run writes its file again"
     for other in (["--hour", "0"], ["--latent", "16"]):
-        assert main([*run, *other]) == 1 and "other settings" in capsys.readouterr().err
+        assert main([*run, *other]) == 1 and "belongs to a run with" in capsys.readouterr().err
     (place / "a.state").write_bytes((place / "a.state").read_bytes()[:1000])
     assert main(run) == 1 and "damaged" in capsys.readouterr().err
     assert main([*run, "--heads", "3"]) == 1 and "heads" in capsys.readouterr().err
