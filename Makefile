@@ -8,7 +8,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 # In a real ComfyUI, with its own Python: make tour COMFYUI_PATH=... COMFYUI_PYTHON=...
 COMFYUI_PATH ?= $(HOME)/comfy/ComfyUI

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rad_core import UNet, UNetConfig
 
-torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, torch.get_num_threads()))
 DATA = Path(__file__).parent / "data"
 FULL_ORACLE = Path(os.environ.get("RAD_ORACLE", Path(__file__).parents[2] / "shared" / "oracle"))
 
