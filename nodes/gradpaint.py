@@ -60,7 +60,8 @@ class GradPaintSettingsNode(io.ComfyNode):
                     min=0.0,
                     max=20.0,
                     step=0.05,
-                    tooltip="Strength. line_search: a multiple of the best length, 1 to 4. normalised: the whole run's length, 0.4 to 1.",
+                    tooltip="Strength. line_search: at most so many times the best length, 1 to 4; few steps take less by themselves. "
+                    "normalised: the whole run's length, 0.4 to 1.",
                 ),
                 io.Float.Input(
                     "lambda_align",

@@ -1,5 +1,7 @@
 """Train RAD Adapter on the host's flow transformers: the network that is trained, its gradients, and the file it leaves."""
 
+import csv
+
 import pytest
 import torch
 from families import build, in_host, prompts
@@ -144,8 +146,8 @@ def test_a_base_in_its_own_precision_is_trained_on_and_stays_in_it(host, name, d
                 path.unlink()
 
 
-def test_training_lowers_the_loss_and_resumes(host):
-    """A hundred steps on one picture's latents, bit-identical when they are interrupted."""
+def test_training_lowers_the_loss(host):
+    """Sixty steps on one picture's latents."""
     name = "Flux.1 dev"
     base, side = build(name), 64
     picture = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (side, side))
@@ -154,8 +156,6 @@ def test_training_lowers_the_loss_and_resumes(host):
     adapters = host.base / "models" / "rad_adapters"
     try:
         train(host, base, steps=60, adapter_name="whole", **settings)
-        import csv
-
         with open(next(adapters.rglob("whole.csv"))) as file:
             rows = list(csv.DictReader(file))
         assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
