@@ -30,7 +30,6 @@ HARMLESS = (
 )
 
 FEW_STEPS = "() => { for (const n of app.graph._nodes) for (const w of n.widgets ?? []) if (w.name === 'steps') w.value = 3 }"
-FEW_STEPS = "() => { for (const n of app.graph._nodes) for (const w of n.widgets ?? []) if (w.name === 'steps') w.value = 3 }"
 # What artists type, and the node that is to be among the first three.
 SEARCHES = {
     "remove": "Fill from Picture",
