@@ -66,7 +66,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             "1. Choose your photo in Load Image.  2. Right-click it, 'Open in MaskEditor', paint over what is to go, save.  3. Run. "
-            "A photo of a megapixel takes about 10 seconds on a CPU.\n\n"
+            "A photo of a megapixel takes a few seconds on a CPU.\n\n"
             "Prepare Hole mends the painting: it drops slips of the brush, fills what you left out inside, and grows the hole by 6 pixels, "
             "because shadows and soft edges reach further than one thinks. Its preview shows the hole over the photo.\n\n"
             "Change first: 'grow' if something is left at the rim, then the seed.",
