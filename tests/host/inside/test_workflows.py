@@ -58,9 +58,10 @@ def check_only(host, prompt):
 def test_shipped_files_are_those_that_are_written_and_have_pictures(host):
     infos = make_workflows.infos_of(host)
     assert {p.stem for p in FILES} == set(make_workflows.WORKFLOWS)
+    # The host's own nodes and widgets differ between its versions, and with the widgets the sizes.
+    facts = lambda node: {key: node[key] for key in node.keys() - {"pos", "size"}}
+    ours = lambda workflow: [facts(node) for node in workflow["nodes"] if node["type"].startswith("RAI_")]
     for path in FILES:
         assert path.with_suffix(".jpg").is_file(), f"{path.name} has no thumbnail for the template browser"
         shipped, written = json.loads(path.read_text()), make_workflows.build(make_workflows.WORKFLOWS[path.stem], infos)
-        ours = lambda workflow: [node for node in workflow["nodes"] if node["type"].startswith("RAI_")]
-        # the host's own nodes differ between its versions
         assert ours(shipped) == ours(written) and shipped["links"] == written["links"]
