@@ -103,11 +103,11 @@ def main() -> None:
         options.add_argument("-n", type=int, default=60 if kind == "hand" else 15, help="photographs of each folder")
         options.add_argument("--seed", type=int, default=16)
         options.add_argument("--side", type=int, default=768 if kind == "hand" else 256, help="longest side (damage: of the square piece)")
-    given = parser.parse_args()
-    if given.kind == "hand":
-        hand(given.folders[0], given.output, given.n, given.seed, given.side)
+    options = parser.parse_args()
+    if options.kind == "hand":
+        hand(options.folders[0], options.output, options.n, options.seed, options.side)
     else:
-        damage(given.folders, given.output, given.n, given.seed, given.side)
+        damage(options.folders, options.output, options.n, options.seed, options.side)
 
 
 if __name__ == "__main__":

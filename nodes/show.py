@@ -37,10 +37,10 @@ class UncertaintyHeatMap(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, uncertainty, scale=0.0, legend=True) -> io.NodeOutput:
-        picture, doubt = match_counts(picture_of(image)[0], map_of(uncertainty))
-        if doubt.shape[2:] != picture.shape[2:]:
-            doubt = resize_mask(doubt, picture.shape[2:])
-        shown = heat_map(picture, doubt, scale / 100, legend)[0].movedim(1, -1)
+        picture, uncertain = match_counts(picture_of(image)[0], map_of(uncertainty))
+        if uncertain.shape[2:] != picture.shape[2:]:
+            uncertain = resize_mask(uncertain, picture.shape[2:])
+        shown = heat_map(picture, uncertain, scale / 100, legend)[0].movedim(1, -1)
         return io.NodeOutput(shown, ui=ui.PreviewImage(shown, cls=cls))
 
 

@@ -113,7 +113,7 @@ class KnownPixels:
         mask: (B or 1, 1, ...), 1 = hole, 0 = keep.
         trusted: (B or 1, 1, ...), where the loss compares with the picture; the complement of the mask unless given.
         combine: (x, sigma, mask) -> x with the known pixels at their own values of x; None where x has them already (RAD).
-        clean: these are without noise. The network is then told so, and its error on them says nothing: only the rim is compared.
+        clean: the network gets them without noise. Then its error on them is no guide, and only the rim is compared.
     """
 
     picture: Tensor
@@ -171,7 +171,7 @@ class GradPaint(Denoiser):
         trusted = 1 - self.mask if known.trusted is None else known.trusted.to(known.picture)
         self.known = trusted.expand(known.picture.shape[0], *trusted.shape[1:])
         self.compared = self.known * dilate(1 - self.known, guidance.band)
-        self.levels = torch.tensor([float(torch.as_tensor(sigma).max()) for sigma in sigmas], dtype=torch.float64)
+        self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).cpu()  # waits for a GPU once
         self.guided = guidance.guided(len(self.levels) - 1)
         self.align_end = round(guidance.align_until * (len(self.levels) - 1))
         if guidance.step == "natural":
@@ -228,7 +228,7 @@ class GradPaint(Denoiser):
     def _guide(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """The estimate moved down the gradient, where the step is guided."""
         step = self._step(float(sigma.max()))
-        if step not in self.guided or self._finished().all():
+        if step not in self.guided or (self.guidance.patience and self._finished().all()):
             return self.denoise.predict(x, sigma)
         align = self.guidance.lambda_align if step < self.align_end else 0.0
         x0, model_var_values, vjp = self._estimate_and_vjp(x, sigma)

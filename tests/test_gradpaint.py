@@ -250,10 +250,10 @@ def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, sam
 @pytest.mark.parametrize("fill", [gradpaint_inpaint, partial(baseline_inpaint, baseline="repaint")])
 def test_same_seed_same_picture_alone_or_in_a_batch(fill):
     image, mask = picture(4, 16, 16), perlin_masks(4, 16, 16, area=0.4)
-    together = fill(NET, image, mask, steps=4, seed=5)
-    assert hole_changed(together, image, mask)
+    in_batch = fill(NET, image, mask, steps=4, seed=5)
+    assert hole_changed(in_batch, image, mask)
     for k in (0, 3):
-        torch.testing.assert_close(fill(NET, image[k], mask[k], steps=4, seed=5 + k)[0], together[k], rtol=0, atol=1e-3)
+        torch.testing.assert_close(fill(NET, image[k], mask[k], steps=4, seed=5 + k)[0], in_batch[k], rtol=0, atol=1e-3)
 
 
 def test_a_grey_mask_mixes_once():

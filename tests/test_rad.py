@@ -53,12 +53,12 @@ def test_known_pixels_are_bit_exact(height, width, n, area, softness, dtype, kin
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
 def test_same_seed_same_picture_alone_or_in_a_batch(kind, sampler):
     image, mask = picture(8, 16, 24), perlin_masks(8, 16, 24, area=0.4)
-    together = rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5)
-    assert hole_changed(together, image, mask)
+    in_batch = rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5)
+    assert hole_changed(in_batch, image, mask)
     for k in (0, 3, 7):
         alone = rad_inpaint(NETS[kind], image[k], mask[k], steps=4, sampler=sampler, seed=5 + k)
-        torch.testing.assert_close(alone[0], together[k], rtol=0, atol=2e-4)
-    assert torch.equal(together, rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5))
+        torch.testing.assert_close(alone[0], in_batch[k], rtol=0, atol=2e-4)
+    assert torch.equal(in_batch, rad_inpaint(NETS[kind], image, mask, steps=4, sampler=sampler, seed=5))
     listed = rad_inpaint(NETS[kind], image[:2], mask[:2], steps=4, sampler=sampler, seed=[6, 5])
     torch.testing.assert_close(
         listed[0], rad_inpaint(NETS[kind], image[0], mask[0], steps=4, sampler=sampler, seed=6)[0], rtol=0, atol=2e-4

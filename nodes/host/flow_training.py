@@ -77,14 +77,14 @@ class FlowNetwork(nn.Module):
         return torch.cat([self._predict(*part) for part in zip(x.split(parts), s.split(parts), groups, strict=True)])
 
     def _predict(self, x: Tensor, s: Tensor, conds: Sequence[Conds]) -> Tensor:
-        given = _batch(conds, x.device, self.dtype)
-        context, concat = given.pop("c_crossattn", None), given.pop("c_concat", None)
+        cond = _batch(conds, x.device, self.dtype)
+        context, concat = cond.pop("c_crossattn", None), cond.pop("c_concat", None)
         highest = s.flatten(1).amax(1)
-        self.family.set_levels(s, highest, self.timestep, self.dtype, context, given)
+        self.family.set_levels(s, highest, self.timestep, self.dtype, context, cond)
         x = x.to(self.dtype) if concat is None else torch.cat([x.to(self.dtype), concat], 1)
         options = {"optimized_attention_override": _with_gradients, "prefetch_dynamic_vbars": False}
         steps = self.family.network_timesteps(self.timestep(highest))
-        return self.net(x, steps, context=context, control=None, transformer_options=options, **given).float()
+        return self.net(x, steps, context=context, control=None, transformer_options=options, **cond).float()
 
 
 def need_transformer(model) -> type:
@@ -162,6 +162,23 @@ def token_masks(masks: MaskSource, patch: tuple[int, int, int]) -> MaskSource:
     return source
 
 
+def draw_pictures(latents: list[Tensor], conds: list, part: BatchSlice) -> tuple[Tensor, list]:
+    """For each picture of a slice latents of a random training picture, mirrored or not, and the conditioning that belongs to it.
+
+    Args:
+        latents: (1 or 2, C, ...) each, the second mirrored. conds: of each picture.
+
+    Returns:
+        (count, C, ...) and a list of `count`.
+    """
+    x0, chosen = [], []
+    for stream in generators(part.seeds, part.count, "latents"):
+        k = int(torch.randint(len(latents), (), generator=stream))
+        x0.append(latents[k][int(torch.randint(len(latents[k]), (), generator=stream))])
+        chosen.append(conds[k])
+    return torch.stack(x0), chosen
+
+
 @dataclass
 class FlowPictures:
     """Training data: latents (1 or 2, C, [T,] h, w) of each picture, the second mirrored, and each picture's conditioning."""
@@ -171,12 +188,8 @@ class FlowPictures:
 
     def load_batch(self, part: BatchSlice) -> tuple[Tensor, tuple]:
         """A `rad_core.training.diffusion.LoadBatch`."""
-        x0, conds = [], []
-        for stream in generators(part.seeds, part.count, "latents"):
-            k = int(torch.randint(len(self.latents), (), generator=stream))
-            x0.append(self.latents[k][int(torch.randint(len(self.latents[k]), (), generator=stream))])
-            conds.append(self.conds[k])
-        return torch.stack(x0), (conds,)
+        x0, conds = draw_pictures(self.latents, self.conds, part)
+        return x0, (conds,)
 
     def clone(self) -> "FlowPictures":
         """A copy whose tensors are made here: autograd refuses those of the host's inference mode."""

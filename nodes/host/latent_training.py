@@ -17,7 +17,7 @@ from ...rad_core.timestep_embedding import TimestepMap
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
-from .flow_training import FlowPictures
+from .flow_training import FlowPictures, draw_pictures
 from .latents import check_latents
 from .region_aware import is_unet
 from .shared_copy import shared_copy
@@ -107,12 +107,8 @@ class LatentPictures:
 
     def load_batch(self, part: BatchSlice) -> tuple[Tensor, tuple]:
         """A `rad_core.training.diffusion.LoadBatch`."""
-        x0, conds = [], []
-        for stream in generators(part.seeds, part.count, "latents"):
-            k = int(torch.randint(len(self.latents), (), generator=stream))
-            x0.append(self.latents[k][int(torch.randint(len(self.latents[k]), (), generator=stream))])
-            conds.append(self.conds[k])
-        return torch.stack(x0), collate_conds(conds)
+        x0, conds = draw_pictures(self.latents, self.conds, part)
+        return x0, collate_conds(conds)
 
     def clone(self) -> "LatentPictures":
         """A copy whose tensors are made here: autograd refuses those of the host's inference mode."""

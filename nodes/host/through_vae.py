@@ -64,7 +64,7 @@ def fill_through_vae(
         reference = lambda batch=batch: encode(vae, torch.cat([_shown(image[k], c) for k, c in batch.crops.items()]), whole)
         latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), reference)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
-        batch.stitch(image, mask, match_colours(decoded, pictures, batch.mask, together=video), out, mix=True)
+        batch.stitch(image, mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
     return out
 
 
@@ -110,17 +110,17 @@ def _resize(picture: Tensor, size) -> Tensor:
     return F.interpolate(picture.nan_to_num(), tuple(size), mode="bilinear", antialias=True)
 
 
-def match_colours(decoded: Tensor, picture: Tensor, hole: Tensor, together: bool = False) -> Tensor:
+def match_colours(decoded: Tensor, picture: Tensor, hole: Tensor, one_shift: bool = False) -> Tensor:
     """Remove the colour shift of the VAE, as measured on the known pixels around the hole.
 
     Args:
         decoded, picture: (B, 3, h, w). hole: (B, 1, h, w).
-        together: one shift for all, so that the frames of a video do not flicker.
+        one_shift: the same for all, so that the frames of a video do not flicker.
 
     Returns:
         `decoded` shifted by the mean difference on the rim, per channel; unchanged where nothing is known.
     """
     rim = (dilate(hole.to(picture), RIM) > 0) & (hole == 0)
-    axes = (0, 2, 3) if together else (2, 3)
+    axes = (0, 2, 3) if one_shift else (2, 3)
     count = rim.sum(axes, keepdim=True).clamp(min=1)
     return (decoded + ((picture - decoded) * rim).sum(axes, keepdim=True) / count).clamp(0, 1)

@@ -166,7 +166,7 @@ def test_memory_that_runs_out_halves_the_batch(host, scene, monkeypatch):
     import comfy.model_management
 
     module = host.module("nodes.exemplar")
-    together, _ = fill(host, *scene)
+    in_batch, _ = fill(host, *scene)
     whole, counts = module.exemplar_inpaint, []
 
     def narrow(image, *rest, **options):
@@ -177,7 +177,7 @@ def test_memory_that_runs_out_halves_the_batch(host, scene, monkeypatch):
 
     monkeypatch.setattr(module, "exemplar_inpaint", narrow)
     limit = 1
-    assert torch.equal(fill(host, *scene)[0], together) and counts == [2, 1, 1]
+    assert torch.equal(fill(host, *scene)[0], in_batch) and counts == [2, 1, 1]
     limit = 0
     with pytest.raises(MemoryError, match="fast"):
         fill(host, *scene)

@@ -68,12 +68,12 @@ def test_a_picture_does_not_depend_on_its_batch(host, scene):
     _, _, latent = scene
     import comfy.sample
 
-    together = sample(host, scene)
-    assert together.shape[0] == 2 and not torch.equal(together[0], together[1])
-    assert torch.equal(together, sample(host, scene))
+    in_batch = sample(host, scene)
+    assert in_batch.shape[0] == 2 and not torch.equal(in_batch[0], in_batch[1])
+    assert torch.equal(in_batch, sample(host, scene))
     # the host draws a batch's noise in one go, so only the first picture has the same start alone
     alone = sample(host, scene, latent={**latent, "samples": latent["samples"][:1]})
-    torch.testing.assert_close(alone[0], together[0], rtol=0, atol=0.02)  # random weights amplify rounding
+    torch.testing.assert_close(alone[0], in_batch[0], rtol=0, atol=0.02)  # random weights amplify rounding
     assert comfy.sample.prepare_noise(latent["samples"][:1], 5).equal(comfy.sample.prepare_noise(latent["samples"], 5)[:1])
 
 

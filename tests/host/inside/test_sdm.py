@@ -77,7 +77,7 @@ def test_memory_that_runs_out_halves_the_batch(host, sdm, scene, monkeypatch):
     import comfy.model_management
 
     image, mask = scene
-    together, _, _ = fill(host, sdm, image, mask)
+    in_batch, _, _ = fill(host, sdm, image, mask)
     generator, forward, seen = sdm.model.generator, sdm.model.generator.forward, []
 
     def narrow(packed, *rest):
@@ -88,7 +88,7 @@ def test_memory_that_runs_out_halves_the_batch(host, sdm, scene, monkeypatch):
 
     monkeypatch.setattr(generator, "forward", narrow)
     out, uncertainty, iterations = fill(host, sdm, image, mask)
-    torch.testing.assert_close(out, together, rtol=0, atol=1e-4)
+    torch.testing.assert_close(out, in_batch, rtol=0, atol=1e-4)
     assert seen[0] == 2 and set(seen[1:]) == {1} and uncertainty.shape == (2, 64, 64) and iterations.shape == (6, 64, 64, 3)
 
 
