@@ -133,7 +133,7 @@ def test_the_objective_is_the_velocitys_error_over_noised_pixels_alone():
         seen["x"], seen["s"] = x, s
         return torch.where(s > 0, noise - x0 + 0.5, 100.0)  # an error where there is no noise must not count
 
-    assert objective(net, x0, noise, levels, prediction="flow").item() == pytest.approx(0.25)
+    assert objective(net, x0, noise, levels, prediction="flow")[0].item() == pytest.approx(0.25)
     torch.testing.assert_close(seen["s"], HARD * torch.tensor([0.4, 0.9]).view(2, 1, 1, 1))
     torch.testing.assert_close(seen["x"], (1 - seen["s"]) * x0 + seen["s"] * noise)
     assert losses(net, x0, noise, levels, "flow")[1] is None
@@ -142,7 +142,7 @@ def test_the_objective_is_the_velocitys_error_over_noised_pixels_alone():
     parts = [
         objective(
             lambda x, s, k=k: (noise - x0 + 0.5)[k : k + 1], x0[k : k + 1], noise[k : k + 1], halves[k], prediction="flow", counts=counts
-        )
+        )[0]
         for k in (0, 1)
     ]
     assert sum(parts).item() == pytest.approx(0.25)

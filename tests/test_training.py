@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from safetensors.torch import load_file
 from rad_core import RegionSchedule, UNet, UNetConfig, landscapes, load_model, read_adapter, save_model
 from rad_core.__main__ import main
 from rad_core.adapters import add_adapter
+from rad_core.noise import generators, normal
 from rad_core.training.data import Crops, Folder, mask_source, middle, own_masks
-from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
+from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, make_optimiser, pictures_of
 from rad_core.training.log import Log, loss_curve
 from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, train
 from rad_core.training.processes import Processes
@@ -62,7 +64,7 @@ def method(accumulate=1, precision="float32", checkpointing=False, adapter=True)
 def gradients(trained, bounds, processes=None):
     """Loss and gradient of a batch of 7, sliced at `bounds`."""
     parts = [BatchSlice(16, TRAINING_SEEDS, a, b - a, 7) for a, b in pairwise(bounds)]
-    loss = trained.gradients([(part, trained.load_batch(part)) for part in parts], processes or Processes())
+    loss = trained.gradients([(part, trained.load_batch(part)) for part in parts], processes or Processes())["loss"]
     return loss, torch.cat([p.grad.flatten() for p in trained.parameters])
 
 
@@ -98,6 +100,61 @@ def test_two_processes_have_the_gradient_of_one(place):
         count, other, found = torch.load(place / f"gradient{rank}.pt", weights_only=True)
         assert count == 2 and abs(other - loss) < 1e-5 * loss
         assert (found - whole).norm() < 1e-5 * whole.norm()
+
+
+def test_the_log_has_the_loss_of_each_part_of_the_schedule():
+    """A network that is wrong by k in part k, told apart by its noise: the parts are k, in slices and with a part left out."""
+    schedule = RegionSchedule()
+
+    class Wrong(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, t, truth):
+            hole, rest = t.flatten(1).amax(1), t.flatten(1).amin(1)
+            part = torch.where(rest > 0, 5, ((hole - 1) / 250).long() + 1)
+            return torch.cat([truth + part.view(-1, 1, 1, 1).float(), torch.zeros_like(x)], 1) + self.weight
+
+    half = torch.zeros(1, 1, 16, 16)
+    half[..., :8] = 1
+    plan = TrainingPlan([Stage(16, 1, 8)], vlb_weight=0)
+    noise = lambda part: normal(generators(part.seeds, part.count, "training noise"), (3, 16, 16))
+    data = lambda part: (torch.zeros(part.count, 3, 16, 16), (noise(part),))
+    trained = DiffusionTraining(Wrong(), data, plan, schedule, lambda n, *size, **_: half.expand(n, -1, -1, -1))
+    for bounds in ([0, 8], [0, 3, 8], [3, 8]):
+        parts = [BatchSlice(16, TRAINING_SEEDS, a, b - a, 8) for a, b in pairwise(bounds)]
+        found = trained.gradients([(part, trained.load_batch(part)) for part in parts], Processes())
+        names = [f"loss_{k}" for k in (1, 2, 3, 4)] + ["loss_phase_2"]
+        expected = {name: pytest.approx((k + 1) ** 2) for k, name in enumerate(names) if bounds[0] == 0 or k >= 3}
+        assert {name: value for name, value in found.items() if name != "loss"} == expected
+
+
+def test_a_row_of_the_log_may_lack_a_part(tmp_path):
+    log = Log(tmp_path / "a.csv")
+    for step, losses in enumerate([{"loss": 1.0, "loss_2": 4.0}, {"loss": 3.0}, {"loss": 5.0, "loss_1": 7.0}], 1):
+        log.add(step, 16, 2, losses)
+        if step > 1:
+            assert list(log.write()) == ["loss", "img_s"]
+    head, *rows = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
+    rows = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(row["loss"], row["loss_1"], row["loss_2"]) for row in rows] == [("2.0", "", "4.0"), ("5.0", "7.0", "")]
+
+
+def test_the_optimiser_is_a_choice():
+    """bitsandbytes' own is used where it is installed; else a sentence says what to do."""
+    plan = TrainingPlan([Stage(16, 1, 1)], optimiser="adamw8bit")
+    weights = [torch.nn.Parameter(torch.zeros(3))]
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        with pytest.raises(ValueError, match="needs bitsandbytes, which is not installed: choose adamw"):
+            make_optimiser(weights, plan)
+    else:
+        assert isinstance(make_optimiser(weights, plan), AdamW8bit)
+    with pytest.raises(ValueError, match="Unknown optimiser 'sgd': choose from adamw, adamw8bit"):
+        make_optimiser(weights, replace(plan, optimiser="sgd"))
+    assert isinstance(make_optimiser(weights, replace(plan, optimiser="adamw")), torch.optim.AdamW)
 
 
 def test_a_batch_that_leaves_a_process_without_pictures_is_refused():

@@ -125,6 +125,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
         phases=options.phases,
         spatial=not options.one_level,
         vlb_weight=options.vlb_weight,
+        optimiser=options.optimiser,
         **_common(options, stages),
     )
     layout = memory_format(options.device, options.precision)

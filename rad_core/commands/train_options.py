@@ -9,6 +9,7 @@ from ..adapter_files import TARGETS
 from ..masks import SHAPES
 from ..sdm import SCHEDULES
 from ..training.data import AUGMENTATIONS, MASKS
+from ..training.diffusion import OPTIMISERS
 from ..training.sdm import SDMPlan
 
 
@@ -52,6 +53,9 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", type=int, help="class of the pictures, for class-conditional networks")
     parser.add_argument("--tiles", action="store_true", help="of a new network: for tiles at the pictures' own scale (photo repair)")
     _add_precision(parser, ["float32", "bfloat16", "float16"])
+    parser.add_argument(
+        "--optimiser", choices=list(OPTIMISERS), default="adamw", help="adamw8bit takes less memory and needs bitsandbytes (default: adamw)"
+    )
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing: half the memory for a third more time")
     parser.set_defaults(base=None, phases=2, one_level=False)
 

@@ -15,6 +15,14 @@ from .loop import EMA, BatchSlice, Plan, autocast, memory_format
 from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
+OPTIMISERS = ("adamw", "adamw8bit")
+PARTS = (
+    "loss_1",
+    "loss_2",
+    "loss_3",
+    "loss_4",
+    "loss_phase_2",
+)  # the error in each quarter of phase 1, from the least noise, and in phase 2
 Data = tuple[Tensor, tuple]  # x0 (b, C, h, w) in the network's range, and its conditioning: labels (b,) or embeddings of a prompt
 LoadBatch = Callable[[BatchSlice], Data]
 
@@ -24,6 +32,7 @@ class TrainingPlan(Plan):
     """Hyperparameters of a diffusion network's training.
 
     Args:
+        optimiser: "adamw", or "adamw8bit": its moments in 8 bits, a quarter of their memory, where bitsandbytes is installed.
         weight_decay: of AdamW.
         ema: decay of the averaged weights.
         vlb_weight: weight of the variational bound, per step and in bits; 1e-3 in the RAD authors' program.
@@ -33,6 +42,7 @@ class TrainingPlan(Plan):
         spatial: pass the network the timestep of every pixel; False: one timestep per picture, the paper's ablation (RAD, Table 3, Cfg. 2).
     """
 
+    optimiser: str = "adamw"
     weight_decay: float = 1e-2
     ema: float = 0.999
     vlb_weight: float = 1e-3
@@ -58,6 +68,23 @@ def check_label(classes: int | None, label: int | None) -> None:
         raise ValueError("This network is not class-conditional: remove the label.")
     if classes is not None and (label is None or not 0 <= label < classes):
         raise ValueError(f"This network is class-conditional: pass the label of the pictures' class, 0 to {classes - 1}.")
+
+
+def make_optimiser(parameters: list[nn.Parameter], plan: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW with betas of 0.9 and 0.99, as `plan.optimiser` has it.
+
+    Raises:
+        ValueError: an unknown name, or bitsandbytes is not installed.
+    """
+    if plan.optimiser not in OPTIMISERS:
+        raise ValueError(f"Unknown optimiser '{plan.optimiser}': choose from {', '.join(OPTIMISERS)}.")
+    kind = torch.optim.AdamW
+    if plan.optimiser == "adamw8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit as kind
+        except ImportError:
+            raise ValueError("The optimiser adamw8bit needs bitsandbytes, which is not installed: choose adamw.") from None
+    return kind(parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
 
 
 class OneLevel(nn.Module):
@@ -90,7 +117,7 @@ class DiffusionTraining:
         self.net, self.load_batch, self.plan, self.schedule, self.masks = net.train(), load_batch, plan, schedule, masks
         trained = [p for p in net.parameters() if p.requires_grad]
         self.parameters = nn.ParameterList(trained)
-        self.optimiser = torch.optim.AdamW(trained, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
+        self.optimiser = make_optimiser(trained, plan)
         self.ema = EMA(trained, plan.ema)
         self.device = trained[0].device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")
@@ -99,53 +126,71 @@ class DiffusionTraining:
     def step(self, step: int, batch: list[tuple[BatchSlice, Data]], rate: float, processes: Processes) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        loss = self.gradients(batch, processes)
+        losses = self.gradients(batch, processes)
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        return {"loss": loss}
+        return losses
 
-    def gradients(self, batch: list[tuple[BatchSlice, Data]], processes: Processes) -> float:
-        """Set the parameters' gradients to those of the whole batch's loss, times the scaler's factor, and return that loss.
+    def gradients(self, batch: list[tuple[BatchSlice, Data]], processes: Processes) -> dict[str, float]:
+        """Set the parameters' gradients to those of the whole batch's loss, times the scaler's factor, and return that loss and its `PARTS`.
 
-        The loss averages over the pixels of the whole batch, so a slice with few noisy pixels has a proportionally small weight.
+        The loss averages over the pixels of the whole batch, so a slice with few noisy pixels has a proportionally small weight. A part
+        is the mean over the pictures whose noise level lies there; those without a picture in this batch are missing.
         """
         for p in self.parameters:
             p.grad = torch.zeros_like(p)
-        noises = [self._noise(part, x0.shape[2:]) for part, (x0, _) in batch]
+        noises = [(*self._noise(part, x0.shape[2:]), self._parts(part)) for part, (x0, _) in batch]
         counts = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for _, levels in noises:
+        for _, levels, _ in noises:
             counts += levels.counts().to(counts)
         processes.all_reduce((), counts)
-        total = torch.zeros(1, device=self.device)
-        for (_, (x0, cond)), (streams, levels) in zip(batch, noises, strict=True):
+        total, sums = torch.zeros(1, device=self.device), torch.zeros(2, len(PARTS), device=self.device)  # errors, pictures
+        for (_, (x0, cond)), (streams, levels, parts) in zip(batch, noises, strict=True):
             layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
             x0 = x0.to(self.device, memory_format=layout)
             noise = normal(streams, x0.shape[1:], self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
             with autocast(self.device, self.plan.precision):
-                loss = objective(self.net, x0, noise, levels, self.plan.vlb_weight, self.plan.prediction, counts, cond)
+                loss, errors = objective(self.net, x0, noise, levels, self.plan.vlb_weight, self.plan.prediction, counts, cond)
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        processes.all_reduce(self.parameters, total)
-        return total.item()
+            sums += torch.stack([parts @ errors.to(sums), parts.sum(1)])
+        values = torch.cat([total, sums.flatten()])
+        processes.all_reduce(self.parameters, values)
+        loss, *sums = values.tolist()
+        pairs = zip(PARTS, sums[: len(PARTS)], sums[len(PARTS) :], strict=True)
+        return {"loss": loss} | {name: error / count for name, error, count in pairs if count}
+
+    def _time(self, part: BatchSlice) -> Tensor:
+        """Time of each picture of a slice, (b,) in [0, phases), uniform.
+
+        Stratified: one picture in each of `total` equal intervals, which has less variance of the mean.
+        """
+        (offset,) = (torch.rand((), generator=g) for g in generators(part.seed, 1, "training time"))
+        k = torch.arange(part.first, part.first + part.count)
+        return (k + offset) / part.total * (self.plan.phases if self.plan.region else 1)
+
+    def _parts(self, part: BatchSlice) -> Tensor:
+        """Which of `PARTS` each picture's noise level belongs to, (5, b), 1 there and 0 elsewhere."""
+        index = (4 * self._time(part)).long().clamp(max=len(PARTS) - 1)
+        return nn.functional.one_hot(index, len(PARTS)).T.float().to(self.device)
 
     def _noise(self, part: BatchSlice, size: torch.Size) -> tuple[list[torch.Generator], NoiseTarget | FlowTarget]:
         """A slice's random streams, for its Gaussian noise, and its noise levels as maps of (h, w)."""
-        plan, schedule = self.plan, self.schedule
-        # Stratified: one picture in each of `total` equal intervals of time, uniform over all with less variance of the mean.
-        (offset,) = (torch.rand((), generator=g) for g in generators(part.seed, 1, "training time"))
-        k = torch.arange(part.first, part.first + part.count)
-        time = (k + offset) / part.total
+        plan, schedule, time = self.plan, self.schedule, self._time(part)
         streams = generators(part.seeds, part.count, "training noise")
         if isinstance(schedule, FlowSchedule):
             mask = self.masks(part.count, *size[-2:], part.seed + part.first, device=self.device)
             mask = mask if len(size) == 2 else mask[:, :, None].expand(-1, -1, size[0], -1, -1)  # the same in all frames
-            return streams, flow_levels(mask, time * plan.phases, schedule)
-        steps = len(schedule) if plan.region and plan.phases == 2 else len(schedule.phase1)
-        t = (time * steps).long().clamp(max=steps - 1)
+            return streams, flow_levels(mask, time, schedule)
         if not plan.region:
-            return streams, base_levels(t, schedule.phase1, tuple(size))
+            return streams, base_levels(_steps(time, len(schedule.phase1)), schedule.phase1, tuple(size))
         mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)
-        return streams, region_levels(mask, t, schedule, plan.spatial)
+        return streams, region_levels(mask, _steps(time, len(schedule.phase1), plan.phases), schedule, plan.spatial)
+
+
+def _steps(time: Tensor, steps: int, phases: int = 1) -> Tensor:
+    """The step of a schedule at a time in [0, phases)."""
+    return (time * steps).long().clamp(max=phases * steps - 1)

@@ -10,11 +10,12 @@ from torch import Tensor
 from ..atomic import atomic_write
 
 RATE = "pictures_per_second"
+PART = "loss_"  # losses that are a part of another one: in the log alone
 _INK, _LINES = (60, 60, 60), ((31, 119, 180), (214, 89, 20), (44, 140, 44), (150, 70, 160))
 
 
 class Log:
-    """A log's rows: step, picture size, mean of each loss since the previous row, pictures per second.
+    """A log's rows: step, picture size, mean of each loss since the previous row (of the steps that have it), pictures per second.
 
     Args:
         path: the CSV file, or None.
@@ -36,34 +37,41 @@ class Log:
         self.step = self.rows[-1]["step"] if self.rows else 0
 
     def _reset(self) -> None:
-        self.sums, self.steps, self.pictures, self.started = {}, 0, 0, time.perf_counter()
+        self.sums, self.counts, self.pictures, self.started = {}, {}, 0, time.perf_counter()
 
     def add(self, step: int, size: int, pictures: int, losses: dict[str, float]) -> None:
         """Add a step to the current row."""
         self.step, self.size = step, size
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
-        self.steps, self.pictures = self.steps + 1, self.pictures + pictures
+        for name, value in losses.items():
+            self.sums[name], self.counts[name] = self.sums.get(name, 0.0) + value, self.counts.get(name, 0) + 1
+        self.pictures += pictures
 
     def write(self) -> dict[str, str]:
         """Finish the current row, write it, and return it as strings for a progress bar."""
-        means = {name: value / self.steps for name, value in self.sums.items()}
+        means = {name: value / self.counts[name] for name, value in sorted(self.sums.items(), key=_parts_last)}
         rate = self.pictures / (time.perf_counter() - self.started)
         self.rows.append({"step": self.step, "size": self.size} | means | {RATE: round(rate, 2)})
         self._reset()
         if self.path:
-            lines = [",".join(self.rows[0]), *(",".join(map(str, row.values())) for row in self.rows)]
+            names = list(dict.fromkeys(name for row in self.rows for name in row))
+            lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in self.rows)]
             atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
         if self.writer:
             for name, value in (means | {RATE: rate}).items():
                 self.writer.add_scalar(name, value, self.step)
             self.writer.flush()
-        return {name: f"{value:.4f}" for name, value in means.items()} | {"img_s": f"{rate:.1f}"}
+        return {name: f"{value:.4f}" for name, value in means.items() if not name.startswith(PART)} | {"img_s": f"{rate:.1f}"}
 
     def show(self, name: str, pictures: Tensor) -> None:
         """Log pictures (B, 3, H, W) in [0, 1] to TensorBoard, if it is in use."""
         if self.writer:
             self.writer.add_images(name, pictures.float().clamp(0, 1), self.step)
             self.writer.flush()
+
+
+def _parts_last(loss: tuple[str, float]) -> str:
+    """Sorts losses: in their own order, then the parts by name."""
+    return loss[0] if loss[0].startswith(PART) else ""
 
 
 def _summary_writer(folder: Path | None):
@@ -78,7 +86,7 @@ def _summary_writer(folder: Path | None):
 
 def loss_curve(rows: list[dict], width: int = 640, height: int = 400) -> Image.Image:
     """Plot a log's losses over its steps on a logarithmic scale; losses with a value of 0 or less are omitted."""
-    names = [name for name in (rows[0] if rows else {}) if name not in ("step", "size", RATE)]
+    names = [name for name in (rows[0] if rows else {}) if name not in ("step", "size", RATE) and not name.startswith(PART)]
     names = [name for name in names if all(row[name] > 0 and math.isfinite(row[name]) for row in rows)][: len(_LINES)]
     canvas, font = Image.new("RGB", (width, height), "white"), ImageFont.load_default(size=13)
     draw = ImageDraw.Draw(canvas)

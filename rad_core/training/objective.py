@@ -185,14 +185,21 @@ def objective(
     prediction: str = "eps",
     counts: Tensor | None = None,
     cond: tuple = (),
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """The loss: the squared error's mean over the noised pixels plus the weighted mean of the bound over the stepping ones (RAD 4.2).
 
     Args:
         counts: `NoiseTarget.counts` of the whole batch, where this is a slice of it.
         net, x0, noise, levels, prediction, cond: as `losses`.
+
+    Returns:
+        the loss, and the squared error's mean in each picture, (B,), without gradients.
     """
     squared, bound = losses(net, x0, noise, levels, prediction, cond)
     noised_count, stepping_count = (None, None) if counts is None else counts
-    loss = masked_mean(squared, levels.noised.to(x0.device), noised_count)
-    return loss if bound is None else loss + vlb_weight * masked_mean(bound, levels.stepping.to(x0.device), stepping_count)
+    noised = levels.noised.to(x0.device)
+    errors = torch.stack([masked_mean(*picture) for picture in zip(squared.detach().split(1), noised.split(1), strict=True)])
+    loss = masked_mean(squared, noised, noised_count)
+    if bound is not None:
+        loss = loss + vlb_weight * masked_mean(bound, levels.stepping.to(x0.device), stepping_count)
+    return loss, errors
