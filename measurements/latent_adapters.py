@@ -41,7 +41,8 @@ def pretrain(host, model, kind: str, steps: int) -> None:
     diffusion = host.module("rad_core.training.diffusion")
     loop, log, data = (host.module(f"rad_core.training.{name}") for name in ("loop", "log", "data"))
     latents = latent.encode(model, Wide(), toys(1024, 1).movedim(-1, 1))
-    conds = latent.conds_of(model, prompt(kind), latents.shape[2:])
+    keep = host.module("rad_core.training.store").TensorStore(2**40).keep
+    conds = [latent.conds_of(model, *prompt(kind)[0], latents.shape[2:], keep)]
     with torch.inference_mode(False), torch.enable_grad():
         net = run.copy_of(model, "float32")[0]
         with host.module("rad_core.noise").seeded(0):
@@ -51,7 +52,7 @@ def pretrain(host, model, kind: str, steps: int) -> None:
                         plain.reset_parameters(layer)
         net.requires_grad_(True)
         plan = diffusion.TrainingPlan([loop.Stage(latents.shape[-1], steps, 16)], 1e-3, region=False, prediction="v")
-        pictures = latent.LatentPictures([x[None] for x in latents], conds * 1024).clone()
+        pictures = latent.LatentPictures([keep(x[None]) for x in latents], conds * 1024)
         method = diffusion.DiffusionTraining(net, pictures.load_batch, plan, run.schedule_of(model), data.mask_source("perlin"))
         loop.train(method, plan, log.Log(), lambda: None)
         with method.ema.applied():

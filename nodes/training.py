@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..rad_core.training.data import MASKS, Folder
+from ..rad_core.training.diffusion import OPTIMISERS
 from . import inputs
 from .host.folders import picture_folder
 from .host.latent_training import prompts_of
@@ -71,6 +72,20 @@ class TrainRADAdapter(io.ComfyNode):
                     optional=True,
                     tooltip="For latent models: reads captions, a .txt file of the same name beside each picture of the folder.",
                 ),
+                io.Combo.Input(
+                    "optimiser",
+                    options=list(OPTIMISERS),
+                    default="adamw",
+                    optional=True,
+                    tooltip="adamw8bit takes a quarter of the optimiser's memory, and needs bitsandbytes.",
+                ),
+                io.Boolean.Input(
+                    "aspect_ratio_buckets",
+                    default=True,
+                    optional=True,
+                    tooltip="For latent models: pictures keep their shape, and those of similar shape train together. "
+                    "Off: all are cropped to squares, as always for ADM networks.",
+                ),
             ],
             outputs=[
                 io.Model.Output(tooltip="The network with the new adapter on it."),
@@ -103,6 +118,8 @@ class TrainRADAdapter(io.ComfyNode):
         vae=None,
         positive=None,
         clip=None,
+        optimiser="adamw",
+        aspect_ratio_buckets=True,
     ) -> io.NodeOutput:
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
@@ -114,7 +131,19 @@ class TrainRADAdapter(io.ComfyNode):
                 pictures = [picture.clone() for picture in picture_of(images)[0]]
             captions = [""] * len(pictures)
         settings = TrainingSettings(
-            steps, batch_size, rank, learning_rate, size, masks, flip, precision, gradient_checkpointing, save_every, seed
+            steps,
+            batch_size,
+            rank,
+            learning_rate,
+            size,
+            masks,
+            flip,
+            precision,
+            gradient_checkpointing,
+            save_every,
+            seed,
+            optimiser,
+            aspect_ratio_buckets,
         )
         prompts, path = prompts_of(positive, clip, captions), adapter_path(model, adapter_name)
         return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, prompts))

@@ -1,6 +1,7 @@
 """The training loop: slicing a batch changes nothing, a killed run resumes, a failed run leaves the last good checkpoint."""
 
 import io
+import math
 import os
 import signal
 import subprocess
@@ -21,11 +22,13 @@ from rad_core import RegionSchedule, UNet, UNetConfig, landscapes, load_model, r
 from rad_core.__main__ import main
 from rad_core.adapters import add_adapter
 from rad_core.noise import generators, normal
+from rad_core.training.buckets import bucket_of, split
 from rad_core.training.data import Crops, Folder, mask_source, middle, own_masks
 from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, make_optimiser, pictures_of
 from rad_core.training.log import Log, loss_curve
 from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, train
 from rad_core.training.processes import Processes
+from rad_core.training.store import TensorStore
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--threads", "1", "--device", "cpu", "--rank", "4", "--base", "net.safetensors"]
@@ -335,7 +338,7 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
     crops = Crops(pictures)(6, 16, 3)
     assert crops.shape == (6, 3, 16, 16) and crops.min() >= 0 and crops.max() <= 1
     assert torch.equal(Crops(pictures)(2, 16, 5), crops[2:4]), "picture k depends on seed + k alone"
-    middles = [middle(picture, 30) for picture in pictures]
+    middles = [middle(picture, 30, 30) for picture in pictures]
     assert torch.equal(middles[0], pictures[0][:, 5:35].float() / 255)
     found = {next(k for k, one in enumerate(middles) if torch.equal(one, crop)) for crop in Crops(pictures, ())(8, 30, TRAINING_SEEDS)}
     assert found == {0, 1}, "without augmentations a crop is the middle of one of the pictures"
@@ -423,3 +426,57 @@ def test_tensorboard_is_written_or_asked_for(place, capsys, monkeypatch):
     assert "loss" in events.Tags()["scalars"] and "filled" in events.Tags()["images"]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert main(run) == 1 and "pip install tensorboard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [512, 1024])
+def test_a_bucket_has_the_pictures_shape_and_the_sizes_area(size):
+    for height, width in [(100, 100), (3000, 4000), (4000, 3000), (900, 1600), (500, 2000), (700, 701)]:
+        high, wide = bucket_of(height, width, size)
+        assert high % math.gcd(size, 64) == wide % math.gcd(size, 64) == 0
+        assert abs(high * wide / size**2 - 1) < 0.2
+        assert abs(math.log(high * width / (wide * height))) < 0.15
+    assert bucket_of(7, 7, size) == (size, size)
+
+
+def test_middle_keeps_all_of_a_picture_of_the_same_shape():
+    picture = torch.arange(3 * 20 * 30, dtype=torch.float32).view(3, 20, 30) / 1800
+    assert torch.equal(middle(picture, 20, 30), picture)
+    assert torch.equal(middle(picture, 20, 20), picture[:, :, 5:25])
+    assert middle(picture, 40, 10).shape == (3, 40, 10)
+
+
+def test_samples_are_held_back_where_pictures_suffice():
+    wide, tall = (4, 48, 80), (4, 80, 48)
+    trained, shown = split([wide, tall] * 15)
+    assert shown == [14] and trained == [k for k in range(30) if k != 14]
+    trained, shown = split([wide] * 100)
+    assert len(shown) == 4 and len(trained) == 96 and not set(trained) & set(shown)
+    trained, shown = split([wide, tall, wide])
+    assert trained == [0, 1, 2] and shown == [0, 2], "too few: of the commonest shape, trained on"
+
+
+def test_a_store_keeps_what_does_not_fit_in_files(tmp_path):
+    values = [torch.randn(5, 7), torch.arange(6), torch.randn(3, dtype=torch.bfloat16)]
+    with TensorStore(limit=5 * 7 * 4, folder=tmp_path) as store:
+        with torch.inference_mode():
+            kept = [store.keep(value * 1) for value in values]
+        files = list(tmp_path.rglob("*.bin"))
+        assert sorted(file.stat().st_size for file in files) == [3 * 2, 6 * 8]
+        for value, copy in zip(values, kept, strict=True):
+            assert torch.equal(value, copy) and not copy.is_inference()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_shows_pictures_it_does_not_train_on(place, monkeypatch):
+    """Of 20 grey pictures two are held back: the sample sheet shows their greys alone, training all the others."""
+    (place / "pictures").mkdir()
+    for k in range(20):
+        Image.fromarray(np.full((16, 16, 3), 10 * k, np.uint8)).save(place / "pictures" / f"{k:02}.png")
+    seen = {}
+    columns = lambda net, pictures, *_: seen.setdefault("samples", [("picture", pictures)])
+    monkeypatch.setattr("rad_core.commands.train.sample_columns", columns)
+    monkeypatch.setattr("rad_core.commands.train.train", lambda method, plan, log, save, *_: (save(), seen.update(method=method)))
+    assert main(["train", "rad", "--data", "pictures", "--stages", "16:1:1", "-o", "a.safetensors", *SMALL]) == 0
+    greys = lambda pictures: {round(float(grey) * 25.5) for grey in pictures.mean((1, 2, 3))}
+    drawn = seen["method"].load_batch(BatchSlice(16, TRAINING_SEEDS, 0, 200, 200))[0] / 2 + 0.5
+    assert greys(seen["samples"][0][1]) == {5, 15} and greys(drawn) == set(range(20)) - {5, 15}

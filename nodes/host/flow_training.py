@@ -165,6 +165,8 @@ def token_masks(masks: MaskSource, patch: tuple[int, int, int]) -> MaskSource:
 def draw_pictures(latents: list[Tensor], conds: list, part: BatchSlice) -> tuple[Tensor, list]:
     """For each picture of a slice latents of a random training picture, mirrored or not, and the conditioning that belongs to it.
 
+    All pictures of a step have one shape, the more often the more pictures have it.
+
     Args:
         latents: (1 or 2, C, ...) each, the second mirrored. conds: of each picture.
 
@@ -172,8 +174,11 @@ def draw_pictures(latents: list[Tensor], conds: list, part: BatchSlice) -> tuple
         (count, C, ...) and a list of `count`.
     """
     x0, chosen = [], []
+    (shared,) = generators(part.seed, 1, "bucket")
+    shape = latents[int(torch.randint(len(latents), (), generator=shared))].shape[1:]
+    bucket = [k for k, one in enumerate(latents) if one.shape[1:] == shape]
     for stream in generators(part.seeds, part.count, "latents"):
-        k = int(torch.randint(len(latents), (), generator=stream))
+        k = bucket[int(torch.randint(len(bucket), (), generator=stream))]
         x0.append(latents[k][int(torch.randint(len(latents[k]), (), generator=stream))])
         chosen.append(conds[k])
     return torch.stack(x0), chosen
@@ -191,13 +196,13 @@ class FlowPictures:
         x0, conds = draw_pictures(self.latents, self.conds, part)
         return x0, (conds,)
 
-    def clone(self) -> "FlowPictures":
-        """A copy whose tensors are made here: autograd refuses those of the host's inference mode."""
-        return FlowPictures([x.clone() for x in self.latents], [{k: _map(torch.clone, v) for k, v in cond.items()} for cond in self.conds])
+    def only(self, which: Sequence[int]) -> "FlowPictures":
+        """Some of the pictures."""
+        return FlowPictures([self.latents[k] for k in which], [self.conds[k] for k in which])
 
 
-def conds_of(model, context: Tensor, extra: dict, latent: Tensor) -> Conds:
-    """What the network is given for a prompt, beside a latent (1, C, [T,] h, w)."""
+def conds_of(model, context: Tensor, extra: dict, latent: Tensor, keep: Callable[[Tensor], Tensor]) -> Conds:
+    """What the network is given for a prompt, beside a latent (1, C, [T,] h, w); `keep` copies each of its tensors."""
     inner = model.model
     device = model.load_device
     sides = {"width": latent.shape[-1] * 8, "height": latent.shape[-2] * 8}
@@ -208,7 +213,7 @@ def conds_of(model, context: Tensor, extra: dict, latent: Tensor) -> Conds:
     conds.setdefault("c_crossattn", context)
     concat = inner.concat_cond(**about)
     conds |= {} if concat is None else {"c_concat": concat}
-    return {name: _map(lambda value: value.detach().cpu(), value) for name, value in conds.items()}
+    return {name: _map(keep, value) for name, value in conds.items()}
 
 
 def _map(function: Callable[[Tensor], Tensor], value: object) -> object:

@@ -14,6 +14,7 @@ from ...rad_core import RegionSchedule
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from ...rad_core.timestep_embedding import TimestepMap
+from ...rad_core.training.buckets import bucket_of
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
@@ -110,10 +111,9 @@ class LatentPictures:
         x0, conds = draw_pictures(self.latents, self.conds, part)
         return x0, collate_conds(conds)
 
-    def clone(self) -> "LatentPictures":
-        """A copy whose tensors are made here: autograd refuses those of the host's inference mode."""
-        copy = lambda value: None if value is None else value.clone()
-        return LatentPictures([x.clone() for x in self.latents], [(copy(context), copy(y)) for context, y in self.conds])
+    def only(self, which: Sequence[int]) -> "LatentPictures":
+        """Some of the pictures."""
+        return LatentPictures([self.latents[k] for k in which], [self.conds[k] for k in which])
 
 
 def collate_conds(conds: Sequence[Cond]) -> Cond:
@@ -138,9 +138,23 @@ def decode(model, vae, latents: Tensor) -> Tensor:
 
 
 def encode_pictures(
-    model, vae, pictures: Sequence[Tensor], prompts: Sequence[list], size: int, flip: bool
+    model,
+    vae,
+    pictures: Sequence[Tensor],
+    prompts: Sequence[list],
+    size: int,
+    flip: bool,
+    buckets: bool,
+    keep: Callable[[Tensor], Tensor],
 ) -> LatentPictures | FlowPictures:
-    """Encode pictures (3, H, W), uint8 or in [0, 1], resized to `size`, with their prompts: one CONDITIONING for all, or one for each.
+    """Encode pictures with their prompts, each picture and each prompt once.
+
+    Args:
+        pictures: (3, H, W) each, uint8 or in [0, 1].
+        prompts: one CONDITIONING for all, or one for each picture.
+        size: side of the squares they are cropped to; with `buckets` the square root of their area.
+        flip: encode their mirror images too.
+        keep: copies a tensor (see `TensorStore`), for autograd refuses those of the host's inference mode.
 
     Raises:
         ValueError: no VAE, or no prompts.
@@ -151,16 +165,20 @@ def encode_pictures(
         raise ValueError("This MODEL needs prompts: connect 'positive' (what the pictures show), or 'clip' for captions.")
     latents = []
     for picture in pictures:
-        square = middle(picture, size)[None]
-        both = [square, square.flip(3)] if flip else [square]
-        latents.append(torch.cat([encode(model, vae, side) for side in both]))
-    if is_unet(model):
-        conds = [cond for conditioning in prompts for cond in conds_of(model, conditioning[:1], latents[0].shape[2:])]
-    else:
+        height, width = bucket_of(*picture.shape[1:], size) if buckets else (size, size)
+        crop = middle(picture, height, width)[None]
+        both = [crop, crop.flip(3)] if flip else [crop]
+        latents.append(keep(torch.cat([encode(model, vae, side) for side in both])))
+    unet, known, conds = is_unet(model), {}, []
+    if not unet:
         comfy.model_management.load_models_gpu([model])  # some read their prompts with weights of their own
-        conds = [flow_training.conds_of(model, *conditioning[0], latents[0][:1]) for conditioning in prompts]
-    conds = conds * len(latents) if len(conds) == 1 else conds
-    return (LatentPictures if is_unet(model) else FlowPictures)(latents, conds)
+    for k, x in enumerate(latents):  # some prompts say how large the picture is
+        which = k % len(prompts), x.shape[2:]
+        if which not in known:
+            prompt = prompts[which[0]][0]
+            known[which] = conds_of(model, *prompt, x.shape[2:], keep) if unet else flow_training.conds_of(model, *prompt, x[:1], keep)
+        conds.append(known[which])
+    return (LatentPictures if unet else FlowPictures)(latents, conds)
 
 
 def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[list]:
@@ -170,23 +188,14 @@ def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[lis
     return [] if clip is None else [clip.encode_from_tokens_scheduled(clip.tokenize(caption)) for caption in captions]
 
 
-def conds_of(model, conditioning: list, size: tuple[int, int]) -> list[Cond]:
-    """A CONDITIONING's entries as the network takes them, for latents of `size`."""
-    conds = []
-    for context, extra in conditioning:
-        noise = torch.zeros(1, model.model.latent_format.latent_channels, *size)
-        all_conds = model.model.extra_conds(
-            **extra,
-            cross_attn=context,
-            noise=noise,
-            device=torch.device("cpu"),
-            width=size[1] * 8,
-            height=size[0] * 8,
-            prompt_type="positive",
-        )
-        y = all_conds.get("y")
-        conds.append(tuple(value.detach().float().cpu().clone() if value is not None else None for value in (context, y and y.cond)))
-    return conds
+def conds_of(model, context: Tensor, extra: dict, size: tuple[int, int], keep: Callable[[Tensor], Tensor]) -> Cond:
+    """A prompt as the network takes it, for latents of `size`; `keep` copies each of its tensors."""
+    noise = torch.zeros(1, model.model.latent_format.latent_channels, *size)
+    sides = {"width": size[1] * 8, "height": size[0] * 8}
+    y = model.model.extra_conds(**extra, cross_attn=context, noise=noise, device=torch.device("cpu"), **sides, prompt_type="positive").get(
+        "y"
+    )
+    return keep(context.float()), y and keep(y.cond.float())
 
 
 @torch.no_grad()

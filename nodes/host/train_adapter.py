@@ -7,27 +7,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import comfy.lora
 import comfy.model_management
-import comfy.model_sampling
+import folder_paths
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from ...rad_core import FlowSchedule, RegionSchedule, UNet
+from ...rad_core import UNet
 from ...rad_core.adapter_files import AdapterMetadata, fingerprint
 from ...rad_core.adapters import add_adapter, save_adapter
 from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
+from ...rad_core.training.buckets import split
 from ...rad_core.training.data import Crops, MaskSource, mask_source
 from ...rad_core.training.diffusion import DiffusionTraining, LoadBatch, TrainingPlan, check_label, pictures_of
 from ...rad_core.training.log import Log, loss_curve
 from ...rad_core.training.loop import Stage, memory_format, train
 from ...rad_core.training.samples import COUNT, holes, sample_columns
-from .adapters import PREFIX, loaded_weights, with_adapter, write_latent_adapter
+from ...rad_core.training.store import TensorStore
+from .adapters import with_adapter, write_latent_adapter
 from .adm import ADMModel
-from .flow_training import FlowNetwork, FlowPictures, fill_flow, flow_schedule, in_training, token_masks
+from .flow_training import FlowNetwork, FlowPictures, fill_flow, in_training, token_masks
 from .folders import adapter_file
 from .latent_training import (
     LATENT_SIZE,
@@ -40,16 +42,19 @@ from .latent_training import (
     encode_pictures,
     fill_latents,
 )
-from .region_aware import is_unet
 from .run import is_oom, progress
-from .sampler import betas
-from .spatial_embedding import need_unet
-from .token_levels import family_name, predicts_velocity
+from .token_levels import family_name
+from .trainable import copy_of, prediction_of, schedule_of
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What the user of the node sets. size: of the training pictures, 0 for the network's own."""
+    """What the user of the node sets.
+
+    Args:
+        size: of the training pictures, 0 for the network's own.
+        buckets: pictures of latent models keep their shape (see `rad_core.training.buckets`).
+    """
 
     steps: int
     batch_size: int
@@ -62,6 +67,8 @@ class TrainingSettings:
     checkpointing: bool
     save_every: int
     seed: int
+    optimiser: str = "adamw"
+    buckets: bool = False
 
 
 @dataclass
@@ -107,30 +114,54 @@ def train_adapter(
         precision = "float32" if comfy.model_management.get_torch_device().type == "cpu" else "bfloat16"
     settings = replace(settings, precision=precision)
     adm = isinstance(model.model, ADMModel)
-    # encoded in the host's inference mode, which its own networks need
-    latents = None if adm else encode_pictures(model, vae, pictures, prompts, settings.size or LATENT_SIZE, settings.flip)
-    with torch.inference_mode(False), torch.enable_grad(), in_training():
-        comfy.model_management.unload_all_models()
-        net, base = copy_of(model, precision)
-        net.checkpointing = settings.checkpointing
-        size = settings.size or (net.config.image_size if adm else LATENT_SIZE)
-        masks = mask_source(settings.masks)
-        if isinstance(net, FlowNetwork):
-            masks = token_masks(masks, net.family.patch)
-        run = _on_pictures(net, pictures, settings, size, prompts) if adm else _on_latents(net, model, vae, latents, base, settings, masks)
-        plan = TrainingPlan(
-            [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
-            settings.learning_rate,
-            precision=precision,
-            seed=settings.seed,
-            save_every=settings.save_every,
-            prediction=prediction_of(model),
-        )
-        method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), masks)
-        about = AdapterMetadata(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
-        log = Log(path.with_suffix(".csv"))
-        sheet = _train(run, method, plan, log, path, resume, about, settings)
-    return with_adapter(model, str(path), 1.0), _to_tensor(loss_curve(log.rows)).movedim(1, -1), _to_tensor(sheet).movedim(1, -1)
+    size = settings.size or (model.model.diffusion_model.config.image_size if adm else LATENT_SIZE)
+    room = comfy.model_management.get_free_memory(torch.device("cpu")) // 4
+    temporary = Path(folder_paths.get_temp_directory())
+    temporary.mkdir(parents=True, exist_ok=True)
+    with TensorStore(room, temporary) as store:
+        # encoded in the host's inference mode, which its own networks need
+        latents = None if adm else encode_pictures(model, vae, pictures, prompts, size, settings.flip, settings.buckets, store.keep)
+        with torch.inference_mode(False), torch.enable_grad(), in_training():
+            curve, sheet = _train_on(model, pictures, latents, settings, size, path, resume, vae, prompts)
+    return with_adapter(model, str(path), 1.0), curve, sheet
+
+
+def _train_on(
+    model,
+    pictures: Sequence[Tensor],
+    latents: LatentPictures | FlowPictures | None,
+    settings: TrainingSettings,
+    size: int,
+    path: Path,
+    resume: bool,
+    vae,
+    prompts: Sequence[list],
+) -> tuple[Tensor, Tensor]:
+    """Train on pictures, or on their latents where the MODEL has them; the rest is as in `train_adapter`. Returns its two IMAGEs."""
+    comfy.model_management.unload_all_models()
+    net, base = copy_of(model, settings.precision)
+    net.checkpointing = settings.checkpointing
+    masks = mask_source(settings.masks)
+    if isinstance(net, FlowNetwork):
+        masks = token_masks(masks, net.family.patch)
+    if latents is None:
+        run = _on_pictures(net, pictures, settings, size, prompts)
+    else:
+        run = _on_latents(net, model, vae, latents, base, settings, masks)
+    plan = TrainingPlan(
+        [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
+        settings.learning_rate,
+        precision=settings.precision,
+        seed=settings.seed,
+        save_every=settings.save_every,
+        optimiser=settings.optimiser,
+        prediction=prediction_of(model),
+    )
+    method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), masks)
+    about = AdapterMetadata(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
+    log = Log(path.with_suffix(".csv"))
+    sheet = _train(run, method, plan, log, path, resume, about, settings)
+    return _to_tensor(loss_curve(log.rows)).movedim(1, -1), _to_tensor(sheet).movedim(1, -1)
 
 
 def _train(
@@ -181,8 +212,10 @@ def _on_pictures(net: UNet, pictures: Sequence[Tensor], settings: TrainingSettin
     check_label(net.config.num_classes, label)
     net = net.to(device, memory_format=memory_format(device, settings.precision))
     net.region_aware = True
-    source = Crops(pictures, ("flip", "crop") if settings.flip else ("crop",), net.config.tiles)
-    examples = source(COUNT, size, 0), holes(mask_source(settings.masks), size)
+    train_on, samples = split([()] * len(pictures))  # all are cropped to squares
+    augment = ("flip", "crop") if settings.flip else ("crop",)
+    source, unseen = (Crops(Subset(pictures, some), augment, net.config.tiles) for some in (train_on, samples))
+    examples = unseen(COUNT, size, 0), holes(mask_source(settings.masks), size, size)
     with seeded(settings.seed):
         trained = add_adapter(net, settings.rank).to(device)
     save = lambda path, note, about: save_adapter(trained, path, note=note, metadata=replace(about, schedule=net.config.schedule))
@@ -201,7 +234,7 @@ def _on_latents(
     """Training of a host U-Net or transformer; `masks` are of the latents' size."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
 
-    data, net, flow = latents.clone(), net.to(comfy.model_management.get_torch_device()), isinstance(net, FlowNetwork)
+    net, flow = net.to(comfy.model_management.get_torch_device()), isinstance(net, FlowNetwork)
     targets = {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
     if flow:
         targets = {"target_modules": net.targets()}
@@ -210,10 +243,10 @@ def _on_latents(
     for p in trained.parameters():
         if p.requires_grad:
             p.data = p.data.float()
-    count = min(COUNT, len(data.latents))
-    examples = [k * len(data.latents) // count for k in range(count)]
-    x0, conds = torch.stack([data.latents[k][0] for k in examples]), [data.conds[k] for k in examples]
-    hidden = holes(masks, x0.shape[-1])[:count]
+    train_on, samples = split([tuple(x.shape[1:]) for x in latents.latents], COUNT)
+    data, examples = latents.only(train_on), latents.only(samples)
+    x0, conds = torch.stack([x[0] for x in examples.latents]), examples.conds
+    hidden = holes(masks, *x0.shape[-2:])[: len(samples)]
     with torch.inference_mode():
         pictures = decode(model, vae, x0).clone()
     scale = pictures.shape[-1] // x0.shape[-1]
@@ -235,55 +268,3 @@ def _on_latents(
         write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about, family)
 
     return Run(trained, data.load_batch, scale, columns, save)
-
-
-def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Copy a MODEL's network for training, a `UNet`, `LatentNetwork` or `FlowNetwork`, and return it with the weights that were loaded.
-
-    Raises:
-        ValueError: another kind of MODEL.
-    """
-    if not (isinstance(model.model, ADMModel) or is_unet(model)):
-        return FlowNetwork.of(model), loaded_weights(model)
-    if isinstance(model.model, ADMModel):
-        plain, merged = weights_of(model)
-        net = UNet(model.model.diffusion_model.config)
-        net.load_state_dict(merged)
-        return net, plain
-    unet = need_unet(model, "Train RAD Adapter")
-    if unet.in_channels != model.model.latent_format.latent_channels:
-        raise ValueError(
-            f"This model's network takes {unet.in_channels} channels: besides the latents it is given a picture or a hole (inpainting, "
-            "pix2pix, Zero123, upscalers). Train on the plain model instead."
-        )
-    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
-    return LatentNetwork.of(model, dtype), loaded_weights(model)
-
-
-def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A MODEL's weights as they were loaded, and with its patches (LoRA, adapters) merged: float32 copies by name."""
-    plain, merged = {}, {}
-    for key, ((weight, convert), *patches) in model.get_key_patches(PREFIX).items():
-        name = key.removeprefix(PREFIX)
-        plain[name] = merged[name] = convert(weight.to("cpu", copy=True), inplace=True).float()
-        if patches:
-            merged[name] = comfy.lora.calculate_weight(patches, plain[name].clone(), key)
-    return plain, merged
-
-
-def schedule_of(model) -> RegionSchedule | FlowSchedule:
-    """RAD's schedule on a MODEL's own noise levels."""
-    if predicts_velocity(model.get_model_object("model_sampling")):
-        return flow_schedule(model.get_model_object("model_sampling"))
-    if isinstance(model.model, ADMModel):
-        return RegionSchedule(model.model.schedule)
-    return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.double().cpu()))
-
-
-def prediction_of(model) -> str:
-    """What a MODEL's network predicts: "eps", "v" or "flow"."""
-    if predicts_velocity(model.get_model_object("model_sampling")):
-        return "flow"
-    if isinstance(model.model, ADMModel):
-        return model.model.diffusion_model.config.prediction
-    return "v" if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION) else "eps"

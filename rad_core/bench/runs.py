@@ -82,7 +82,7 @@ class Pictures:
             files, scene = picture_files(folder)[:count], None
             if len(files) < count:
                 raise ValueError(f"--count is {count}, but {folder} has only {len(files)} pictures.")
-            truth = torch.stack([middle(read_photo(path).rgb[0], size) for path in files])
+            truth = torch.stack([middle(read_photo(path).rgb[0], size, size) for path in files])
         return cls((truth * 255).round() / 255, scene)
 
     def first_scenes(self, count: int) -> Scene:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch.utils.data import Subset
 
 from ..adapter_files import AdapterMetadata, fingerprint, read_adapter
 from ..adapters import add_adapter, save_adapter
@@ -16,6 +17,7 @@ from ..noise import seeded
 from ..schedule import RegionSchedule
 from ..sdm import Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..sheets import sheet
+from ..training.buckets import split
 from ..training.data import Crops, Folder, MaskSource, Source, landscape_source, mask_source
 from ..training.diffusion import DiffusionTraining, OneLevel, TrainingPlan, check_label, pictures_of
 from ..training.log import Log, loss_curve
@@ -94,9 +96,12 @@ def run(options: argparse.Namespace) -> None:
     with seeded(options.seed):
         data = f"{len(pictures)} pictures" if pictures else "drawn landscapes"
         recipe = _sdm(options, stages) if options.kind == "sdm" else _diffusion(options, stages, data)
-    source = Crops(pictures, options.augment.split(","), recipe.tiles) if pictures else landscape_source(options.hour)
+    source = unseen = landscape_source(options.hour)  # the seeds below differ from training's
+    if pictures:
+        train_on, samples = split([()] * len(pictures))  # all are cropped to squares
+        source, unseen = (Crops(Subset(pictures, some), options.augment.split(","), recipe.tiles) for some in (train_on, samples))
     size = stages[-1].size
-    examples = source(COUNT, size, 0), holes(recipe.masks, size)
+    examples = unseen(COUNT, size, 0), holes(recipe.masks, size, size)
 
     def save() -> None:
         recipe.save(log.step)

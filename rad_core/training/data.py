@@ -107,7 +107,7 @@ class Crops:
             side = max(1, round(short * (1 - 0.2 * u[0]))) if "crop" in self.augmentations else short
         position = u[1:3] if "crop" in self.augmentations or self.tiles else (0.5, 0.5)
         top, left = (round(f * (length - side)) for f, length in zip(position, picture.shape[1:], strict=True))
-        crop = _resize(picture[:, top : top + side, left : left + side], size)
+        crop = _resize(picture[:, top : top + side, left : left + side], size, size)
         if "flip" in self.augmentations and u[3] < 0.5:
             crop = crop.flip(2)
         if "transpose" in self.augmentations and u[4] < 0.25:
@@ -117,16 +117,17 @@ class Crops:
         return crop.clamp(0, 1)
 
 
-def middle(picture: Tensor, size: int) -> Tensor:
-    """Center crop: the largest square in the middle of a picture (3, H, W), uint8 or in [0, 1], resized to (3, size, size) in [0, 1]."""
-    side = min(picture.shape[1:])
-    top, left = ((length - side) // 2 for length in picture.shape[1:])
-    return _resize(picture[:, top : top + side, left : left + side], size).clamp(0, 1)
+def middle(picture: Tensor, height: int, width: int) -> Tensor:
+    """Center crop: the most of a picture (3, H, W), uint8 or in [0, 1], that has this shape, resized to (3, height, width) in [0, 1]."""
+    scale = min(picture.shape[1] / height, picture.shape[2] / width)
+    sides = [max(1, round(length * scale)) for length in (height, width)]
+    top, left = ((length - side) // 2 for length, side in zip(picture.shape[1:], sides, strict=True))
+    return _resize(picture[:, top : top + sides[0], left : left + sides[1]], height, width).clamp(0, 1)
 
 
-def _resize(square: Tensor, size: int) -> Tensor:
-    square = square.float() / 255 if square.dtype == torch.uint8 else square.float()
-    return square if square.shape[1] == size else F.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0]
+def _resize(crop: Tensor, height: int, width: int) -> Tensor:
+    crop = crop.float() / 255 if crop.dtype == torch.uint8 else crop.float()
+    return crop if crop.shape[1:] == (height, width) else F.interpolate(crop[None], (height, width), mode="bicubic", antialias=True)[0]
 
 
 def landscape_source(hour: float | None = None) -> Source:

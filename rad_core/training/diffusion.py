@@ -16,13 +16,7 @@ from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, object
 from .processes import Processes
 
 OPTIMISERS = ("adamw", "adamw8bit")
-PARTS = (
-    "loss_1",
-    "loss_2",
-    "loss_3",
-    "loss_4",
-    "loss_phase_2",
-)  # the error in each quarter of phase 1, from the least noise, and in phase 2
+PARTS = ("loss_1", "loss_2", "loss_3", "loss_4", "loss_phase_2")  # in the quarters of phase 1, the least noise first, and in phase 2
 Data = tuple[Tensor, tuple]  # x0 (b, C, h, w) in the network's range, and its conditioning: labels (b,) or embeddings of a prompt
 LoadBatch = Callable[[BatchSlice], Data]
 
@@ -134,7 +128,7 @@ class DiffusionTraining:
         return losses
 
     def gradients(self, batch: list[tuple[BatchSlice, Data]], processes: Processes) -> dict[str, float]:
-        """Set the parameters' gradients to those of the whole batch's loss, times the scaler's factor, and return that loss and its `PARTS`.
+        """Set the parameters' gradients to those of the whole batch's loss, times the scaler's factor; return the loss and its `PARTS`.
 
         The loss averages over the pixels of the whole batch, so a slice with few noisy pixels has a proportionally small weight. A part
         is the mean over the pictures whose noise level lies there; those without a picture in this batch are missing.

@@ -50,9 +50,9 @@ def _generate(net: UNet, pictures: Tensor, labels: Tensor | None) -> Tensor:
     return fill_holes(net, pictures, torch.ones_like(pictures[:, :1]), settings, fill, labels=labels, region_aware=False)
 
 
-def holes(masks: Callable[..., Tensor], size: int) -> Tensor:
-    """Masks for a sample sheet, (COUNT, 1, size, size); an empty or full one is replaced by a square."""
-    samples = masks(COUNT, size, size, 0)
-    square = torch.zeros_like(samples[0])
-    square[:, size // 4 : -(size // 4), size // 4 : -(size // 4)] = 1
-    return torch.stack([mask if 0 < mask.mean() < 1 else square for mask in samples])
+def holes(masks: Callable[..., Tensor], height: int, width: int) -> Tensor:
+    """Masks for a sample sheet, (COUNT, 1, height, width); an empty or full one is replaced by a rectangle."""
+    samples = masks(COUNT, height, width, 0)
+    middle = torch.zeros_like(samples[0])
+    middle[:, height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
+    return torch.stack([mask if 0 < mask.mean() < 1 else middle for mask in samples])

@@ -66,7 +66,7 @@ def test_the_training_network_is_the_hosts_and_its_gradient_is_right(host, famil
     assert len(names) >= 8 and any(part in name.lower() for part in ("mod", "adaln", "time", "tproj", "guidance") for name in names)
     with torch.inference_mode(False), torch.enable_grad(), training.in_training():
         x, s = x.clone(), s.clone()
-        conds = training.FlowPictures([], [conds]).clone().conds
+        conds = [{name: training._map(torch.clone, value) for name, value in conds.items()}]
         weight = layers[names[0]].weight
         weight.requires_grad_(True)
         direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * weight.detach().std()

@@ -187,6 +187,39 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
         host.call("RAI_LoadRADAdapter", model=base, adapter_name="landscapes (bundled)", strength=1.0)
 
 
+@pytest.mark.parametrize("kind", ["SD15", "SDXL"])
+def test_pictures_of_two_shapes_train_in_buckets_and_some_are_held_back(host, kind, adapters, monkeypatch):
+    """24 wide and 12 tall ones: one shape in each step, SDXL is told it, and two of the wide are kept for the samples alone."""
+    latent, tensors = host.module("nodes.host.latent_training"), host.module("rad_core.training.store")
+    batches, load_batch = [], latent.LatentPictures.load_batch
+    monkeypatch.setattr(
+        latent.LatentPictures, "load_batch", lambda self, part: batches.append((self, load_batch(self, part))) or batches[-1][1]
+    )
+    monkeypatch.setattr(
+        tensors.TensorStore, "__init__", lambda self, limit, folder, init=tensors.TensorStore.__init__: init(self, 0, folder)
+    )
+    grey = lambda k, height, width: torch.full((3, height, width), (k + 1) / 40)
+    pictures = [grey(k, 90, 160) for k in range(24)] + [grey(k, 160, 90) for k in range(24, 36)]
+    run = host.module("nodes.host.train_adapter")
+    settings = run.TrainingSettings(12, 3, 4, 1e-3, 64, "box", True, "float32", False, 100, 0, buckets=True)
+    base = tiny_model(host, kind)
+    run.train_adapter(base, pictures, settings, adapters / "latent" / "shapes.safetensors", False, Blocks(), [prompt(kind)])
+    assert {tuple(x0.shape[2:]) for _, (x0, _) in batches} == {(8, 8)}, "at 64 pixels every bucket is the square"
+    for path in adapters.rglob("shapes*"):
+        path.unlink()
+    batches.clear()
+    settings = run.TrainingSettings(12, 3, 4, 1e-3, 96, "box", True, "float32", False, 100, 0, buckets=True)
+    run.train_adapter(base, pictures, settings, adapters / "latent" / "shapes.safetensors", False, Blocks(), [prompt(kind)])
+    shapes = {tuple(x0.shape[2:]) for _, (x0, _) in batches}
+    assert shapes == {(8, 16), (16, 8)} and all(len(x0) == 3 for _, (x0, _) in batches)
+    greys = {round(float(base.model.process_latent_out(x)[0, 0].mean() + 1) * 20) - 1 for x in batches[0][0].latents}
+    assert greys == set(range(36)) - {6, 18}
+    if kind == "SDXL":
+        told = [y[:, 1280:].view(len(y), 6, -1) for _, (_, (_, y)) in batches]
+        assert all(bool((sizes[:, 0] == sizes[:, 1]).all()) is False for sizes in told), "height and width differ"
+    assert not list((host.base / "temp").glob("tensors*"))
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("kind", ["SD15", "SDXL"])
 def test_half_precision_ends_with_an_adapter_and_samples(host, kind, precision, adapters, pictures):

@@ -1,0 +1,68 @@
+"""A MODEL as the training loop takes it: its network, its weights, its schedule and what it predicts."""
+
+import comfy.lora
+import comfy.model_sampling
+import torch
+from torch import Tensor, nn
+
+from ...rad_core import FlowSchedule, RegionSchedule, UNet
+from .adapters import PREFIX, loaded_weights
+from .adm import ADMModel
+from .flow_training import FlowNetwork, flow_schedule
+from .latent_training import LatentNetwork
+from .region_aware import is_unet
+from .sampler import betas
+from .spatial_embedding import need_unet
+from .token_levels import predicts_velocity
+
+
+def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Copy a MODEL's network for training, a `UNet`, `LatentNetwork` or `FlowNetwork`, and return it with the weights that were loaded.
+
+    Raises:
+        ValueError: another kind of MODEL.
+    """
+    if not (isinstance(model.model, ADMModel) or is_unet(model)):
+        return FlowNetwork.of(model), loaded_weights(model)
+    if isinstance(model.model, ADMModel):
+        plain, merged = weights_of(model)
+        net = UNet(model.model.diffusion_model.config)
+        net.load_state_dict(merged)
+        return net, plain
+    unet = need_unet(model, "Train RAD Adapter")
+    if unet.in_channels != model.model.latent_format.latent_channels:
+        raise ValueError(
+            f"This model's network takes {unet.in_channels} channels: besides the latents it is given a picture or a hole (inpainting, "
+            "pix2pix, Zero123, upscalers). Train on the plain model instead."
+        )
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
+    return LatentNetwork.of(model, dtype), loaded_weights(model)
+
+
+def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A MODEL's weights as they were loaded, and with its patches (LoRA, adapters) merged: float32 copies by name."""
+    plain, merged = {}, {}
+    for key, ((weight, convert), *patches) in model.get_key_patches(PREFIX).items():
+        name = key.removeprefix(PREFIX)
+        plain[name] = merged[name] = convert(weight.to("cpu", copy=True), inplace=True).float()
+        if patches:
+            merged[name] = comfy.lora.calculate_weight(patches, plain[name].clone(), key)
+    return plain, merged
+
+
+def schedule_of(model) -> RegionSchedule | FlowSchedule:
+    """RAD's schedule on a MODEL's own noise levels."""
+    if predicts_velocity(model.get_model_object("model_sampling")):
+        return flow_schedule(model.get_model_object("model_sampling"))
+    if isinstance(model.model, ADMModel):
+        return RegionSchedule(model.model.schedule)
+    return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.double().cpu()))
+
+
+def prediction_of(model) -> str:
+    """What a MODEL's network predicts: "eps", "v" or "flow"."""
+    if predicts_velocity(model.get_model_object("model_sampling")):
+        return "flow"
+    if isinstance(model.model, ADMModel):
+        return model.model.diffusion_model.config.prediction
+    return "v" if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION) else "eps"
