@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
+from ..exemplar.level import depth_of
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
@@ -124,12 +125,19 @@ def _refined(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps
     return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="dpmpp_2m", align=0.0)
 
 
+def _inwards(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
+    """RAD in an order: what is near the rim first."""
+    order = torch.stack([depth_of(hole > 0, 10**6).float() for hole in mask[:, 0]])
+    return rad_inpaint(nets.rad, x, mask, seed=seed, order=order, steps=steps, sampler="ddim", align=0.0)
+
+
 METHODS: dict[str, Method] = {
     "rad-ddpm-100": _rad("RAD, DDPM 100", "ddpm", 100, on_sheet=True),
     "rad-ddpm-50": _rad("RAD, DDPM 50", "ddpm", 50),
     "rad-ddpm-20": _rad("RAD, DDPM 20", "ddpm", 20),
-    **{f"rad-ddim-{n}": _rad(f"RAD, DDIM {n}", "ddim", n) for n in (50, 20, 10)},
-    **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, on_sheet=n == 20) for n in (50, 20, 10)},
+    **{f"rad-ddim-{n}": _rad(f"RAD, DDIM {n}", "ddim", n) for n in (50, 20, 10, 8, 6, 4)},
+    **{f"rad-dpmpp-{n}": _rad(f"RAD, DPM++ {n}", "dpmpp_2m", n, on_sheet=n == 20) for n in (50, 20, 10, 8, 6, 4)},
+    "rad-inwards": Method("RAD, DDIM 20, from the rim inwards", 20, partial(_inwards, steps=20), ("rad",)),
     "rad-aligned": _rad("RAD, DDIM 20, aligned", "ddim", 20, on_sheet=True, align=1.0),
     "plain-base": _rad("plain base", "ddpm", 50, "plain", on_sheet=True),
     "one-level-at-test": _rad("RAD, one level at test", "ddpm", 50, "one_level_at_test"),
