@@ -2,9 +2,9 @@
 
     min_u sum_(h, n) w_hn |u_h - u_n - g_hn|^2 + eps sum_h |u_h - y_h|^2,   w_hn = 1 / (1 + |y_h - y_n - g_hn|^2 / rho^2)
 
-over pairs of neighbours; u is fixed outside the hole. g_hn is the mean of the two sources' own differences there; beyond the rim only
-the hole pixel's source has one. w spares what no change of light explains: a jump much above rho stays where it is, instead of bleeding
-into the fill (the Cauchy, or Lorentzian, weights of robust statistics).
+over pairs of neighbours; u is fixed outside the hole. g_hn is the stronger of the two sources' own differences there (mixed gradients,
+Eq. 12): their mean would blur. Beyond the rim only the hole pixel's source has one. w spares what no change of light explains: a jump
+much above rho stays where it is, instead of bleeding into the fill (the Cauchy, or Lorentzian, weights of robust statistics).
 """
 
 import torch
@@ -52,9 +52,9 @@ def blend(level: Level, sources: Tensor, steps: int, eps: float, rho: float, pol
         theirs = (inner & _continues(level, sources[slot.clamp(max=count - 1)], back))[:, None]
         colour = lambda index: level.state[index, :3]
         other = torch.where(inner[:, None], y[slot.clamp(max=count - 1)], colour(beside))
-        g = torch.where(ours, y - colour(onward), 0) + torch.where(theirs, colour(back) - other, 0)
-        number = ours.float() + theirs.float()
-        g = torch.where(number > 0, g / number.clamp(min=1), y - other)
+        own, other_own = y - colour(onward), colour(back) - other
+        stronger = ~theirs | (ours & (own.square().sum(1, keepdim=True) >= other_own.square().sum(1, keepdim=True)))
+        g = torch.where(ours | theirs, torch.where(stronger, own, other_own), y - other)
         weight = exists[:, None] / (1 + (y - other - g).square().sum(1, keepdim=True) / rho**2)
         degree = degree + weight
         right = right + weight * torch.where(inner[:, None], g, g + other)
