@@ -38,7 +38,7 @@ class ExemplarSettings:
     """
 
     patch: int = 5
-    steps: tuple[int, ...] = (12, 8, 6, 5, 4, 3, 3, 3)
+    steps: tuple[int, ...] = (12, 8, 6, 5, 4, 3, 3, 2)
     sigma_max: float = 3.0
     sigma_min: float = 0.02
     sigma: float = 0.3
