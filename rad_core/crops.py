@@ -8,67 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .boxes import Box, fit_size, hole_box, tile_box
 from .denoisers import ADMDenoiser, Denoiser, Network, TiledDenoiser
-from .images import check_image_and_mask, check_order
+from .images import check_extra_masks, check_image_and_mask, check_order
 from .noise import generators, normal
 from .notes import note
 from .samplers import Callback, Noise
 from .settings import SamplingSettings, check_view
 
 LARGE = 2.5  # a picture that is so many times as large as the network's looks soft in its fill
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of a picture, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def cut(self, maps: Tensor) -> Tensor:
-        return maps[..., self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-def hole_box(mask: Tensor, context: float, least: int) -> Box:
-    """The square around a hole that a network sees, cut off at the picture's edges.
-
-    Args:
-        mask: (1, H, W), not empty.
-        context: what is shown on each side, as a multiple of the hole's longer side.
-        least: smallest side in pixels: the network's size, so that nothing is enlarged without need.
-    """
-    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
-    side = max(least, round(max(end - start for start, end in spans) * (1 + 2 * context)))
-    return _box(spans, [side, side], mask)
-
-
-def tile_box(mask: Tensor, size: int) -> Box:
-    """The rectangle that holds a hole and half a window of `size` around it, cut off at the picture's edges."""
-    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
-    return _box(spans, [max(size, end - start + size) for start, end in spans], mask)
-
-
-def _span(hole: Tensor, axis: int) -> tuple[int, int]:
-    """First and one past the last row (axis 1) or column (axis 0) of a hole (H, W)."""
-    touched = hole.any(axis).nonzero()
-    return touched[0].item(), touched[-1].item() + 1
-
-
-def _box(spans: list[tuple[int, int]], sides: list[int], mask: Tensor) -> Box:
-    sides = [min(side, length) for side, length in zip(sides, mask.shape[1:], strict=True)]
-    corner = [
-        min(max(0, (start + end - side) // 2), length - side)
-        for (start, end), side, length in zip(spans, sides, mask.shape[1:], strict=True)
-    ]
-    return Box(*corner, *sides)
-
-
-def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
-    """The size (height, width) at which a network sees a box: longer side `size`, both multiples of `stride`."""
-    scale = size / max(box.height, box.width)
-    return tuple(max(stride, round(side * scale / stride) * stride) for side in (box.height, box.width))
 
 
 def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -170,12 +118,17 @@ class CropBatch:
             out[k] = crop.stitch(images[k], masks[k], fill, mix)
 
 
-def crop_holes(image: Tensor, mask: Tensor, spec: CropSpec, order: Tensor | None = None) -> list[CropBatch]:
-    """Crop every picture (B, 3, H, W) in [0, 1] that has a hole in mask (B, 1, H, W); crops of equal size share a batch."""
+def crop_holes(
+    image: Tensor, mask: Tensor, spec: CropSpec, order: Tensor | None = None, context_mask: Tensor | None = None
+) -> list[CropBatch]:
+    """Crop every picture (B, 3, H, W) in [0, 1] that has a hole in mask (B, 1, H, W); crops of equal size share a batch.
+
+    With a context_mask (B, 1, H, W), the view "hole" reaches as far as it does, and what is outside it belongs to the crop's hole.
+    """
     groups: dict[tuple, dict[int, Crop]] = {}
     for k in range(image.shape[0]):
         if mask[k].any():
-            crop = _crop(spec, image[k], mask[k], None if order is None else order[k])
+            crop = _crop(spec, image[k], mask[k], *(None if maps is None else maps[k] for maps in (order, context_mask)))
             note_size(crop, spec.size)
             alone = k if spec.view == "tiles" else 0  # tiled pictures are sampled one by one
             groups.setdefault((alone, crop.picture.shape), {})[k] = crop
@@ -209,20 +162,24 @@ def collate(crops: dict[int, Crop]) -> CropBatch:
     return CropBatch(crops, torch.where(mask < 1, picture * 2 - 1, 0), mask, order)
 
 
-def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None) -> Crop:
-    """Crop one picture (3, H, W) with its mask and order (1, H, W)."""
+def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, context_mask: Tensor | None) -> Crop:
+    """Crop one picture (3, H, W) with its mask, order and context mask (1, H, W)."""
+    hole = mask
+    if context_mask is not None:
+        mask = mask.maximum(1 - context_mask)
     picture = torch.where(mask < 1, picture.float().clamp(0, 1), 0.5)
     if spec.view == "native":
         box = Box(0, 0, *mask.shape[1:])
         picture, mask, order = picture[None], mask[None], None if order is None else order[None]
     elif spec.view == "tiles":
-        box = tile_box(mask, spec.size)
+        box = tile_box(hole, spec.size)
         below, right = (max(0, spec.size - side) for side in (box.height, box.width))
         picture = F.pad(box.cut(picture)[None], (0, right, 0, below), mode="replicate")
         mask = F.pad(box.cut(mask)[None], (0, right, 0, below))
         order = None if order is None else F.pad(box.cut(order)[None], (0, right, 0, below))
     else:
-        box = hole_box(mask, spec.context, spec.size) if spec.view == "hole" else Box(0, 0, *mask.shape[1:])
+        around = spec.view == "hole"
+        box = hole_box(hole, spec.context, spec.size, context_mask) if around else Box(0, 0, *mask.shape[1:])
         picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, spec.size, spec.stride))
         order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
     to_device = lambda maps: None if maps is None else maps.to(spec.device)
@@ -253,6 +210,8 @@ def fill_holes(
     order: Tensor | None = None,
     region_aware: bool = True,
     noise_mask: Tensor | None = None,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
 ) -> Tensor:
     """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
 
@@ -263,12 +222,15 @@ def fill_holes(
             mask mixes its fill with the picture.
         noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
             hole is used.
+        context_mask, stitch_mask: as `rad_inpaint`.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
     spec = CropSpec.of(net, settings)
     image, mask = check_image_and_mask(image, mask)
+    mix = not region_aware or stitch_mask is not None
+    context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     if order is not None:
         order = check_order(order, mask)
     classes = net.config.num_classes
@@ -276,22 +238,24 @@ def fill_holes(
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
 
     out, streams = image.clone(), generators(seed, image.shape[0], "sampling")
-    for crops in crop_holes(image, mask if noise_mask is None else noise_mask, spec, order):
+    batches = crop_holes(image, mask if noise_mask is None else noise_mask, spec, order, context_mask)
+    for n, crops in enumerate(batches):
         picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
         denoise = ADMDenoiser(net, region_aware or net.region_aware, None if labels is None else labels[numbers].to(spec.device))
         if spec.view == "tiles":
             denoise = TiledDenoiser(denoise, spec.size, holes if region_aware else torch.ones_like(holes))
         noise = partial(normal, [streams[k] for k in numbers], picture.shape[1:], picture.device)
-        fills = fill(Batch(denoise, picture, holes, crops.order, noise, callback and _preview(callback, picture, holes)))
+        report = callback and _report(callback, picture, holes, n, len(batches))
+        fills = fill(Batch(denoise, picture, holes, crops.order, noise, report))
         if not torch.isfinite(fills).all():
             raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
-        crops.stitch(image, mask, to_unit(fills), out, mix=not region_aware)
+        crops.stitch(image, stitch_mask, to_unit(fills), out, mix)
     return out
 
 
-def _preview(callback: Callback, picture: Tensor, mask: Tensor) -> Callback:
-    """The user's callback with x0 in [0, 1] and the known pixels in place."""
-    return lambda step, steps, x0: callback(step, steps, to_unit(torch.where(mask > 0, x0, picture)))
+def _report(callback: Callback, picture: Tensor, mask: Tensor, n: int, batches: int) -> Callback:
+    """The user's callback for batch n, with x0 in [0, 1], the known pixels in place, and the steps of all batches counted."""
+    return lambda step, steps, x0: callback(n * steps + step, batches * steps, to_unit(torch.where(mask > 0, x0, picture)))
 
 
 def to_unit(x: Tensor) -> Tensor:

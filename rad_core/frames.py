@@ -4,19 +4,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .crops import Box
+from .boxes import Box
 
 WINDOW = 25  # frames over which the crop's way is smoothed: about a second
 
 
-def steady_boxes(mask: Tensor, context: float, least: int) -> list[Box]:
+def steady_boxes(mask: Tensor, context: float, least: int, context_mask: Tensor | None = None) -> list[Box]:
     """A box for each frame, all of one size, around the hole. It stands still if every frame's hole fits into one box.
 
     Args:
         mask: (n, 1, H, W), 1 = hole; frames without a hole may be among them, not only such.
         context: what is shown on each side, as a multiple of the longest side of any frame's hole.
         least: smallest side in pixels.
+        context_mask: (n, 1, H, W) or None; where given, the boxes are around the holes and all of it, whatever `context`.
     """
+    if context_mask is not None:
+        mask, context = mask.maximum(context_mask), 0.0
     (top, bottom), (left, right) = (_spans(mask, axis) for axis in (-1, -2))
     longest = max((bottom - top).max().item(), (right - left).max().item())
     side = max(least, round(longest * (1 + 2 * context)))

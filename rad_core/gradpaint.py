@@ -309,13 +309,15 @@ def gradpaint_inpaint(
     seed: int | Sequence[int] = 0,
     labels: Tensor | None = None,
     callback: Callback | None = None,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
     **changes,
 ) -> Tensor:
     """Fill the hole of each picture with a network that was never trained to fill holes.
 
     Args:
         net: a plain ADM network (`load_model`).
-        image, mask, seed, labels, callback: as `rad_inpaint`; a soft mask mixes the fill with the picture.
+        image, mask, seed, labels, callback, context_mask, stitch_mask: as `rad_inpaint`; a soft mask mixes the fill with the picture.
         settings: how to fill: a name in `PRESETS` ("plus", which is the default, "paper", or "combine" for no guidance) or a
             `GradPaintSettings`. A guided step costs two network calls.
         changes: fields of `GradPaintSettings` to change, such as steps=30, sampler="ddim".
@@ -341,4 +343,5 @@ def gradpaint_inpaint(
         guided = GradPaint(batch.denoise, known, sigmas, settings.guidance, response, probe=probe)
         return sample(guided, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, region_aware=False)
+    masks = {"context_mask": context_mask, "stitch_mask": stitch_mask}
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, region_aware=False, **masks)

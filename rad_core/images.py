@@ -105,6 +105,26 @@ def check_map(values: Tensor, mask: Tensor, name: str) -> Tensor:
     return values.expand_as(mask)
 
 
+def check_extra_masks(context_mask: Tensor | None, stitch_mask: Tensor | None, mask: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Bring what a model may see, and what of its fill is pasted back, to a mask's size and count.
+
+    Args:
+        context_mask, stitch_mask: as `check_map`, in [0, 1], or None: all may be seen; the mask itself is pasted back.
+        mask: (B, 1, H, W), 1 = hole.
+
+    Returns:
+        the context mask (B, 1, H, W) or None, and the stitch mask (B, 1, H, W), both in [0, 1].
+
+    Raises:
+        ValueError: as `check_map` and `clamp_mask`.
+    """
+    context_mask, stitch_mask = (
+        None if values is None else clamp_mask(check_map(values, mask, name))
+        for values, name in ((context_mask, "context mask"), (stitch_mask, "stitch mask"))
+    )
+    return context_mask, mask if stitch_mask is None else stitch_mask
+
+
 def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     """Bring an order map to a mask's size and count, 0 = first to 1 = last within each hole.
 

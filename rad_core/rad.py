@@ -62,6 +62,8 @@ def rad_inpaint(
     uncertainty: Tensor | None = None,
     labels: Tensor | None = None,
     callback: Callback | None = None,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
     **changes,
 ) -> Tensor:
     """Fill the hole of each picture, or refine an earlier fill.
@@ -79,12 +81,15 @@ def rad_inpaint(
             with noise of `sigma_scale` times its uncertainty (in the network's units, where black to white is 2). Pixels of
             uncertainty 0 come back bit-identical.
         labels: (B,) class labels for class-conditional networks.
-        callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the crop under work; raise from
-            it to cancel.
+        callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the crops under work; raise from
+            it to cancel. Crops of different sizes run one after the other, and their steps are counted on.
+        context_mask: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 1 = the network may look at it: outside it, known pixels are ignored too.
+            The view "hole" then reaches as far as it does, whatever `context`.
+        stitch_mask: the same shapes: what is pasted back in place of the mask, 1 = the fill, 0 = the picture, bit-identical.
         changes: fields of `RADSettings` to change, such as steps=100, sampler="ddpm".
 
     Returns:
-        (B, 3, H, W), dtype and device of `image`. Pixels where the mask is 0 are bit-identical to the input.
+        (B, 3, H, W), dtype and device of `image`. Pixels where the mask (the stitch mask, if any) is 0 are bit-identical to the input.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
@@ -112,7 +117,8 @@ def rad_inpaint(
         noise_mask = mask * noise_share(uncertainty, settings.sigma_scale, schedule.nu)
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, noise_mask=noise_mask)
+    masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, **masks)
 
 
 def noise_share(uncertainty: Tensor, sigma_scale: float, nu: float, levels: int = 15) -> Tensor:

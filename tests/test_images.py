@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from rad_core import Photo, exemplar_inpaint, read_mask, read_photo, write_photo
-from rad_core.crops import hole_box, shrink_known, tile_box
+from rad_core.boxes import hole_box, tile_box
+from rad_core.crops import shrink_known
 from rad_core.images import check_image_and_mask, clamp_mask, resize_mask
 from rad_core.photo_files import check_writable
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..crops import Box
+from ..boxes import Box
 from .settings import ExemplarSettings
 
 CELL = 8  # pixels; holes closer than a cell or two are one
@@ -44,6 +44,13 @@ def group_holes(hole: Tensor, settings: ExemplarSettings) -> list[HoleGroup]:
         size = max(2 * CELL, CELL * (2 * int(depth[mine].max()) + 1))
         groups += _tiles(hole, mine, size, settings)
     return _merge(groups, hole.shape, settings)
+
+
+def with_copyable(context: Box, copyable: Tensor) -> Box:
+    """A context, enlarged to all pixels of a picture (H, W) that may be copied, unless half of it may be copied already."""
+    if not copyable.any() or 2 * int(context.cut(copyable).sum()) >= context.height * context.width:
+        return context
+    return _union(context, Box(*_bounds(copyable)))
 
 
 def _label(cells: Tensor) -> Tensor:

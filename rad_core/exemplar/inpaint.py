@@ -1,19 +1,16 @@
 """Exemplar inpainting from picture to picture: no network and no weights, the picture's own patches are the model."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..crops import Box
-from ..images import check_image_and_mask, check_map, check_order
+from ..images import check_image_and_mask, check_map, check_order, clamp_mask
 from ..noise import generators
 from ..notes import note
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
-from .holes import HoleGroup, group_holes
+from .holes import HoleGroup, group_holes, with_copyable
 from .motion import cut, following
 from .progress import Callback, Progress
 from .pyramid import fill_scene
@@ -32,6 +29,7 @@ def exemplar_inpaint(
     reference_masks: Tensor | Sequence[Tensor] | None = None,
     order: Tensor | None = None,
     uncertainty: Tensor | None = None,
+    source_mask: Tensor | None = None,
     frames: bool = False,
     fills: int = 1,
     callback: Callback | None = None,
@@ -50,11 +48,12 @@ def exemplar_inpaint(
         order: (H, W), (B, H, W) or (B, 1, H, W), which part of the hole is decided first: low values before high ones.
         uncertainty: the same shapes, in [0, 1]: refine an earlier fill instead of filling from nothing. The higher, the more a pixel may
             change from its present value; at 0 it is kept.
+        source_mask: (H, W), (B, H, W) or (B, 1, H, W), 1 = patches may be taken from there: from nowhere else in the picture.
         frames: the pictures are the frames of a video, in order: they are each other's references, and every frame starts from the one
             before, as it was filled.
         fills: how many fills of each picture; they come one after the other: B * fills results.
-        callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], longer side at most 1024) at least a few times a second;
-            raise from it to cancel.
+        callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], the hole with its surroundings, longer side at most 512)
+            at least a few times a second; raise from it to cancel.
         changes: fields of `ExemplarSettings` to change, such as patch=7.
 
     Returns:
@@ -77,6 +76,7 @@ def exemplar_inpaint(
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         if not bool(torch.isfinite(image).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
+    copyable = None if source_mask is None else clamp_mask(check_map(source_mask, mask, "source mask")) >= 0.5
     shared = references_of(references, reference_masks, image)
     streams = generators(seed, len(image) * fills, "exemplar")
     hole = (mask > 0)[:, 0] if uncertainty is None else ((mask > 0) & (uncertainty > 0))[:, 0]
@@ -85,6 +85,9 @@ def exemplar_inpaint(
             raise ValueError(
                 f"Nothing of picture {k + 1} is known: its mask covers all of it (grey counts). Leave some of it, or add a reference."
             )
+
+        if copyable is not None and hole[k].any() and not (shared or frames or (copyable[k, 0] & ~hole[k]).any()):
+            raise ValueError(f"The source mask leaves nothing of picture {k + 1} to take patches from: paint white what may be copied.")
 
     out, deviation = [], []
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
@@ -96,8 +99,9 @@ def exemplar_inpaint(
                 out.append(image[k])
                 deviation.append(torch.zeros_like(mask[k]))
                 continue
-            others, before = _frames(image, hole, out, k, fill, fills, settings) if frames else ([], None)
-            canvas = _Canvas(image[k], hole[k], None if order is None else order[k, 0], None if uncertainty is None else uncertainty[k, 0])
+            others, before = _frames(image, hole, copyable, out, k, fill, fills, settings) if frames else ([], None)
+            canvas = _Canvas(image[k], hole[k], *(None if maps is None else maps[k, 0] for maps in (order, uncertainty, copyable)))
+            progress.start(canvas.colour, canvas.open)
             for group in groups[k]:
                 canvas.fill(group, shared, others, before, settings, streams[n], progress)
             colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
@@ -120,14 +124,11 @@ def _total_deviation(out: Tensor, deviation: Tensor, hole: Tensor, fills: int) -
 class _Canvas:
     """A picture while its holes are filled one after the other."""
 
-    def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, uncertainty: Tensor | None):
+    def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, uncertainty: Tensor | None, copyable: Tensor | None):
         self.colour = (image.float().clamp(0, 1) * 2 - 1).masked_fill_(hole, 0)
         self.content = None if uncertainty is None else image.float().clamp(0, 1) * 2 - 1
-        self.open, self.order, self.uncertainty = hole.clone(), order, uncertainty
+        self.open, self.order, self.uncertainty, self.copyable = hole.clone(), order, uncertainty, copyable
         self.deviation = torch.zeros(hole.shape, device=hole.device)
-
-    def picture(self) -> Tensor:
-        return (self.colour + 1) / 2
 
     def fill(
         self,
@@ -140,7 +141,7 @@ class _Canvas:
         progress: Progress,
     ) -> None:
         """Fill some pixels from the picture, other `frames` of its video, the frame `before` as it was filled, and `references`."""
-        box, where = group.context, group.where
+        box, where = group.context if self.copyable is None else with_copyable(group.context, self.copyable), group.where
         here = lambda maps: None if maps is None else box.cut(maps)
         hole = torch.zeros(box.height, box.width, dtype=torch.bool, device=self.open.device)
         y, x = where.top - box.top, where.left - box.left
@@ -149,8 +150,9 @@ class _Canvas:
         near = following(self.colour, ~self.open, box, hole, frames, before) if frames else []
         near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
-        scene = Scene([Source(here(self.colour), ~unknown), *near], hole, unknown & ~hole, order, uncertainty, content)
-        progress.begin(self.picture(), partial(_place, box, hole, self.open.shape))
+        own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))
+        scene = Scene([own, *near], hole, unknown & ~hole, order, uncertainty, content)
+        progress.begin(where, group.pixels, box)
         for patch in dict.fromkeys((settings.patch, 3)):
             filled = fill_scene(scene, settings, patch, rng, progress)
             if filled is not None:
@@ -169,26 +171,22 @@ def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tens
     return smooth[:, hole].T.clamp(-1, 1), torch.ones(int(hole.sum()), device=hole.device)
 
 
-def _place(box: Box, hole: Tensor, shape: torch.Size, preview: Tensor, colours: Tensor) -> None:
-    """Put a level's picture (3, h, w) of a context into a preview (1, 3, H', W') of the whole picture."""
-    scale = preview.shape[2] / shape[0], preview.shape[3] / shape[1]
-    rows, columns = (
-        slice(int(start * f), max(int(start * f) + 1, int((start + length) * f)))
-        for start, length, f in ((box.top, box.height, scale[0]), (box.left, box.width, scale[1]))
-    )
-    part = preview[..., rows, columns]
-    resize = lambda maps: F.interpolate(maps, part.shape[2:], mode="nearest-exact")
-    part.copy_(torch.where(resize(hole[None, None].float()) > 0, (resize(colours[None]) + 1) / 2, part))
-
-
 def _frames(
-    image: Tensor, hole: Tensor, out: list[Tensor], k: int, fill: int, fills: int, settings: ExemplarSettings
+    image: Tensor,
+    hole: Tensor,
+    copyable: Tensor | None,
+    out: list[Tensor],
+    k: int,
+    fill: int,
+    fills: int,
+    settings: ExemplarSettings,
 ) -> tuple[list[Source], Source | None]:
     """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled."""
     source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)
     order = sorted(range(len(image)), key=lambda j: (abs(j - k), j))
-    others = [source(image[j], ~hole[j]) for j in order if 0 < abs(j - k) <= settings.frames_near and not hole[j].all()]
-    return others, source(out[(k - 1) * fills + fill], torch.ones_like(hole[k])) if k else None
+    copyable = torch.ones_like(hole) if copyable is None else copyable[:, 0]
+    others = [source(image[j], copyable[j] & ~hole[j]) for j in order if 0 < abs(j - k) <= settings.frames_near and not hole[j].all()]
+    return others, source(out[(k - 1) * fills + fill], copyable[k - 1] | hole[k - 1]) if k else None
 
 
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:

@@ -133,10 +133,9 @@ class Level:
         dy = self.local_row[row] - queries // self.width
         return scale * self.aligned[row] * torch.hypot(dy, (sources % self.width - queries % self.width).float())
 
-    def colours(self) -> Tensor:
-        """The picture, (3, h, w) in [-1, 1]."""
-        page = self.state[: self.height * self.width].view(self.height, self.width, 5)
-        return page[:, : self.picture_width, :3].permute(2, 0, 1) / COLOUR
+    def colours(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The picture's pixels at some rows (r,) and columns (c,), (3, r, c) in [-1, 1]."""
+        return self.state[rows[:, None] * self.width + columns, :3].permute(2, 0, 1) / COLOUR
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..crops import Box
+from ..boxes import Box
 from .scene import Source, shrink
 
 SIDE = 384  # pixels of the longer side at which all translations are compared

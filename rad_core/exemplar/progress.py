@@ -2,15 +2,22 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..boxes import Box, hole_box
+
+if TYPE_CHECKING:
+    from .level import Level
+
 Callback = Callable[[int, int, Tensor], None]
 Poll = Callable[[], None]  # called between pieces of work; it may raise to cancel
 STEPS = 100  # a run's progress is reported in this many parts
-PREVIEW = 1024  # longest side of a preview
+PREVIEW = 512  # longest side of a preview
+AROUND = 0.5  # what a preview shows on each side of the hole, as a multiple of its longer side
 PATIENCE = 0.2  # seconds between calls
 
 
@@ -19,7 +26,7 @@ def no_poll() -> None:
 
 
 class Progress:
-    """Calls back with (step, steps, picture (1, 3, h, w) in [0, 1]).
+    """Calls back with (step, steps, picture (1, 3, h, w) in [0, 1]), which shows the hole with its surroundings.
 
     Args:
         callback: or None.
@@ -28,22 +35,35 @@ class Progress:
 
     def __init__(self, callback: Callback | None, work: float):
         self.callback, self.work, self.done, self.last, self.preview = callback, max(work, 1), 0.0, 0.0, None
-        self.place = None  # what a level's picture becomes on its way into the preview
+        self.view: Box | None = None  # what of the picture the preview shows
 
-    def begin(self, picture: Tensor, place: Callable[[Tensor, Tensor], None]) -> None:
-        """Another picture (3, H, W) in [0, 1] is filled now; place(preview, colours) puts a level's picture into its preview."""
+    def start(self, picture: Tensor, hole: Tensor) -> None:
+        """Another picture (3, H, W) in [-1, 1] is filled now, where its hole (H, W) is."""
         if self.callback:
-            scale = max(1.0, max(picture.shape[1:]) / PREVIEW)
-            size = tuple(max(1, round(side / scale)) for side in picture.shape[1:])
-            self.preview = F.interpolate(picture[None].float(), size, mode="area") if scale > 1 else picture[None].float().clone()
-            self.place = place
+            self.view = hole_box(hole[None], AROUND, PREVIEW)
+            part, scale = self.view.cut(picture)[None], max(1.0, max(self.view.height, self.view.width) / PREVIEW)
+            size = tuple(max(1, round(side / scale)) for side in part.shape[2:])
+            self.preview = (F.interpolate(part, size, mode="area") + 1) / 2
             self.poll()
 
-    def advance(self, work: float, colours: Callable[[], Tensor]) -> None:
-        """Some work is done; colours() is the level's picture (3, h, w) in [-1, 1]."""
+    def begin(self, where: Box, pixels: Tensor, context: Box) -> None:
+        """Some pixels (h, w) bool of a box are filled now; a level shows their context."""
+        if self.callback:
+            view, (height, width) = self.view, self.preview.shape[2:]
+            self.rows, y = _places(where.top, where.height, view.top, height / view.height, pixels.device)
+            self.columns, x = _places(where.left, where.width, view.left, width / view.width, pixels.device)
+            self.pixels = pixels[y - where.top][:, x - where.left]
+            self.place = (y - context.top + 0.5) / context.height, (x - context.left + 0.5) / context.width  # shares of the context
+            self.poll()
+
+    def advance(self, work: float, level: "Level") -> None:
+        """Some work is done on a level of the context."""
         self.done += work
         if self.callback:
-            self.place(self.preview, colours())
+            sizes = level.height, level.picture_width
+            colours = level.colours(*((share * size).long() for share, size in zip(self.place, sizes, strict=True)))
+            part = self.preview[0, :, self.rows, self.columns]
+            part.copy_(torch.where(self.pixels, (colours + 1) / 2, part))
             self._call()
 
     def poll(self) -> None:
@@ -59,3 +79,11 @@ class Progress:
     def _call(self) -> None:
         self.callback(max(1, min(STEPS, int(STEPS * self.done / self.work))), STEPS, torch.clone(self.preview))
         self.last = time.monotonic()
+
+
+def _places(start: int, length: int, origin: int, scale: float, device: torch.device) -> tuple[slice, Tensor]:
+    """Which rows or columns of a preview show a part of the picture, and the pixel that each of them shows."""
+    first = int((start - origin) * scale)
+    last = max(first + 1, int((start - origin + length) * scale))
+    pixels = origin + ((torch.arange(first, last, device=device) + 0.5) / scale).long()
+    return slice(first, last), pixels.clamp(start, start + length - 1)

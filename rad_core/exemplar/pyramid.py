@@ -75,7 +75,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
                 everywhere = step == 0 and bool((finer.match < 0).any())
             match(finer, finer.state, sigma, step, rng, everywhere, progress.poll)
             finer.state[finer.pixels], finer.variance = vote(finer, progress.poll, step == steps - 1)
-            progress.advance(len(finer.pixels), finer.colours)
+            progress.advance(len(finer.pixels), finer)
         level, number = finer, number + 1
     return None if level is None or level.height != scene.size[0] else level
 

@@ -20,13 +20,14 @@ class Source:
     """A picture that patches come from.
 
     colour: (3, h, w) in [-1, 1], 0 where unknown. known: (h, w) bool. aligned: see `level.Page`. follows: it shows the picture's scene
-    at the picture's places, see `motion`.
+    at the picture's places, see `motion`. copyable: (h, w) bool, the known pixels that may be copied; None for all of them.
     """
 
     colour: Tensor
     known: Tensor
     aligned: bool = True
     follows: bool = False
+    copyable: Tensor | None = None
     half: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def at(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -40,6 +41,10 @@ class Source:
         """Share of known pixels under each pixel of another size, (h', w')."""
         share = self._large(size)[1].float()
         return share if size == tuple(share.shape) else _area(share[None], size)[0]
+
+    def copyable_at(self, size: tuple[int, int]) -> Tensor:
+        """Pixels of another size under which all may be copied, (h', w') bool."""
+        return torch.ones(size, dtype=torch.bool, device=self.known.device) if self.copyable is None else _whole(self.copyable, size)
 
     def _large(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Colour and known share to shrink to a size: from half the size where that is as good, which costs a quarter."""
@@ -130,7 +135,8 @@ def pages_at(scene: Scene, size: tuple[int, int], textures: list[tuple[Tensor, T
         wide = lambda map_, to=page_size: F.interpolate(map_[None], to, mode="bilinear")[0] if map_.shape[1:] != to else map_
         texture = wide(sums) / wide(shares).clamp(min=1e-6)
         poll()
-        pages.append(Page(colour, texture, share >= KNOWN if k == 0 else share > 0.99, source.aligned))
+        known = share >= KNOWN if k == 0 else share > 0.99
+        pages.append(Page(colour, texture, known & source.copyable_at(page_size), source.aligned))
     return pages
 
 
@@ -179,6 +185,11 @@ def references_of(references: Tensor | Sequence[Tensor] | None, masks: Tensor | 
 def shrink(size: Sequence[int], factor: float) -> tuple[int, int]:
     """A size divided by a factor, at least one pixel."""
     return tuple(max(1, round(side / factor)) for side in size)
+
+
+def _whole(map_: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels of another size under which a map (h, w) is True everywhere, but for rounding."""
+    return map_ if size == tuple(map_.shape) else _area(map_[None].float(), size)[0] > 0.99
 
 
 def _area(maps: Tensor, size: tuple[int, int]) -> Tensor:

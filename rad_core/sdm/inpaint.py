@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..crops import CropBatch, CropSpec, crop_holes, to_unit
-from ..images import check_image_and_mask
+from ..images import check_extra_masks, check_image_and_mask
 from ..noise import seed_list
 from ..settings import resolve_settings
 from .iterate import Iteration, iterate
@@ -71,6 +71,8 @@ def sdm_inpaint(
     fills: int = 1,
     callback: Callback | None = None,
     return_history: bool = False,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
     **changes,
 ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
     """Fill the hole of each picture with SDM.
@@ -83,8 +85,9 @@ def sdm_inpaint(
         seed: result k uses seed + k, or its entry of a list of B * fills.
         fills: different fills of each picture; those of a picture follow each other in the results.
         callback: called after each iteration with (iteration, iterations, picture): the crops being filled, (b, 3, h, w) in [0, 1], grey
-            where undecided. Raise from it to cancel.
+            where undecided. Raise from it to cancel. Crops of different sizes run one after the other, and their iterations are counted on.
         return_history: return the pictures and holes after every iteration as well.
+        context_mask, stitch_mask: as `rad_inpaint`.
         **changes: fields of `SDMSettings` to replace, such as iterations=2.
 
     Returns:
@@ -99,23 +102,28 @@ def sdm_inpaint(
     settings = resolve_settings(settings, PRESETS, changes)
     if fills < 1:
         raise ValueError(f"fills must be at least 1, got {fills}.")
-    image, mask = (maps.repeat_interleave(fills, 0) for maps in check_image_and_mask(image, mask))
+    image, mask = check_image_and_mask(image, mask)
+    context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
+    image, mask, context_mask, stitch_mask = (
+        None if maps is None else maps.repeat_interleave(fills, 0) for maps in (image, mask, context_mask, stitch_mask)
+    )
     seeds = seed_list(seed, len(image))
     spec = CropSpec(sdm.size, sdm.stride, torch.device(sdm.device), "hole" if settings.view == "auto" else settings.view, settings.context)
     out, uncertainty = image.clone(), torch.zeros_like(mask)
     history = [(image.clone(), torch.zeros_like(mask)) for _ in range(settings.iterations)] if return_history else []
-    nothing, hole = torch.zeros_like(mask), (mask > 0).float()
-    for batch in crop_holes(image, mask, spec):
+    nothing, hole = torch.zeros_like(mask), ((mask > 0) & (stitch_mask > 0)).float()
+    batches = crop_holes(image, mask, spec, context_mask=context_mask)
+    for n, batch in enumerate(batches):
         passes = iterate(sdm, batch.picture, (batch.mask > 0).to(batch.picture), settings, [seeds[k] for k in batch.crops], sdm.latent)
         for t, now in enumerate(passes, 1):
             if not torch.isfinite(now.picture).all():
                 raise ValueError("The network's output has NaN or infinite values. Use float32.")
             if callback:
-                callback(t, settings.iterations, _preview(batch, now))
+                callback(n * settings.iterations + t, len(batches) * settings.iterations, _preview(batch, now))
             if return_history:
-                batch.stitch(image, mask, to_unit(now.picture), history[t - 1][0], mix=True)
+                batch.stitch(image, stitch_mask, to_unit(now.picture), history[t - 1][0], mix=True)
                 batch.stitch(nothing, hole, now.hole.float(), history[t - 1][1])
-        batch.stitch(image, mask, to_unit(now.picture), out, mix=True)
+        batch.stitch(image, stitch_mask, to_unit(now.picture), out, mix=True)
         batch.stitch(nothing, hole, now.uncertainty.float(), uncertainty)
     return (out, uncertainty, history) if return_history else (out, uncertainty)
 
