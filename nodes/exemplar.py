@@ -9,9 +9,10 @@ from ..rad_core.images import check_image_and_mask
 from ..rad_core.masks import grow_masks
 from . import inputs
 from .host.device import on_device, to_host
-from .host.run import in_batches, progress
+from .host.progress import Progress
+from .host.run import in_batches
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
 ADVICE = "Choose the preset 'fast' or a smaller picture."
 
@@ -64,6 +65,11 @@ class FillFromPicture(io.ComfyNode):
                     tooltip="The batch is a video: frames take patches from each other, and each starts from the one before, "
                     "against flicker.",
                 ),
+                io.Mask.Input(
+                    "source_mask",
+                    optional=True,
+                    tooltip="Patches are taken from its white parts alone. Paint the texture that you want in the hole.",
+                ),
             ],
             outputs=[
                 io.Image.Output(),
@@ -91,6 +97,7 @@ class FillFromPicture(io.ComfyNode):
         order=None,
         uncertainty=None,
         frames=False,
+        source_mask=None,
     ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
         picture, hole = check_image_and_mask(*match_counts(picture, mask_of(mask)))
@@ -98,11 +105,13 @@ class FillFromPicture(io.ComfyNode):
         order, uncertainty = (None if maps is None else map_of(maps) for maps in (order, uncertainty))
         check_count(order, count, "order maps")
         check_count(uncertainty, count, "uncertainty maps")
+        sources = painted(source_mask, count, "source masks")
         references, reference_masks = _references(reference, reference_mask)
+        report = Progress(count)
 
         def fill(start: int, stop: int) -> tuple[Tensor, Tensor]:
-            part = picture[start:stop], hole[start:stop], entries(order, start, stop), entries(uncertainty, start, stop), references
-            pictures, holes, parts, content, shared = on_device(*part)
+            maps = (entries(maps, start, stop) for maps in (order, uncertainty, sources))
+            pictures, holes, parts, content, copyable, shared = on_device(picture[start:stop], hole[start:stop], *maps, references)
             out, deviation = exemplar_inpaint(
                 pictures,
                 holes,
@@ -112,9 +121,10 @@ class FillFromPicture(io.ComfyNode):
                 reference_masks=reference_masks,
                 order=parts,
                 uncertainty=content,
+                source_mask=copyable,
                 frames=frames,
                 fills=fills,
-                callback=progress(1),
+                callback=report.part(start, stop),
             )
             return to_host(out), to_host(deviation[:, 0])
 
@@ -134,8 +144,5 @@ def _references(reference: Tensor | None, mask: Tensor | None) -> tuple[Tensor |
             raise ValueError("There is a reference_mask without a reference: connect the picture too, or disconnect the mask.")
         return None, None
     pictures = picture_of(reference)[0]
-    if mask is None or not mask.any():  # Load Image has a small black mask for a picture without transparency
-        return pictures, None
-    masks = map_of(mask)
-    check_count(masks, len(pictures), "reference masks")
-    return pictures, masks[:, 0].expand(len(pictures), -1, -1)
+    masks = painted(mask, len(pictures), "reference masks")
+    return pictures, None if masks is None else masks[:, 0].expand(len(pictures), -1, -1)

@@ -5,10 +5,12 @@ from comfy_api.latest import io
 from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
 from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_reference
+from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
-from .host.through_vae import fill_through_vae, has_time_axis, working_size
-from .pictures import image_of, mask_of, match_counts, picture_of
+from .host.through_vae import fill_through_vae, has_time_axis
+from .host.token_grid import working_size
+from .pictures import entries, image_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
 CFG = 7.0
@@ -229,6 +231,8 @@ class GradPaintInpaint(io.ComfyNode):
                     tooltip="For edit models (Flux Kontext, Flux.2, Qwen-Image-Edit): their first reference picture is the crop, or stays "
                     "the whole one of the conditioning.",
                 ),
+                inputs.context_mask(),
+                inputs.stitch_mask(),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("crop and stitch", "fill hole", "inpaint any model", "replace", "masked edit"),
@@ -255,20 +259,27 @@ class GradPaintInpaint(io.ComfyNode):
         settings=None,
         video=False,
         reference="crop",
+        context_mask=None,
+        stitch_mask=None,
     ) -> io.NodeOutput:
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
-        side, stride = working_size(model, vae, size)
-        chosen = resolve(preset, settings)
+        side, stride = working_size(model, size)
+        chosen, count = resolve(preset, settings), len(picture)
+        report = Progress(count)
+        look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
 
         def fill(start: int, stop: int):
             def sample(latents, holes, first, crop_latents):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
-                guider = GradPaintGuider(model, *words, cfg, chosen)
-                return sample_crops(guider, seed + start + first, steps, sampler_name, scheduler, denoise, latents, holes)
+                guider, at = GradPaintGuider(model, *words, cfg, chosen), start + first
+                callback = report.of_latents(model, at, min(at + len(latents), count))
+                return sample_crops(guider, seed + at, steps, sampler_name, scheduler, denoise, latents, holes, callback)
 
-            return fill_through_vae(vae, picture[start:stop], hole[start:stop], side, stride, context, denoise < 1, sample, video)
+            masks = {"context_mask": entries(look, start, stop), "stitch_mask": entries(paste, start, stop)}
+            pictures = picture[start:stop], hole[start:stop]
+            return fill_through_vae(vae, *pictures, side, stride, context, denoise < 1, sample, video, **masks)
 
-        if video and has_time_axis(vae):
-            return io.NodeOutput(image_of(fill(0, len(picture)), alpha, hole))
-        return io.NodeOutput(image_of(in_batches(fill, len(picture), "Choose a smaller size."), alpha, hole))
+        whole = video and has_time_axis(vae)
+        filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
+        return io.NodeOutput(image_of(filled, alpha, hole if paste is None else paste))

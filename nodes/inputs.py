@@ -114,6 +114,22 @@ def context(
     return io.Float.Input("context", default=RAD.context, min=0.0, max=10.0, step=0.05, tooltip=tooltip)
 
 
+def context_mask() -> io.Input:
+    return io.Mask.Input(
+        "context_mask",
+        optional=True,
+        tooltip="What the model may see: white parts, and nothing else. The crop reaches as far as they do, in place of the context.",
+    )
+
+
+def stitch_mask() -> io.Input:
+    return io.Mask.Input(
+        "stitch_mask",
+        optional=True,
+        tooltip="What is pasted back, in place of the mask: white is the fill, grey mixes it in, black comes back bit-identical.",
+    )
+
+
 def precision(*others: str, tooltip: str = "float16 and bfloat16 halve the memory and are faster on a GPU; pictures differ a little."):
     options = [*others, *PRECISIONS]
     return io.Combo.Input("precision", options=options, default=options[0], tooltip=tooltip)

@@ -54,6 +54,19 @@ def map_of(values: Tensor) -> Tensor:
     return values.reshape(-1, 1, *values.shape[-2:])
 
 
+def painted(mask: Tensor | None, count: int, name: str) -> Tensor | None:
+    """An optional mask as (B or 1, 1, H, W) in [0, 1]; None where nothing is painted: Load Image has a small black one for most pictures.
+
+    Raises:
+        ValueError: not one mask, or one for each of `count` pictures.
+    """
+    if mask is None or not mask.any():
+        return None
+    mask = clamp_mask(map_of(mask).float())
+    check_count(mask, count, name)
+    return mask
+
+
 def match_counts(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
     """Pictures and masks as batches of equal length; a single one of either serves all of the other.
 

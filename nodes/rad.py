@@ -6,11 +6,12 @@ from ..rad_core import rad_inpaint
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
+from .host.progress import Progress
 from .host.region_aware import with_levels_alone
-from .host.run import in_batches, load_network, progress
+from .host.run import in_batches, load_network
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
 
@@ -46,6 +47,8 @@ class RADInpaint(io.ComfyNode):
                     optional=True,
                     tooltip="Smooths the transition across the hole's rim (by GradPaint), for a quarter more time. 0 off, 1 natural.",
                 ),
+                inputs.context_mask(),
+                inputs.stitch_mask(),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("region-aware", "fill hole", "restore", "scratch repair", "crop and stitch", "outpaint"),
@@ -67,14 +70,18 @@ class RADInpaint(io.ComfyNode):
         overlap=inputs.RAD.overlap,
         class_label=0,
         align=inputs.RAD.align,
+        context_mask=None,
+        stitch_mask=None,
     ) -> io.NodeOutput:
         settings = RADSettings(steps or None, sampler, eta, inputs.VIEWS[view], context, align, overlap)
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
         count, order = len(picture), None if order is None else map_of(order)
         check_count(order, count, "order maps")
+        look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
         net = load_network(model, "RAD Inpaint", count)
         labels = picture.new_full((count,), class_label).long() if net.config.num_classes else None
+        report = Progress(count)
 
         def fill(start: int, stop: int):
             return rad_inpaint(
@@ -85,10 +92,12 @@ class RADInpaint(io.ComfyNode):
                 seed=[seed + k for k in range(start, stop)],
                 order=entries(order, start, stop),
                 labels=None if labels is None else labels[start:stop],
-                callback=progress(settings.step_count),
+                callback=report.part(start, stop),
+                context_mask=entries(look, start, stop),
+                stitch_mask=entries(paste, start, stop),
             )
 
-        return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole))
+        return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole if paste is None else paste))
 
 
 class RADSampler(io.ComfyNode):

@@ -9,10 +9,11 @@ from ..rad_core.rad import RADSettings
 from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
 from .host.folders import SDM, choices, fingerprint, locate
-from .host.run import in_batches, load_network, progress
+from .host.progress import Progress
+from .host.run import in_batches, load_network
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/SDM"
 DEFAULTS = SDMSettings()
@@ -100,6 +101,8 @@ class SDMInpaint(io.ComfyNode):
                     optional=True,
                     tooltip="Paint decided pixels anew in every pass, as the paper does. Off: what is decided stays.",
                 ),
+                inputs.context_mask(),
+                inputs.stitch_mask(),
             ],
             outputs=[
                 io.Image.Output(),
@@ -130,10 +133,17 @@ class SDMInpaint(io.ComfyNode):
         fills,
         memory=DEFAULTS.memory,
         refresh=DEFAULTS.refresh,
+        context_mask=None,
+        stitch_mask=None,
     ) -> io.NodeOutput:
         settings = SDMSettings(iterations, schedule, alpha, anchor, memory, refresh, inputs.VIEWS[view], context)
         picture, transparency = picture_of(image)
         picture, hole = (maps.repeat_interleave(fills, 0) for maps in match_counts(picture, mask_of(mask)))
+        look, paste = (
+            _for_fills(painted(maps, len(picture) // fills, name), len(picture))
+            for maps, name in ((context_mask, "context masks"), (stitch_mask, "stitch masks"))
+        )
+        report = Progress(len(picture))
         net = load_sdm_network(sdm, len(picture), picture.shape[2:] if settings.view == "native" else None)
 
         def fill(start: int, stop: int):
@@ -143,7 +153,9 @@ class SDMInpaint(io.ComfyNode):
                 hole[start:stop],
                 settings,
                 seed=[seed + k for k in range(start, stop)],
-                callback=progress(iterations),
+                callback=report.part(start, stop),
+                context_mask=entries(look, start, stop),
+                stitch_mask=entries(paste, start, stop),
                 return_history=True,
             )
             return out, uncertainty[:, 0], torch.stack([after for after, _ in history], 1)
@@ -152,7 +164,8 @@ class SDMInpaint(io.ComfyNode):
         out, uncertainty, history = in_batches(fill, len(picture), advice)
         if transparency is not None:
             transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
-        return io.NodeOutput(image_of(out, transparency, hole), uncertainty, history.flatten(0, 1).movedim(1, -1))
+        image = image_of(out, transparency, hole if paste is None else paste)
+        return io.NodeOutput(image, uncertainty, history.flatten(0, 1).movedim(1, -1))
 
 
 class RefineWithRAD(io.ComfyNode):
@@ -194,7 +207,7 @@ class RefineWithRAD(io.ComfyNode):
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
-        net = load_network(model, "Refine with RAD", len(picture))
+        net, report = load_network(model, "Refine with RAD", len(picture)), Progress(len(picture))
 
         def fill(start: int, stop: int):
             return rad_inpaint(
@@ -204,12 +217,14 @@ class RefineWithRAD(io.ComfyNode):
                 settings,
                 seed=[seed + k for k in range(start, stop)],
                 uncertainty=entries(uncertainty, start, stop),
-                callback=progress(steps),
+                callback=report.part(start, stop),
             )
 
         return io.NodeOutput(image_of(in_batches(fill, len(picture)), alpha, hole))
 
 
-def _for_fills(maps: Tensor, count: int) -> Tensor:
-    """One map of each picture -> one of each of its fills."""
+def _for_fills(maps: Tensor | None, count: int) -> Tensor | None:
+    """One map of each picture, if any -> one of each of its fills."""
+    if maps is None:
+        return None
     return maps.repeat_interleave(count // len(maps), 0) if count % len(maps) == 0 else maps

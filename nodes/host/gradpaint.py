@@ -20,6 +20,7 @@ from .guided_model import GuidedModel, Parts
 from .holes import NO_HOLE, hole_in_latents
 from .latents import check_latents, seed_of
 from .notes import shown_on_node
+from .progress import Progress
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,9 @@ def run_gradpaint(
     denoise: float,
     latent: dict,
     noise: Tensor | None = None,
+    callback: Callable | None = None,
 ) -> dict:
     """Sample as KSampler does: LATENT in, LATENT out. `noise`: (B, C, h, w), drawn from the seed unless given."""
-    import latent_preview  # the host's; it needs a running host
-
     model = guider.model_patcher
     ratios = {k: v for k, v in latent.items() if k.startswith("downscale_ratio") and v is not None}  # of newer hosts' empty latents
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
@@ -178,7 +178,7 @@ def run_gradpaint(
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    callback = latent_preview.prepare_callback(model, len(plan.sigmas) - 1)
+    callback = callback or Progress().of_latents(model)
     host_sampler = comfy.samplers.sampler_object(plan.sampler)
     quiet = not comfy.utils.PROGRESS_BAR_ENABLED
     filled = guider.sample(noise, samples, host_sampler, plan.sigmas, latent.get("noise_mask"), callback, quiet, seed)
@@ -187,12 +187,20 @@ def run_gradpaint(
 
 
 def sample_crops(
-    guider: GradPaintGuider, seed: int, steps: int, sampler: str, scheduler: str, denoise: float, latents: Tensor, holes: Tensor
+    guider: GradPaintGuider,
+    seed: int,
+    steps: int,
+    sampler: str,
+    scheduler: str,
+    denoise: float,
+    latents: Tensor,
+    holes: Tensor,
+    callback: Callable,
 ) -> Tensor:
     """`run_gradpaint` on latents (B, C, ...) with holes (n, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
     noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed_of(seed, k)) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
-    return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise)["samples"]
+    return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise, callback)["samples"]
 
 
 def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:

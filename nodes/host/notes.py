@@ -1,6 +1,7 @@
 """What a node has to say: every note of the library as a text on the node, every error as its sentence."""
 
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def shown_on_node() -> Iterator[None]:
     if _collecting:  # a guider or sampler inside a node of ours
         yield
         return
-    texts: dict[str, None] = {}
+    texts, began = dict[str, None](), time.monotonic()
     _collecting = True
     try:
         with warnings.catch_warnings():
@@ -44,14 +45,23 @@ def shown_on_node() -> Iterator[None]:
         raise ValueError(str(error)) from error
     finally:
         _collecting = False
-        _show(list(texts))
+        _show(list(texts), time.monotonic() - began)
 
 
-def _show(texts: list[str]) -> None:
+def _show(texts: list[str], seconds: float) -> None:
     for text in texts:
         logging.warning(text)
     context = get_executing_context()
-    if context is None or not (texts or context.node_id in _told):
-        return
-    PromptServer.instance.send_progress_text("\n".join(texts) or "Nothing to note.", context.node_id)
-    (_told.add if texts else _told.discard)(context.node_id)
+    if texts:
+        say("\n".join(texts))
+    elif context is not None and context.node_id in _told:
+        say(f"Done in {seconds:.0f} s.")
+        _told.discard(context.node_id)
+
+
+def say(text: str) -> None:
+    """Show a text on the node that the host is running, in place of the one before; nothing where no node runs."""
+    context = get_executing_context()
+    if context is not None:
+        PromptServer.instance.send_progress_text(text, context.node_id)
+        _told.add(context.node_id)

@@ -1,12 +1,9 @@
-"""Running a method of `rad_core` inside the host: memory, progress, previews, cancelling."""
+"""Running a method of `rad_core` inside the host: its network, and its memory."""
 
 from collections.abc import Callable
 
 import comfy.model_management
-import comfy.utils
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ...rad_core.notes import note
@@ -72,15 +69,3 @@ def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: s
         if start < count:
             comfy.model_management.soft_empty_cache()
     return tuple(map(torch.cat, zip(*results, strict=True))) if isinstance(results[0], tuple) else torch.cat(results)
-
-
-def progress(steps: int) -> Callable[[int, int, Tensor], None]:
-    """A callback for `rad_core`: the node's progress bar with a preview of x0 in [0, 1], and the host's cancel button."""
-    bar = comfy.utils.ProgressBar(steps)
-
-    def report(step: int, total: int, x0: Tensor) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        pixels = (x0[0].clamp(0, 1).movedim(0, 2) * 255).round().to("cpu", torch.uint8).numpy()
-        bar.update_absolute(step, total, ("JPEG", Image.fromarray(np.ascontiguousarray(pixels)), 512))
-
-    return report

@@ -17,6 +17,7 @@ from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, set_conds
 from .latents import check_latents
 from .notes import shown_on_node
+from .progress import Progress
 from .region_aware import is_region_aware
 from .token_levels import has_token_levels, predicts_ratio, snap, token_patch
 
@@ -127,8 +128,6 @@ def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: i
     Raises:
         ValueError: latents that do not belong to the MODEL.
     """
-    import latent_preview  # the host's; it needs a running host
-
     ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
     if getattr(samples, "is_nested", False) or (samples.ndim != 4 and not has_token_levels(model)):
@@ -145,7 +144,7 @@ def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: i
         negative,
         samples,
         noise_mask=latent.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, sigmas.shape[-1] - 1),
+        callback=Progress().of_latents(model),
         seed=seed,
     )
     return {**latent, "samples": filled}

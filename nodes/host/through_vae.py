@@ -7,25 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...rad_core.crops import Box, Crop, collate, fit_size, hole_box, note_size, shrink_known
+from ...rad_core.boxes import Box, fit_size, hole_box
+from ...rad_core.crops import Crop, collate, note_size, shrink_known
 from ...rad_core.frames import steady_boxes
-from ...rad_core.images import check_image_and_mask
+from ...rad_core.images import check_extra_masks, check_image_and_mask
 from ...rad_core.losses import dilate
-from .adm import ADMModel
 
 RIM = 16  # pixels around the hole in which colours are compared
-STRIDE = 16  # transformers on latents of 8 pixels take them two by two
 
 # (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now) -> latents
 Sample = Callable[[Tensor, Tensor, int, Callable[[], Tensor]], Tensor]
-
-
-def working_size(model, vae, size: int) -> tuple[int, int]:
-    """Longer side and stride of the crops that a MODEL samples: an ADM network's own, else `size` (0: 512)."""
-    if isinstance(model.model, ADMModel):
-        config = model.model.diffusion_model.config
-        return size or config.image_size, config.stride
-    return size or 512, max(STRIDE, vae.spacial_compression_encode())
 
 
 def has_time_axis(vae) -> bool:
@@ -34,7 +25,17 @@ def has_time_axis(vae) -> bool:
 
 
 def fill_through_vae(
-    vae, image: Tensor, mask: Tensor, size: int, stride: int, context: float, keep: bool, sample: Sample, video: bool = False
+    vae,
+    image: Tensor,
+    mask: Tensor,
+    size: int,
+    stride: int,
+    context: float,
+    keep: bool,
+    sample: Sample,
+    video: bool = False,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
 ) -> Tensor:
     """Fill the hole of each picture, or of the frames of a video, with a sampler of latents.
 
@@ -45,26 +46,32 @@ def fill_through_vae(
         keep: the fill starts from the content of the hole (denoise below 1), not from the mean of the known pixels.
         sample: for consecutive pictures with crops of equal size, or for all frames of a video.
         video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
+        context_mask, stitch_mask: as `rad_inpaint`.
 
     Returns:
-        (B, 3, H, W); pixels where the mask is 0 are bit-identical to `image`.
+        (B, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
     """
     image, mask = check_image_and_mask(image, mask)
+    context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     out, whole = image.clone(), video and has_time_axis(vae)
     least = min(size, *image.shape[2:])
-    boxes = steady_boxes(mask, context, least) if video else [hole_box(m, context, least) if m.any() else None for m in mask]
-    shown = [k for k in range(len(image)) if whole or mask[k].any()]
-    crops = {k: _crop(image[k], mask[k], boxes[k], size, stride, keep) for k in shown}
+    looks = [None] * len(image) if context_mask is None else context_mask
+    if video:
+        boxes = steady_boxes(mask, context, least, context_mask)
+    else:
+        boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
+    shown = {k: _seen(image[k], mask[k], looks[k]) for k in range(len(image)) if whole or mask[k].any()}
+    crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)
     one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)
-        reference = lambda batch=batch: encode(vae, torch.cat([_shown(image[k], c) for k, c in batch.crops.items()]), whole)
+        reference = lambda batch=batch: encode(vae, torch.cat([_shown(shown[k][0], c) for k, c in batch.crops.items()]), whole)
         latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), reference)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
-        batch.stitch(image, mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
+        batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
     return out
 
 
@@ -87,6 +94,15 @@ def _pad_frames(vae, frames: Tensor) -> Tensor:
     ratio = vae.temporal_compression_decode() or 1
     missing = math.ceil((len(frames) - 1) / ratio) * ratio + 1 - len(frames)
     return torch.cat([frames, frames[-1:].expand(missing, *frames.shape[1:])])
+
+
+def _seen(image: Tensor, mask: Tensor, look: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A picture (3, H, W) and its hole as the MODEL may see them: what is outside `look` (1, H, W) is hole, of the mean colour inside."""
+    if look is None:
+        return image, mask
+    share = look * (mask < 1)
+    mean = (torch.where(share > 0, image, 0) * share).sum((1, 2), keepdim=True) / share.sum().clamp(min=1)
+    return torch.where(look > 0, image, mean.to(image)), mask.maximum(1 - look)
 
 
 def _crop(image: Tensor, mask: Tensor, box: Box, size: int, stride: int, keep: bool) -> Crop:

@@ -1,7 +1,9 @@
-"""How large in the picture is what a MODEL decides at once."""
+"""How large a MODEL works: what of a picture it decides at once, and the size of what it samples."""
 
 from .adm import ADMModel
 
+SIDE = 512  # longer side of a crop where nobody says it
+STRIDE = 16  # at least: U-Nets halve latents of 8 pixels, transformers take them two by two
 OLDER = {3: 1, 48: 16, 64: 32, 128: 32}  # latent channels: pixels per latent pixel, where a host (0.3.64) does not say it and it is not 8
 
 
@@ -13,3 +15,15 @@ def token_size(model) -> int:
     spacing = getattr(latents, "spacial_downscale_ratio", None) or OLDER.get(latents.latent_channels, 8)
     patch = getattr(model.model.diffusion_model, "patch_size", None) or 1
     return spacing * (patch if isinstance(patch, int) else patch[-1])
+
+
+def working_size(model, size: int) -> tuple[int, int]:
+    """Longer side of the crops that a MODEL samples, and what both sides are multiples of.
+
+    Args:
+        size: what the artist asks for; 0 for an ADM network's own, else 512.
+    """
+    if isinstance(model.model, ADMModel):
+        config = model.model.diffusion_model.config
+        return size or config.image_size, config.stride
+    return size or SIDE, max(STRIDE, token_size(model))

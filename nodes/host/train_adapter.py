@@ -42,9 +42,10 @@ from .latent_training import (
     encode_pictures,
     fill_latents,
 )
-from .run import is_oom, progress
+from .run import is_oom
 from .token_levels import family_name
 from .trainable import copy_of, prediction_of, schedule_of
+from .training_view import watcher
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,11 @@ def _train(
         run.save(path, plan.describe(), replace(about, steps=log.step))
         sheets[:] = [draw_sheet(run.columns())]
 
-    preview = progress(settings.steps)
+    watch = watcher(plan, lambda: sheets[0])
     run_settings = asdict(settings) | {"base": about.base, "data": about.data}
     run_settings = {name: value for name, value in run_settings.items() if name not in ("steps", "save_every")}
     try:
-        train(
-            method, plan, log, save, state, run_settings, callback=lambda step, steps, losses: preview(step, steps, _to_tensor(sheets[0]))
-        )
+        train(method, plan, log, save, state, run_settings, callback=watch)
     except Exception as error:
         if not is_oom(error):
             raise
