@@ -5,7 +5,6 @@ Families: all, exemplar, prepare, gradpaint, sdm, training, compare; without one
 """
 
 import json
-import shutil
 import sys
 import time
 
@@ -13,10 +12,12 @@ import make_workflows
 import torch
 from make_workflows import HOST, PACK, Host
 from PIL import Image
+from web_page import painted_photo
 
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
 CELL, SEED = 160, 7
 TRAINING = "9 Train an adapter"
+SHOWING = ("PreviewImage", "RAI_UncertaintyHeatMap")  # nodes whose pictures make a thumbnail
 
 
 class Pictures:
@@ -244,8 +245,8 @@ class Pictures:
         Image.fromarray(pixels).resize((800, 400), Image.NEAREST).save(WORKFLOWS / f"{TRAINING}.jpg", quality=88)
 
     def thumbnails(self, only: str = "") -> None:
-        """The last picture of each workflow, 400 pixels wide: before and after where there is a before."""
-        shutil.copy(HOST / "input" / "example.png", self.host.base / "input")
+        """What each workflow shows, side by side, and the seconds of one core that its run took."""
+        painted_photo("sunset").save(self.host.base / "input" / "example.png")
         infos = make_workflows.infos_of(self.host)
         for path in sorted(WORKFLOWS.glob(f"{only}*.json")):
             if path.stem == TRAINING:  # its picture is made where the training is
@@ -253,18 +254,28 @@ class Pictures:
             if make_workflows.needs_a_download(json.loads(path.read_text())):
                 self.inputs_alone(path)
                 continue
+            began = time.process_time()
             success, messages = self.host.run(make_workflows.to_api(json.loads(path.read_text()), infos))
             assert success, messages
+            print(f"{path.stem}: {time.process_time() - began:.1f} s of one core")
             done = [data for event, data in self.host.server.messages if event == "executed" and data["output"].get("images")]
             kinds = {str(node["id"]): node["type"] for node in json.loads(path.read_text())["nodes"]}
-            done = sorted((data for data in done if kinds[data["node"]] == "PreviewImage"), key=lambda data: int(data["node"]))
+            done = sorted((data for data in done if kinds[data["node"]] in SHOWING), key=lambda data: int(data["node"]))
             files = [Image.open(self.host.base / "temp" / data["output"]["images"][0]["filename"]) for data in done]
-            shown = [file.convert("RGB").resize((400, 400), Image.NEAREST if file.width < 400 else Image.LANCZOS) for file in files]
-            canvas = Image.new("RGB", (400 * len(shown), 400))
+            if "LoadImage" in kinds.values():  # no preview shows it
+                files.insert(0, self.painted("sunset"))
+            shown = [file.convert("RGB").resize((file.width * 400 // file.height, 400), Image.LANCZOS) for file in files]
+            canvas = Image.new("RGB", (sum(picture.width for picture in shown), 400))
             for k, picture in enumerate(shown):
-                canvas.paste(picture, (400 * k, 0))
+                canvas.paste(picture, (sum(before.width for before in shown[:k]), 0))
             canvas.save(path.with_suffix(".jpg"), quality=88)
-            print(path.stem)
+
+    def painted(self, name: str) -> Image.Image:
+        """An example photograph with its hole marked."""
+        photo = self.core.read_photo(PACK / "examples" / "photos" / f"{name}.jpg").rgb
+        mask = self.core.read_mask(PACK / "examples" / "photos" / f"{name}.mask.png")
+        pixels = self.sheets.mark_hole(photo, mask.reshape(1, 1, *photo.shape[2:]))[0].movedim(0, 2)
+        return Image.fromarray((pixels * 255).round().byte().numpy())
 
     def inputs_alone(self, path) -> None:
         """Picture and hole, for a workflow that cannot be run here; or what stands there before the checkpoint comes."""

@@ -48,7 +48,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             "Press Run: the boardwalk is removed, and its place filled with the picture's own reeds and grass. No network, nothing to "
-            "download. About 5 seconds on a CPU, with a preview while it works.\n\n"
+            "download. About 3 seconds on one CPU core, with a preview while it works.\n\n"
             "Change first: the photo, or the seed for another fill. 'grow' widens the hole by 4 pixels here, because the mask misses the "
             f"last plank by a little.\n\n{OWN_PHOTO} Connect its IMAGE and MASK.",
         ),
@@ -66,10 +66,34 @@ WORKFLOWS = {
         "note": (
             "Note",
             "1. Choose your photo in Load Image.  2. Right-click it, 'Open in MaskEditor', paint over what is to go, save.  3. Run. "
-            "A photo of a megapixel takes a few seconds on a CPU.\n\n"
+            "A photo of 576x576 pixels takes 1 or 2 seconds on one CPU core.\n\n"
             "Prepare Hole mends the painting: it drops slips of the brush, fills what you left out inside, and grows the hole by 6 pixels, "
             "because shadows and soft edges reach further than one thinks. Its preview shows the hole over the photo.\n\n"
             "Change first: 'grow' if something is left at the rim, then the seed.",
+        ),
+    },
+    "2 Mend a scratched photo": {
+        "photo": ("RAI_ExamplePhoto", {"photo": "rocks"}, (0, 0)),
+        "scratches": ("RAI_InpaintMaskShapes", {"shape": "scratches", "seed": 3, "image": "photo"}, (0, 1)),
+        "white": ("EmptyImage", {"width": 576, "height": 576, "color": 0xF4F0E8}, (1, 0), "The bare paper"),
+        "damaged": (
+            "ImageCompositeMasked",
+            {"destination": "photo", "source": "white", "mask": "scratches"},
+            (1, 1),
+            "A scratched photo",
+        ),
+        "hole": ("RAI_PrepareHole", {"mask": "scratches", "image": "damaged", "fill_islands": False, "grow": 1}, (1, 2)),
+        "fill": ("RAI_FillFromPicture", {"image": "damaged", "mask": "hole", "seed": 0}, (2, 0)),
+        "before": ("PreviewImage", {"images": "damaged"}, (3, 0), "Scratched"),
+        "after": ("PreviewImage", {"images": "fill"}, (3, 1), "Mended"),
+        "note": (
+            "Note",
+            "Scratches, creases, specks, lettering: many thin holes at once, each filled from what stands beside it. Here a photo is "
+            "scratched first, to have something to mend. About 15 seconds on one CPU core.\n\n"
+            "Your own photo: put Load Image in place of the five nodes on the left, paint over the damage in the MaskEditor with a thin "
+            "brush, and connect its IMAGE and MASK to Prepare Hole and Fill from Picture. Prepare Hole grows the strokes by a pixel, for "
+            "their soft edge; leave 'fill islands' off, or what a scratch encloses is filled too.\n\n"
+            "Change first: 'grow' if traces of the damage are left.",
         ),
     },
     "2 Widen a photo": {
@@ -80,8 +104,8 @@ WORKFLOWS = {
         "note": (
             "Note",
             "Four numbers say how many pixels to add on each side; the new part continues the picture, the old part is untouched. About 10 "
-            "seconds on a CPU.\n\nChange first: the four numbers, then the seed. For things that the picture does not show, connect IMAGE "
-            "and MASK to GradPaint Inpaint with a denoise of 0.7, as in template 3.",
+            "seconds on one CPU core.\n\nChange first: the four numbers, then the seed. For things that the picture does not show, connect "
+            "IMAGE and MASK to GradPaint Inpaint with a denoise of 0.7, as in template 3.",
         ),
     },
     "3 Fill, then refine with your checkpoint": {
@@ -110,7 +134,7 @@ WORKFLOWS = {
         "after": ("PreviewImage", {"images": "refine"}, (3, 0), "Refined by your checkpoint"),
         "note": (
             "Note",
-            "Fill from Picture removes the boardwalk in about 5 seconds; your checkpoint then redraws the fill. It starts from the fill "
+            "Fill from Picture removes the boardwalk in about 3 seconds; your checkpoint then redraws the fill. It starts from the fill "
             "instead of from noise, so light and colours fit already. Needs a checkpoint of yours, not an inpainting one: choose it, and "
             "set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\n"
             "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
@@ -156,7 +180,7 @@ WORKFLOWS = {
             "Note",
             f"GradPaint on a network that was never trained to fill holes: the bundled one without its RAD adapter. {SMALL}\n\n"
             "Put your own MODEL, VAE and prompts in place of it: see 'GradPaint on a checkpoint'. Change first: the seed, then the preset. "
-            "About 10 seconds on a CPU.",
+            "About 7 seconds on one CPU core.",
         ),
     },
     "5 GradPaint, with and without": {
@@ -175,7 +199,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             "The same network, seed, sampler and steps: once with the host's own masked sampling, once with GradPaint. Look at the "
-            f"rim of the square.\n\n{SMALL}\n\nChange first: the seed of both samplers. About 10 seconds on a CPU.",
+            f"rim of the square.\n\n{SMALL}\n\nChange first: the seed of both samplers. About 9 seconds on one CPU core.",
         ),
     },
     "6 RAD with its paper's settings": {
@@ -189,7 +213,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}\n\nChange first: the seed. "
-            "About 10 seconds on a CPU.",
+            "About 11 seconds on one CPU core.",
         ),
     },
     "6 RAD fills a hole": {
@@ -204,7 +228,7 @@ WORKFLOWS = {
             "Note",
             f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
             "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
-            "into the two loaders. Change first: the seed, then the mask's shape. About 10 seconds on a CPU.",
+            "into the two loaders. Change first: the seed, then the mask's shape. About 3 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
@@ -219,7 +243,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"Nearly all of the picture is a hole, and a grey map sets what is generated first: black first, white last. {SMALL}\n\n"
-            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 10 seconds on a CPU.",
+            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 9 seconds on one CPU core.",
         ),
     },
     "6 RAD widens a picture": {
@@ -233,7 +257,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"The right 24 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
-            "then the seed. About 10 seconds on a CPU.",
+            "then the seed. About 2 seconds on one CPU core.",
         ),
     },
     "6 RAD with any KSampler": {
@@ -265,7 +289,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}\n\n"
-            "Change first: the sampler, then the seed. About 10 seconds on a CPU.",
+            "Change first: the sampler, then the seed. About 6 seconds on one CPU core.",
         ),
     },
     "6 RAD with two adapters": {
@@ -282,7 +306,7 @@ WORKFLOWS = {
             "Note",
             "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
             f"around a piece of daylight it paints a night. Nothing is loaded twice. {SMALL}\n\n"
-            "Change first: the adapters' strength, then the seed. About 20 seconds on a CPU.",
+            "Change first: the adapters' strength, then the seed. About 6 seconds on one CPU core.",
         ),
     },
     "7 SDM, refined with RAD": {
@@ -302,16 +326,16 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"SDM fills the hole in four passes, and RAD re-imagines in ten steps what SDM is uncertain of. {SMALL}\n\n"
-            "Change first: 'strength' in Refine with RAD, then the seeds. About 5 seconds on a CPU.",
+            "Change first: 'strength' in Refine with RAD, then the seeds. About 2 seconds on one CPU core.",
         ),
     },
-    "7 SDM and its doubt": {
+    "7 SDM and its uncertainty": {
         "picture": LANDSCAPE,
         "network": SDM,
         "mask": BOX,
         "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (1, 1)),
         **shown("fill", 2, "Filled by SDM"),
-        "doubt": (
+        "heat": (
             "RAI_UncertaintyHeatMap",
             {"image": "larger Filled by SDM", "uncertainty": ("fill", 1)},
             (3, 0),
@@ -322,7 +346,7 @@ WORKFLOWS = {
             "Note",
             "SDM fills the hole in four passes, the most certain pixels first, and says how uncertain each is. The heat map shows it: "
             f"dark is certain, yellow and white may be wrong. {SMALL}\n\n"
-            "Change first: 'iterations', then the seed. About 3 seconds on a CPU.",
+            "Change first: 'iterations', then the seed. About 1 second on one CPU core.",
         ),
     },
     "8 Perlin masks": {
@@ -354,8 +378,8 @@ WORKFLOWS = {
             "Note",
             "A hole is cut where the truth is known, filled twice, and measured: arrows say which way is better, green is the best of "
             "its line. 'seam' is how visible the rim is and 'texture' how much fine detail there is; 1 is natural for both.\n\n"
-            "Change first: the mask's seed, which moves the hole. Connect fills by other methods to compare those. About 15 seconds on a "
-            "CPU.",
+            "Change first: the mask's seed, which moves the hole. Connect fills by other methods to compare those. About 3 seconds on "
+            "one CPU core.",
         ),
     },
     "9 Train an adapter": {

@@ -33,24 +33,24 @@ def answer_of(url: str, path: str) -> bytes:
         return answer.read()
 
 
-def painted_photo() -> Image.Image:
-    """The boardwalk's photograph as the mask editor leaves it: what is to go is transparent."""
+def painted_photo(name: str = "path") -> Image.Image:
+    """An example photograph, the boardwalk's, as the mask editor leaves it: what is to go is transparent."""
     folder = PACK / "examples" / "photos"
-    with Image.open(folder / "path.jpg") as photo, Image.open(folder / "path.mask.png") as mask:
+    with Image.open(folder / f"{name}.jpg") as photo, Image.open(folder / f"{name}.mask.png") as mask:
         photo = photo.convert("RGB")
         photo.putalpha(mask.convert("L").point(lambda value: 255 - value))
     return photo
 
 
 @contextmanager
-def running_server(base: Path) -> Iterator[tuple[str, int]]:
-    """Start a ComfyUI with our pack in its custom_nodes folder; gives its address and process number."""
+def running_server(base: Path, pack: Path = PACK) -> Iterator[tuple[str, int]]:
+    """Start a ComfyUI with our pack (a folder) in its custom_nodes folder; gives its address and process number."""
     for folder in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir(parents=True)
     (base / "user" / "default").mkdir()
     (base / "user" / "default" / "comfy.settings.json").write_text('{"Comfy.TutorialCompleted": true}')  # no greeting over the canvas
     painted_photo().save(base / "input" / "example.png")
-    (base / "custom_nodes" / NAME).symlink_to(PACK)
+    (base / "custom_nodes" / NAME).symlink_to(pack)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
