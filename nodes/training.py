@@ -7,9 +7,7 @@ from ..rad_core.training.data import MASKS, Folder
 from ..rad_core.training.diffusion import OPTIMISERS
 from . import inputs
 from .host.folders import picture_folder
-from .host.latent_training import prompts_of
 from .host.schema import search_aliases
-from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
 from .pictures import picture_of
 
 
@@ -121,6 +119,9 @@ class TrainRADAdapter(io.ComfyNode):
         optimiser="adamw",
         aspect_ratio_buckets=True,
     ) -> io.NodeOutput:
+        from .host.latent_training import prompts_of  # with all that trains, which the host's start need not wait for
+        from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
+
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
         if images is None:

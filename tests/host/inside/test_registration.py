@@ -83,16 +83,17 @@ print("SLOW", [m for m in ("peft", "accelerate", "matplotlib", "skimage", "scipy
 
 
 def test_the_pack_starts_quickly_and_imports_nothing_slow(tmp_path):
-    """The second start: the first compiles the pack. Seconds of the processor, which other work on the machine does not lengthen much."""
+    """The better of two starts after the one that compiles the pack, in seconds of the processor, which other work hardly lengthens."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", START.format(inside=str(Path(__file__).parent))]
     environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
-    for _ in range(2):
+    starts = []
+    for _ in range(3):
         out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HOST, env=environment).stdout
-    assert "SLOW []" in out, out
-    wall, seconds = map(float, out.split("SECONDS ")[1].split()[:2])
-    print(f"the pack adds {seconds:.3f} s of the processor to the host's start ({wall:.3f} s by the clock)")
-    assert seconds < 0.3  # .11 to .16 measured on two busy cores
+        assert "SLOW []" in out, out
+        starts.append(float(out.split("SECONDS ")[1].split()[1]))
+    print(f"the pack adds {min(starts[1:]):.3f} s of the processor to the host's start")
+    assert min(starts[1:]) < 0.15  # .085 to .13 measured on two busy cores
 
 
 if __name__ == "__main__":
