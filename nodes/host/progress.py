@@ -65,7 +65,8 @@ class Progress:
         if now - self.said >= EVERY and done / total > self.first[1]:
             self.said = now
             left = (now - self.first[0]) * (1 - done / total) / (done / total - self.first[1])
-            say(", ".join([*filter(None, [self.words]), f"{duration(left)} left"]))
+            if left >= 1:
+                say(", ".join([*filter(None, [self.words]), f"{duration(left)} left"]))
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from host import HOST, PACK
 
 SNAPSHOT = Path(__file__).parent / "schemas.json"
+TRANSLATED = {  # the most used nodes
+    "RAI_FillFromPicture",
+    "RAI_ExtendPicture",
+    "RAI_PrepareHole",
+    "RAI_RADInpaint",
+    "RAI_GradPaintInpaint",
+    "RAI_LoadRADAdapter",
+}
 NEWER_HOSTS_ONLY = {"slider"}  # inputs that 0.3.64 cannot show
 
 
@@ -55,6 +64,17 @@ def test_help_and_translations_cover_every_node(host):
     for language in ("zh", "ja", "ko"):
         other = json.loads((PACK / f"locales/{language}/nodeDefs.json").read_text())
         assert shape(other) == shape(english), f"{language}: other keys than in English"
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "ko"])
+def test_help_in_other_languages_names_the_same_inputs_as_the_node_does_there(language):
+    names = json.loads((PACK / f"locales/{language}/nodeDefs.json").read_text())
+    pages = {path.parent.name: path.read_text() for path in (PACK / "web" / "docs").glob(f"*/{language}.md")}
+    assert TRANSLATED <= pages.keys() <= names.keys()
+    for node, page in pages.items():
+        assert page.startswith(f"# {names[node]['display_name']}\n") and f"(assets/{node}.jpg)" in page
+        missing = [entry["name"] for entry in names[node]["inputs"].values() if f"**{entry['name']}**" not in page]
+        assert not missing, f"{node}, {language}: the help page does not explain {missing}"
 
 
 def shape(tree):
