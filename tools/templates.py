@@ -85,7 +85,7 @@ WORKFLOWS = {
         "hole": ("RAI_PrepareHole", {"mask": "scratches", "image": "damaged", "fill_islands": False, "grow": 1}, (1, 2)),
         "fill": ("RAI_FillFromPicture", {"image": "damaged", "mask": "hole", "seed": 0}, (2, 0)),
         "before": ("PreviewImage", {"images": "damaged"}, (3, 0), "Scratched"),
-        "after": ("PreviewImage", {"images": "fill"}, (3, 1), "Mended"),
+        "after": ("PreviewImage", {"images": "fill"}, (4, 0), "Mended"),
         "note": (
             "Note",
             "Scratches, creases, specks, lettering: many thin holes at once, each filled from what stands beside it. Here a photo is "

@@ -1,6 +1,7 @@
 """Take the tour: open every template in the host's web page, run it as it is, and photograph it; `make tour`.
 
-Run with the host's interpreter: python tools/tour.py [-o FOLDER] [the beginning of a template's name]
+Run with the host's interpreter: python tools/tour.py [-o FOLDER] [--again] [the beginning of a template's name]
+A tour that was broken off goes on: a template whose picture is newer than its file is not visited again, unless --again is given.
 Prints for each template: the zoom it opens at, whether text is drawn at it, overlapping nodes, and the run's time, and that of
 the processor, which other work on the machine does not lengthen. Writes a picture of
 the page as it opens and one after the run into FOLDER, and all of the second kind as one sheet, docs/images/tour.jpg.
@@ -19,9 +20,10 @@ import psutil
 import web_page
 from host import PACK
 from make_workflows import needs_a_download
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS, CELL = 3, (800, 475)
+COLUMNS, CELL, CAPTION, MARGIN = 3, (800, 475), 34, 12  # of the sheet, in pixels
+LARGEST = 1.5e6  # bytes of the sheet
 SHEET = PACK / "docs" / "images" / "tour.jpg"
 
 
@@ -41,18 +43,31 @@ def visit(page, server: psutil.Process, name: str, folder: Path) -> str:
 
 
 def write_sheet(pictures: list[Path]) -> None:
-    """All pictures, in their order, on one sheet."""
-    rows = -(-len(pictures) // COLUMNS)
-    sheet = Image.new("RGB", (CELL[0] * COLUMNS, CELL[1] * rows))
+    """All pictures, in their order, on one sheet, each below its template's name."""
+    width, height = CELL[0] + MARGIN, CELL[1] + CAPTION + MARGIN
+    sheet = Image.new("RGB", (width * COLUMNS + MARGIN, height * -(-len(pictures) // COLUMNS) + MARGIN), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=24)
     for k, path in enumerate(pictures):
+        left, top = MARGIN + width * (k % COLUMNS), MARGIN + height * (k // COLUMNS)
+        draw.text((left, top), path.stem, fill="black", font=font)
         with Image.open(path) as picture:
-            sheet.paste(picture.convert("RGB").resize(CELL, Image.LANCZOS), (CELL[0] * (k % COLUMNS), CELL[1] * (k // COLUMNS)))
-    sheet.save(SHEET, quality=80)
+            sheet.paste(picture.convert("RGB").resize(CELL, Image.LANCZOS), (left, top + CAPTION))
+    for quality in range(85, 30, -5):
+        sheet.save(SHEET, quality=quality, optimize=True)
+        if SHEET.stat().st_size < LARGEST:
+            break
+
+
+def visited(name: str, folder: Path) -> bool:
+    """Whether a template has been photographed since it was written."""
+    picture, template = folder / f"{name}.png", PACK / "example_workflows" / f"{name}.json"
+    return picture.exists() and picture.stat().st_mtime > template.stat().st_mtime
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("only", nargs="?", default="", help="visit the templates whose names begin so")
+    parser.add_argument("--again", action="store_true", help="visit those that are photographed already, too")
     parser.add_argument("-o", "--out", type=Path, default=PACK / "demo_out" / "tour")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -61,10 +76,13 @@ def main() -> None:
         server = psutil.Process(number)
         with web_page.open_page(url) as page:
             for name in names:
+                if visited(name, options.out) and not options.again:
+                    print(f"{name} | photographed before", flush=True)
+                    continue
                 print(visit(page, server, name, options.out), flush=True)
     if not options.only:
         write_sheet([options.out / f"{name}.png" for name in names])
-        print(os.path.relpath(SHEET, PACK))
+        print(f"{os.path.relpath(SHEET, PACK)}, {SHEET.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .notes import say
 
-SHARE = 0.02  # of a run's time that previews may take
+SHARE = 0.01  # of a run's time that previews may take
 FIRST, EVERY = 3.0, 1.0  # seconds until the time left is said, and between two texts
 SIDE = 512  # longest side at which the page shows a preview
 
@@ -78,5 +77,5 @@ def duration(seconds: float) -> str:
 
 
 def _preview(x0: Tensor) -> Preview:
-    pixels = (x0[0].clamp(0, 1).movedim(0, 2) * 255).round().to("cpu", torch.uint8).numpy()
-    return "JPEG", Image.fromarray(np.ascontiguousarray(pixels)), SIDE
+    pixels = (x0[0].clamp(0, 1) * 255).round().to("cpu", torch.uint8).movedim(0, 2).contiguous()
+    return "JPEG", Image.fromarray(pixels.numpy()), SIDE

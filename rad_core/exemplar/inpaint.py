@@ -147,7 +147,7 @@ class _Canvas:
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
         unknown = here(self.open)
-        near = following(self.colour, ~self.open, box, hole, frames, before) if frames else []
+        near = following(self.colour, ~self.open, box, hole, frames, before, progress.poll) if frames else []
         near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
         own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import Box
+from .progress import Poll, no_poll
 from .scene import Source, shrink
 
 SIDE = 384  # pixels of the longer side at which all translations are compared
@@ -30,17 +31,23 @@ class Motion:
     difference: float
 
 
-def following(colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Sequence[Source], fill: Source | None) -> list[Source]:
+def following(
+    colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Sequence[Source], fill: Source | None, poll: Poll = no_poll
+) -> list[Source]:
     """References of a frame, cut to its box and moved to its places, the first that shows a pixel being the one to take it from.
 
     Args:
         colour: (3, H, W) of the frame. known: (H, W) bool. box: the hole's context. hole: (h, w) bool, of that box.
         frames: other frames, nearest first. fill: the frame before as it was filled, for what no frame shows.
+        poll: called between frames; raise from it to cancel.
     """
     around = torch.zeros_like(known)
     box.cut(around)[:] = box.cut(known)
     unseen, least, out = hole.clone(), max(1, int(GAIN * hole.sum())), []
-    moves = [motion(colour, around, frame.colour, frame.known) for frame in frames]
+    moves = []
+    for frame in frames:
+        poll()
+        moves.append(motion(colour, around, frame.colour, frame.known))
     good = SIMILAR * min((move.difference for move in moves if move), default=0) + NOISE
     frames = [*zip(frames, moves, strict=True)]
     others = [cut(frame, box, (0, 0)) for frame, move in frames if move is None]

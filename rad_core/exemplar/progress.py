@@ -19,6 +19,7 @@ STEPS = 100  # a run's progress is reported in this many parts
 PREVIEW = 512  # longest side of a preview
 AROUND = 0.5  # what a preview shows on each side of the hole, as a multiple of its longer side
 PATIENCE = 0.2  # seconds between calls
+SHARE = 0.01  # of a run's time that drawing previews may take
 
 
 def no_poll() -> None:
@@ -36,6 +37,7 @@ class Progress:
     def __init__(self, callback: Callback | None, work: float):
         self.callback, self.work, self.done, self.last, self.preview = callback, max(work, 1), 0.0, 0.0, None
         self.view: Box | None = None  # what of the picture the preview shows
+        self.began, self.drawing = time.monotonic(), 0.0
 
     def start(self, picture: Tensor, hole: Tensor) -> None:
         """Another picture (3, H, W) in [-1, 1] is filled now, where its hole (H, W) is."""
@@ -59,12 +61,17 @@ class Progress:
     def advance(self, work: float, level: "Level") -> None:
         """Some work is done on a level of the context."""
         self.done += work
-        if self.callback:
+        if not self.callback:
+            return
+        now = time.monotonic()
+        if self.drawing <= SHARE * (now - self.began):
             sizes = level.height, level.picture_width
             colours = level.colours(*((share * size).long() for share, size in zip(self.place, sizes, strict=True)))
+            self.preview = self.preview.clone()
             part = self.preview[0, :, self.rows, self.columns]
             part.copy_(torch.where(self.pixels, (colours + 1) / 2, part))
-            self._call()
+            self.drawing += time.monotonic() - now
+        self._call()
 
     def poll(self) -> None:
         """Call back if the last call is some time ago."""
@@ -77,7 +84,7 @@ class Progress:
             self._call()
 
     def _call(self) -> None:
-        self.callback(max(1, min(STEPS, int(STEPS * self.done / self.work))), STEPS, torch.clone(self.preview))
+        self.callback(max(1, min(STEPS, int(STEPS * self.done / self.work))), STEPS, self.preview)
         self.last = time.monotonic()
 
 
