@@ -3,8 +3,8 @@
 import torch
 from comfy_api.latest import io
 
+from ..rad_core.training import OPTIMISERS
 from ..rad_core.training.data import MASKS, Folder
-from ..rad_core.training.diffusion import OPTIMISERS
 from . import inputs
 from .host.folders import picture_folder
 from .host.schema import search_aliases

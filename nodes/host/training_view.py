@@ -14,14 +14,15 @@ SIDE = 768  # longest side of what is shown
 
 def watcher(plan: TrainingPlan, samples: Callable[[], Image.Image]) -> Callable[[int, int, dict[str, float]], None]:
     """A callback of `train` that shows all of this on the node; `samples()` is the last sheet."""
-    progress, live = Progress(), Log()
+    progress, live, means = Progress(), Log(), ""
     every = max(1, plan.steps // CURVE_POINTS)
 
     def watch(step: int, steps: int, losses: dict[str, float]) -> None:
+        nonlocal means
         live.add(step, plan.stages[0].size, plan.stages[0].batch, losses)
         if step % every == 0 or not live.rows:
-            means = {name: value for name, value in live.write().items() if name in losses}
-            progress.words = ", ".join([f"step {step} of {steps}", *(f"{name} {value}" for name, value in means.items())])
+            means = "".join(f", {name} {value}" for name, value in live.write().items() if name in losses)
+        progress.words = f"step {step} of {steps}{means}"
         progress.report(step, steps, lambda: ("JPEG", _stack(samples(), loss_curve(live.rows)), SIDE))
 
     return watch

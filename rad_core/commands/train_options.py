@@ -8,8 +8,8 @@ import torch
 from ..adapter_files import TARGETS
 from ..masks import SHAPES
 from ..sdm import SCHEDULES
+from ..training import OPTIMISERS
 from ..training.data import AUGMENTATIONS, MASKS
-from ..training.diffusion import OPTIMISERS
 from ..training.sdm import SDMPlan
 
 

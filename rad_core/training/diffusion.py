@@ -10,12 +10,12 @@ from ..flow import FlowSchedule
 from ..noise import generators, normal
 from ..schedule import RegionSchedule
 from ..unet import UNet
+from . import OPTIMISERS
 from .data import MaskSource, Source
 from .loop import EMA, BatchSlice, Plan, autocast, memory_format
 from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
-OPTIMISERS = ("adamw", "adamw8bit")
 PARTS = ("loss_1", "loss_2", "loss_3", "loss_4", "loss_phase_2")  # in the quarters of phase 1, the least noise first, and in phase 2
 Data = tuple[Tensor, tuple]  # x0 (b, C, h, w) in the network's range, and its conditioning: labels (b,) or embeddings of a prompt
 LoadBatch = Callable[[BatchSlice], Data]
