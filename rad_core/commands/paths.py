@@ -32,6 +32,17 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
         written |= dict.fromkeys(_identities(output), output)
 
 
+def check_new(outputs: Iterable[Path]) -> None:
+    """Raise ValueError if a file exists already: for commands that make files from nothing, of which none can be an older one's heir."""
+    if taken := next((path for path in outputs if os.path.lexists(path)), None):
+        raise ValueError(f"{taken} exists already and is not replaced: choose another name for the output, or remove it first.")
+
+
+def is_folder(output: Path) -> bool:
+    """Whether an output is meant as a folder: one that exists, or a name without a file's extension, such as out or out.v2."""
+    return output.is_dir() or not output.suffix[1:].isalpha()
+
+
 def _identities(path: str | Path) -> list[object]:
     """What all names of a file have in common: the real path in small letters, and the number of an existing file on its disk."""
     identities: list[object] = [os.path.realpath(path).casefold()]
