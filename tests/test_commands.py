@@ -464,6 +464,8 @@ def test_training_and_conversion_do_not_replace_their_networks(tmp_path, capsys)
     net = tmp_path / "net.safetensors"
     assert main(["convert", "landscapes", "-o", str(net)]) == 0
     before = net.read_bytes()
+    assert main(["train", "rad", "--base", str(net), "-o", str(tmp_path), "--stages", "16:1:1", "--device", "cpu"]) == 1
+    assert "is a folder: give the output a file's name" in capsys.readouterr().err
     assert main(["convert", str(net), "-o", str(net)]) == 1
     assert main(["train", "rad", "--base", str(net), "-o", str(net), "--stages", "16:1:1", "--device", "cpu"]) == 1
     assert capsys.readouterr().err.count("would overwrite") == 2 and net.read_bytes() == before

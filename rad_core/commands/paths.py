@@ -14,7 +14,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
             that are no files are ignored.
 
     Raises:
-        ValueError: an output is an input or another output.
+        ValueError: an output is an input, another output or a folder.
     """
     read: dict[object, str | Path] = {}
     for path in inputs:
@@ -22,6 +22,8 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
             read |= dict.fromkeys(_identities(path), path)
     written: dict[object, Path] = {}
     for output in outputs:
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder: give the output a file's name.")
         for identity in _identities(output):
             if identity in read:
                 raise ValueError(
