@@ -1,9 +1,10 @@
 """Masks drawn from a seed."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..rad_core.masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
 from . import inputs
+from .host.previews import KEEP_PREVIEW, mask_preview
 from .host.schema import search_aliases
 
 CATEGORY = "region-aware inpainting/masks"
@@ -17,7 +18,7 @@ def size_of(width: int, height: int, image) -> tuple[int, int]:
 
 def with_preview(mask, node) -> io.NodeOutput:
     """(n, 1, H, W) -> MASK, with a preview on the node."""
-    return io.NodeOutput(mask[:, 0], ui=ui.PreviewMask(mask[:, 0], cls=node))
+    return io.NodeOutput(mask[:, 0], ui=mask_preview(mask.movedim(1, -1).expand(-1, -1, -1, 3), node))
 
 
 class PerlinMask(io.ComfyNode):
@@ -48,6 +49,7 @@ class PerlinMask(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(tooltip="White (1) is the hole.")],
             **search_aliases("mask noise", "noise mask", "blobs", "random mask", "organic mask"),
+            **KEEP_PREVIEW,
         )
 
     @classmethod
@@ -89,6 +91,7 @@ class PerlinMaskAnimation(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(tooltip="A mask per frame. White (1) is the hole.")],
             **search_aliases("mask noise", "animated mask", "moving mask", "mask sequence", "video mask"),
+            **KEEP_PREVIEW,
         )
 
     @classmethod
@@ -130,6 +133,7 @@ class InpaintMaskShapes(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(tooltip="White (1) is the hole.")],
             **search_aliases("random mask", "scratches", "box mask", "brush strokes", "hole", "damage"),
+            **KEEP_PREVIEW,
         )
 
     @classmethod

@@ -1,7 +1,7 @@
 """Before the fill: holes made ready, and pictures made larger."""
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..rad_core.exemplar import PRESETS
 from ..rad_core.images import clamp_mask, resize_mask
@@ -9,6 +9,7 @@ from ..rad_core.prepare import extend, prepare_masks
 from ..rad_core.sheets import mark_hole
 from . import inputs
 from .exemplar import FillFromPicture
+from .host.previews import KEEP_PREVIEW, mask_preview
 from .host.schema import search_aliases
 from .host.token_grid import token_size
 from .pictures import map_of, match_counts, picture_of
@@ -48,6 +49,7 @@ class PrepareHole(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(tooltip="The hole, ready for any inpainting node.")],
             **search_aliases("grow mask", "expand mask", "feather mask", "invert mask", "fill holes", "clean mask", "snap mask"),
+            **KEEP_PREVIEW,
         )
 
     @classmethod
@@ -58,7 +60,7 @@ class PrepareHole(io.ComfyNode):
             masks = resize_mask(masks, picture.shape[2:])
         ready = prepare_masks(masks, invert, specks, fill_islands, grow, 1 if model is None else token_size(model), feather)
         shown = mark_hole(*match_counts(picture, ready)).clamp(0, 1)
-        return io.NodeOutput(ready[:, 0], ui=ui.PreviewImage(shown.movedim(1, -1), cls=cls))
+        return io.NodeOutput(ready[:, 0], ui=mask_preview(shown.movedim(1, -1), cls))
 
 
 class ExtendPicture(io.ComfyNode):

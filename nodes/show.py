@@ -64,5 +64,5 @@ class BeforeAfter(io.ComfyNode):
 
     @classmethod
     def execute(cls, before, after, slider=None) -> io.NodeOutput:
-        left, right = (ui.PreviewImage(picture_of(image)[0].movedim(1, -1), cls=cls).values for image in (before, after))
+        left, right = (ui.PreviewImage(picture_of(image)[0].movedim(1, -1).float(), cls=cls).values for image in (before, after))
         return io.NodeOutput(ui={"images": [*left, *right], "a_images": left, "b_images": right})  # the slider takes a and b

@@ -1,7 +1,7 @@
 """Masks from files: which part of a picture is the hole. The rules stand here alone, and what they ignored is noted.
 
-1. Without transparency, white is the hole. Values of up to `NOISE` count as black, and those as near to white as white: that is what
-   JPEG makes of them. A mask of the values 0 and 1 alone is a map of classes: 1 is the hole.
+1. Without transparency, white is the hole; of colours the brightness counts. Values of up to `NOISE` count as black, and those as near
+   to white as white: that is what JPEG makes of them. A mask of the values 0 and 1 alone is a map of classes: 1 is the hole.
 2. With transparency, if what can be seen is black and white, as 1., and what cannot be seen is kept; if it is all black, or of one
    colour, it is paint: the paint is the hole; and if it is a picture, what was erased from it is the hole.
 3. A mask that was drawn on the pixels of a photo as they are stored is turned as the photo is (EXIF).
@@ -34,6 +34,8 @@ def read_mask(path: str | Path, photo: Photo | None = None) -> Tensor:
     file, name = read_photo(path), Path(path).name
     white, opaque = brightness(file), None if file.alpha is None else file.alpha.float() / 255
     if opaque is None or bool((opaque == 1).all()):
+        if ((file.rgb.amax(1) - file.rgb.amin(1)) * 255 > 2 * NOISE).float().mean() > 0.01:
+            note(f"The mask {name} is in colour: its brightness was taken. A mask is white where the picture changes, else black.")
         mask = _without_noise(white, name)
     else:
         mask = _from_transparency(file.rgb[0], white, opaque, name)

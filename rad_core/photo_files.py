@@ -104,7 +104,7 @@ def read_photo(path: str | Path) -> Photo:
     }
     if deep:
         return _read_deep(picture, path.name, shared)
-    transparent = "A" in picture.getbands() or "transparency" in info
+    transparent = mode.lower().endswith("a") or "transparency" in info  # LAB has a band "A" that is none
     alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) if transparent else None
     rgb = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
     return Photo(rgb.contiguous(), alpha, grey=mode in ("1", "L", "LA"), **shared)

@@ -8,17 +8,19 @@ on CUDA) and that random numbers come from a generator of that device. It shows 
 one's kernels, autocast lists, streams or memory: autocast is the CPU's here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 ANY_DEVICE = ("aten._to_copy.", "aten.copy_.", "aten.detach.", "aten.lift_fresh.", "aten._local_scalar_dense.", "aten.is_pinned.")
+ANY_DEVICE += ("aten._has_compatible_shallow_copy_type.",)
 INDEXING = ("aten.index.Tensor", "aten.index_put", "aten._unsafe_index")  # their indices may be on the CPU
 MIXED = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
 
@@ -39,6 +41,15 @@ class PretendTensor(torch.Tensor):
     device = property(lambda self: CUDA)
     is_cuda = property(lambda self: True)
     is_cpu = property(lambda self: False)
+
+    @property
+    def data(self) -> torch.Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, other: "PretendTensor") -> None:
+        torch.Tensor.data.__set__(self, other)
+        self.inner = other.inner
 
     def __repr__(self, **_) -> str:
         return f"PretendTensor({self.inner})"
@@ -86,7 +97,9 @@ def compute(func, args: tuple, kwargs: dict):
     if device is None or name.startswith("aten._to_copy."):  # autograd copies to where it takes the tensor to be
         here = bool(ours) and not name.startswith("aten._local_scalar_dense.")
     else:
-        here = torch.device(device).type == "cuda"
+        # C++ allocates gradients where it takes their tensors to be: on the CPU
+        allocates = torch._C._current_graph_task_id() != -1 and not others
+        here = allocates or torch.device(device).type == "cuda"
     generator = kwargs.get("generator")
     if generator is not None and here and generator.device.type != "cuda":
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
@@ -124,17 +137,29 @@ def _is_device(value) -> bool:
 
 
 class _Moves(TorchFunctionMode):
-    """`.to`, `.cuda` and `torch.tensor(device=)` look for the device's driver before they dispatch: they are taken over."""
+    """What never asks the tensor is taken over: `.to`, `.cuda` and `torch.tensor(device=)` look for the device's driver before they
+    dispatch, and a circular pad allocates where C++ takes the tensor to be."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         if func in (torch.Tensor.to, torch.Tensor.cuda):
             return _move(func is torch.Tensor.cuda, *args, **kwargs)
+        if func is torch.device and isinstance(args[0], int):
+            return torch.device("cuda", args[0])
         if func in (torch.tensor, torch.as_tensor, torch.asarray) and _is_cuda(kwargs.get("device")):
             del kwargs["device"]
             made = func(*args, **kwargs)
             return made if isinstance(made, PretendTensor) else PretendTensor(made)
+        if func is F.pad and isinstance(args[0], PretendTensor) and kwargs.get("mode", [*args, None, None][2]) == "circular":
+            return _wrap_around(*args[:2])
         return func(*args, **kwargs)
+
+
+def _wrap_around(x: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
+    """A circular pad."""
+    for k, (before, after) in enumerate(zip(padding[::2], padding[1::2], strict=True), 1):
+        x = torch.cat([x.narrow(-k, x.shape[-k] - before, before), x, x.narrow(-k, 0, after)], -k)
+    return x
 
 
 def _is_cuda(device) -> bool:

@@ -464,9 +464,24 @@ def test_training_and_conversion_do_not_replace_their_networks(tmp_path, capsys)
     net = tmp_path / "net.safetensors"
     assert main(["convert", "landscapes", "-o", str(net)]) == 0
     before = net.read_bytes()
+    assert main(["train", "rad", "--base", str(net), "-o", str(tmp_path), "--stages", "16:1:1", "--device", "cpu"]) == 1
+    assert "is a folder: give the output a file's name" in capsys.readouterr().err
     assert main(["convert", str(net), "-o", str(net)]) == 1
     assert main(["train", "rad", "--base", str(net), "-o", str(net), "--stages", "16:1:1", "--device", "cpu"]) == 1
     assert capsys.readouterr().err.count("would overwrite") == 2 and net.read_bytes() == before
+
+
+def test_masks_and_conversion_replace_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "net.safetensors"):
+        Path(name).write_bytes(b"of an artist")
+    (tmp_path / "m").mkdir()
+    Path("m/mask_001.png").write_bytes(b"of an artist")
+    for words in (["masks", "-o", "a.png"], ["masks", "-o", "m", "-n", "2"], ["convert", "landscapes", "-o", "net.safetensors"]):
+        assert main(words) == 1
+    assert capsys.readouterr().err.count("exists already and is not replaced") == 3 and not Path("m/mask_000.png").exists()
+    assert {path.read_bytes() for path in tmp_path.rglob("*.*")} == {b"of an artist"}
+    assert main(["masks", "-o", "masks.v2/", "--size", "16"]) == 0 and Path("masks.v2/mask_000.png").exists()
 
 
 def test_masks_beside_their_photos_and_a_grown_hole(tmp_path):

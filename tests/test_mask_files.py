@@ -43,6 +43,15 @@ def test_the_noise_of_a_jpeg_is_no_mask(tmp_path):
     assert not mask[far].any() and (mask[72:104, 88:152] == 1).all()
 
 
+def test_a_mask_in_colour_is_noted(tmp_path):
+    """Such as the photo itself, by mistake."""
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    mask, note = read(tmp_path / "photo.png")
+    assert "is in colour: its brightness was taken" in note and 0.3 < mask.mean() < 0.7
+    Image.fromarray(np.dstack([HOLE, HOLE * 0, HOLE * 0])).save(tmp_path / "red.png")
+    assert "is in colour" in read(tmp_path / "red.png")[1]
+
+
 def test_classes_of_0_and_1_are_a_mask_and_faint_noise_is_none(tmp_path):
     Image.fromarray(HOLE // 255).save(tmp_path / "classes.png")
     mask, note = read(tmp_path / "classes.png")

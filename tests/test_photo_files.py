@@ -66,6 +66,7 @@ def test_what_is_lost_in_reading_is_in_one_note(tmp_path):
         notes, photo = notes_of(lambda name=name: read_photo(tmp_path / name))
         assert len(notes) == 1 and notes[0].startswith(f"{name}: ") and sentence in notes[0]
         assert photo.profile is None or name == "two.tif"
+        assert (photo.alpha is not None) == (name == "deep.png")
     picture.save(tmp_path / "plain.png")
     assert notes_of(lambda: read_photo(tmp_path / "plain.png"))[0] == []
 

@@ -2,16 +2,20 @@
 
 Each method, in each precision, must fill a picture as it does on the CPU in float32, with known pixels bit-identical; each training must
 end, with an adapter and a sheet of samples; and with a ComfyUI, its nodes must run with the host's own memory management. Networks are
-small and random: this finds wrong devices and precisions, not wrong pictures. See docs/models.md.
+small and random: this finds wrong devices and precisions, not wrong pictures. See docs/models.md. What it prints fits one screen; the
+whole errors go into a file, gpu_check.log.
 """
 
 import argparse
+import contextlib
 import copy
+import io
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +40,7 @@ from rad_core.training.samples import holes, sample_columns  # noqa: E402
 
 PICTURE, MASK = landscapes(2, 64, seed=3), box_masks(2, 64, 64, seed=1)
 FARTHEST = {"float32": 2e-3, "bfloat16": 0.2, "float16": 0.05}  # mean difference from the CPU's float32 fill in the hole
-HOST_TESTS = ["test_notes.py", "test_nodes.py", "test_sdm.py", "test_training.py"]
+HOST_TESTS = ["test_notes.py", "test_nodes.py", "test_sdm.py", "test_training.py", "test_precisions.py"]
 FILLS = {
     "rad": lambda net, picture: rad_core.rad_inpaint(net, picture, MASK, steps=5, sampler="ddim", align=1.0),
     "gradpaint": lambda net, picture: rad_core.gradpaint_inpaint(net, picture, MASK, steps=5),
@@ -104,25 +108,30 @@ def check_command(device: str) -> str:
         rad_core.write_photo(photo, rad_core.Photo(PICTURE[:1]))
         rad_core.write_photo(mask, rad_core.Photo(MASK[:1].expand(-1, 3, -1, -1)))
         for words in ([], ["rad", "--model", "landscapes", "--steps", "4"], ["sdm"]):
-            assert command(["inpaint", *words, photo, "--mask", mask, "-o", out, "--device", device]) == 0, words
+            text = io.StringIO()
+            with contextlib.redirect_stderr(text), contextlib.redirect_stdout(text):
+                status = command(["inpaint", *words, photo, "--mask", mask, "-o", out, "--device", device])
+            assert status == 0, f"{' '.join(words) or 'exemplar'} ends with {status}: {text.getvalue().strip()[-200:]}"
     return "photos, by three methods"
 
 
-def check_host(comfyui: Path) -> str:
-    """The nodes' own tests in a ComfyUI that uses the GPU."""
+def check_host(comfyui: Path, device: str) -> str:
+    """The nodes' own tests in a ComfyUI that uses the GPU, unless the device is "cpu"."""
     pythons = [comfyui / ".venv" / "bin" / "python", comfyui / "venv" / "bin" / "python", Path(sys.executable)]
     python = next(path for path in pythons if path.exists())
     words = [python, "-m", "pytest", "-q", "--rootdir", ".", "--confcutdir", ".", "-p", "no:cacheprovider", *HOST_TESTS]
-    environment = os.environ | {"COMFYUI_PATH": str(comfyui), "RAD_GPU": "1"}
+    environment = os.environ | {"COMFYUI_PATH": str(comfyui), "RAD_GPU": "" if device == "cpu" else "1"}
     run = subprocess.run(words, cwd=ROOT / "tests" / "host" / "inside", capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, "\n" + run.stdout[-3000:]
-    return run.stdout.strip().splitlines()[-1]
+    summary = run.stdout.strip().splitlines()[-1:] or [run.stderr[-200:]]
+    assert run.returncode == 0, f"{summary[0]}\n{run.stdout}{run.stderr}"
+    return summary[0]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="default: cuda")
     parser.add_argument("--comfyui", type=Path, help="also run the nodes in the ComfyUI of this folder")
+    parser.add_argument("--log", type=Path, default=Path("gpu_check.log"), help="for whole errors (default: gpu_check.log)")
     options = parser.parse_args()
     device, precisions = options.device, list(FARTHEST)
     checks: dict[str, Callable[[], str]] = {"masks": lambda: check_masks(device), "command": lambda: check_command(device)}
@@ -131,18 +140,22 @@ def main() -> int:
             checks[f"{method}, {precision}"] = lambda m=method, p=precision: check_fill(m, p, device)
     checks |= {f"training, {precision}": lambda p=precision: check_training(p, device) for precision in precisions}
     if options.comfyui:
-        checks["nodes in ComfyUI"] = lambda: check_host(options.comfyui)
+        checks["nodes in ComfyUI"] = lambda: check_host(options.comfyui, device)
     warnings.simplefilter("ignore", Note)
-    failed = []
+    failed, log = [], []
     for name, check in checks.items():
         began = time.perf_counter()
         try:
             result = check()
         except Exception as error:  # the next check may say more
             failed.append(name)
-            result = f"FELL SHORT: {type(error).__name__}: {error}"
+            log.append(f"{name}\n{traceback.format_exc()}\n")
+            result = f"FELL SHORT: {type(error).__name__}: {error}".splitlines()[0][:200]
         print(f"{name:24}{time.perf_counter() - began:6.1f} s  {result}", flush=True)
-    print(f"{len(failed)} of {len(checks)} fell short{': ' + '; '.join(failed) if failed else ''}.")
+    if log:
+        options.log.write_text("\n".join(log))
+    which = f": {'; '.join(failed)}. The errors are in {options.log}" if failed else ""
+    print(f"{len(failed)} of {len(checks)} fell short{which}.")
     return bool(failed)
 
 

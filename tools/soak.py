@@ -11,10 +11,14 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "host" / "inside"))
-SETTLED = 150  # prompts after which caches have filled
+SETTLED, WINDOW = (
+    150,
+    50,
+)  # prompts after which caches have filled; prompts whose median is compared, for one prompt needs more than another
 GROWTH = 1.05
 
 SIZES = [(64, 64), (96, 64), (50, 70)]
@@ -93,9 +97,12 @@ def main() -> int:
         sizes.append(memory())
         if len(sizes) % 50 == 0:
             print(f"{len(sizes)} prompts, {sizes[-1]:.0f} MB", flush=True)
-    settled = max(sizes[:SETTLED], default=0)
-    growth = max(sizes[SETTLED:], default=settled) / max(settled, 1)
-    grew = f"memory grew by {100 * (growth - 1):.1f} % after the first {SETTLED}" if len(sizes) > SETTLED else "too few to judge memory"
+    growth, grew = 1.0, "too few to judge memory"
+    if len(sizes) >= SETTLED + WINDOW:
+        settled, last = (median(window) for window in (sizes[SETTLED - WINDOW : SETTLED], sizes[-WINDOW:]))
+        growth = last / settled
+        change = f"{100 * (growth - 1):+.1f} %"
+        grew = f"memory {settled:.0f} MB after {SETTLED}, {last:.0f} MB at the end ({change}), at most {max(sizes):.0f} MB"
     print(f"{len(sizes)} prompts, {failed} failed; {grew}.")
     return bool(failed or growth > GROWTH)
 

@@ -8,7 +8,7 @@ import torch
 from ..adapter_files import is_adapter, read_adapter, write_adapter
 from ..adapters import adapter_to_new, load_adapter
 from ..checkpoints import inspect, load_model, save_model
-from .paths import check_outputs
+from .paths import check_new, check_outputs
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file), with adapters merged if you like, or an adapter to safetensors"
 
@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output.suffix != ".safetensors":
         raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
     check_outputs([options.output], [options.model, *options.adapter, options.base])
+    check_new([options.output])
     dtype = getattr(torch, options.dtype)
     if is_adapter(options.model):
         adapter = read_adapter(options.model)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..atomic import atomic_write
 from ..masks import SHAPES, animated_perlin_masks, perlin_masks
+from .paths import check_new, is_folder
 
 HELP = "generate masks: Perlin noise, boxes, brush strokes, scratches"
 
@@ -38,11 +39,14 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--count must be at least 1, got {options.count}.")
     if min(width, height) < 1:
         raise ValueError(f"A mask needs a size of at least 1x1 pixels, got {width}x{height}.")
-    if options.output.suffix and options.count > 1:
+    folder = is_folder(options.output)
+    if options.count > 1 and not folder:
         raise ValueError(f"{options.count} masks need a folder, not the file {options.output.name}.")
     perlin_options = (options.scale, options.area, options.octaves, options.softness, options.tile, options.animate)
     if options.kind != "perlin" and perlin_options != (None, None, 1, 0.0, False, None):
         raise ValueError("--scale, --area, --octaves, --softness, --tile and --animate are for Perlin masks alone.")
+    paths = [options.output / f"mask_{k:03d}.png" for k in range(options.count)] if folder else [options.output]
+    check_new(paths)
     area = None if options.area is None else options.area / 100
     if area is not None and not 0 <= area <= 1:
         raise ValueError(f"--area is a percentage from 0 to 100, got {options.area:g}.")
@@ -58,9 +62,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         out = SHAPES[options.kind](options.count, height, width, options.seed)
         out = 1 - out if options.invert else out
-    for k, mask in enumerate(out):
-        single = options.output.suffix and options.count == 1
-        path = options.output if single else options.output / f"mask_{k:03d}.png"
+    for path, mask in zip(paths, out, strict=True):
         picture = Image.fromarray((mask[0] * 255).round().to(torch.uint8).numpy())
         atomic_write(path, picture.save)
     print(f"Wrote {options.count} mask(s) to {options.output}; the holes cover {100 * float(out.mean()):.1f} % on average.")

@@ -14,7 +14,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
             that are no files are ignored.
 
     Raises:
-        ValueError: an output is an input or another output.
+        ValueError: an output is an input, another output or a folder.
     """
     read: dict[object, str | Path] = {}
     for path in inputs:
@@ -22,6 +22,8 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
             read |= dict.fromkeys(_identities(path), path)
     written: dict[object, Path] = {}
     for output in outputs:
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder: give the output a file's name.")
         for identity in _identities(output):
             if identity in read:
                 raise ValueError(
@@ -30,6 +32,17 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
             if identity in written:
                 raise ValueError(f"{output} and {written[identity]} are one file: give every output a name of its own.")
         written |= dict.fromkeys(_identities(output), output)
+
+
+def check_new(outputs: Iterable[Path]) -> None:
+    """Raise ValueError if a file exists already: for commands that make files from nothing, of which none can be an older one's heir."""
+    if taken := next((path for path in outputs if os.path.lexists(path)), None):
+        raise ValueError(f"{taken} exists already and is not replaced: choose another name for the output, or remove it first.")
+
+
+def is_folder(output: Path) -> bool:
+    """Whether an output is meant as a folder: one that exists, or a name without a file's extension, such as out or out.v2."""
+    return output.is_dir() or not output.suffix[1:].isalpha()
 
 
 def _identities(path: str | Path) -> list[object]:

@@ -12,6 +12,7 @@ from ..masks import grow_masks
 from ..notes import note
 from ..photo_files import Photo, check_writable, picture_files, read_photo, write_photo
 from ..sheets import mark_hole, sheet
+from .paths import is_folder
 
 MASK = ".mask"  # at the end of a mask's name, beside its photo's
 MAX_CELL = 512  # pixels of a picture's height on a sheet
@@ -58,7 +59,7 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
     if not photo.is_dir():
         if mask.is_dir():
             raise ValueError(f"{mask} is a folder, but {photo} is one photo: pass one mask.")
-        folder = output.is_dir() or not output.suffix[1:].isalpha()  # out, or out.v2
+        folder = is_folder(output)
         target = output / f"{photo.stem}.png" if folder else output
         return [Job(photo, mask, target, compare, uncertainty)]
     photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK)]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 INSIDE = Path(__file__).parent
-sys.path[:0] = [str(INSIDE), str(INSIDE.parents[2] / "tools")]
+sys.path[:0] = [str(INSIDE), str(INSIDE.parents[1]), str(INSIDE.parents[2] / "tools")]
 
 
 @pytest.fixture(scope="session")

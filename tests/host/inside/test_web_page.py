@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 
@@ -135,6 +136,37 @@ def test_every_older_template_still_loads(page, server):
         page.evaluate(LOAD, graph)
         unknown = {node["type"] for node in graph["nodes"]} - set(schemas) - {"Note", "MarkdownNote"}
         assert not unknown and len(page.evaluate(LOADED)) == len(graph["nodes"]), f"{blob}: {unknown}"
+
+
+# A landscape, and for each mask node its mask, made ready and used; then what the page has to show of each node.
+MASKED = """masks => { app.graph.clear()
+    const add = type => { const node = LiteGraph.createNode(type); app.graph.add(node); return node }
+    const link = (from, to, input) => from.connect(0, to, to.findInputSlot(input))
+    const picture = add('RAI_DrawLandscape'), show = add('PreviewImage')
+    let last = picture
+    for (const type of masks) {
+        const mask = add(type), hole = add('RAI_PrepareHole'), fill = add('RAI_MatchFill')
+        link(picture, mask, 'image'); link(mask, hole, 'mask'); link(picture, hole, 'image'); link(hole, fill, 'mask')
+        link(last, fill, 'filled'); link(last, fill, 'original'); last = fill
+    }
+    link(last, show, 'images')
+    for (const widget of app.graph._nodes.flatMap(n => n.widgets ?? []))
+        if (widget.name === 'control_after_generate') widget.value = 'fixed'
+    return app.graph.serialize() }"""
+SHOWN = "() => app.graph._nodes.map(n => [n.type, app.nodeOutputs[String(n.id)]?.images?.length ?? 0])"
+
+
+def test_masks_keep_their_preview_and_the_queue_shows_the_picture(page, server):
+    masks = ["RAI_PerlinMask", "RAI_InpaintMaskShapes", "RAI_PerlinMaskAnimation"]
+    graph = page.evaluate(MASKED, masks)
+    picture = str(next(node["id"] for node in graph["nodes"] if node["type"] == "PreviewImage"))
+    for _ in range(2):  # the second run comes from the host's cache, in a page that has forgotten the first
+        web_page.load_page(page, server)
+        page.evaluate(LOAD, graph)
+        job = web_page.run_to_its_end(page, server)
+        assert job["status"] == "completed" and job["preview_output"]["nodeId"] == picture
+        shown = Counter(name for name, count in page.evaluate(SHOWN) if count)
+        assert shown == Counter([*masks, *["RAI_PrepareHole"] * 3, "PreviewImage"])
 
 
 @pytest.mark.parametrize("words", SEARCHES)

@@ -86,11 +86,28 @@ def open_page(url: str) -> Iterator:
         page.errors = []
         page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=600_000)
-        page.wait_for_timeout(1500)
+        load_page(page, url)
         yield page
         browser.close()
+
+
+def load_page(page, url: str) -> None:
+    """Load the page, or load it again: it forgets every preview."""
+    page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_function("() => window.app?.graph && window.app.extensionManager", timeout=600_000)
+    page.wait_for_timeout(1500)
+
+
+def run_to_its_end(page, url: str) -> dict:
+    """Press Run; returns the job as the queue lists it, once it has ended."""
+    before = len(json.loads(answer_of(url, "/history")))
+    page.evaluate("async () => { await app.queuePrompt(0) }")
+    for _ in range(600):
+        if len(json.loads(answer_of(url, "/history"))) > before:
+            page.wait_for_timeout(500)
+            return max(json.loads(answer_of(url, "/api/jobs"))["jobs"], key=lambda job: job["create_time"])
+        page.wait_for_timeout(200)
+    raise TimeoutError("the prompt did not end within two minutes")
 
 
 def open_template(page, name: str) -> dict:
