@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from rad_core import ExemplarSettings, exemplar_inpaint
 from rad_core.exemplar.holes import group_holes
 from rad_core.exemplar.motion import motion
+from rad_core.exemplar.settings import PRESETS
 from rad_core.sdm.membrane import membrane
 
 quick = partial(exemplar_inpaint, settings="fast")  # where quality does not matter
@@ -331,3 +332,16 @@ def test_motion_is_found_and_unlike_pictures_have_none():
         a, b = scene[:, 5:55, 12:76], scene[:, 5 - dy : 55 - dy, 12 - dx : 76 - dx]
         assert motion(a, known, 0.8 * b + 0.1, known).shift == (dy, dx)
     assert motion(scene[:, :50, :64], known, other[:, :50, :64], known) is None
+
+
+def test_a_picture_narrower_than_a_patch_takes_smaller_ones_from_its_reference():
+    """4 rows, all hole but one column; a patch of 5 fits into the reference alone."""
+    stream = torch.Generator().manual_seed(0)
+    picture, reference = torch.rand(1, 3, 4, 24, generator=stream), torch.rand(1, 3, 27, 27, generator=stream)
+    mask = torch.ones(4, 24)
+    mask[:, :3] = 0
+    for preset in PRESETS:
+        filled, _ = exemplar_inpaint(picture, mask, preset, references=reference)
+        assert torch.isfinite(filled).all() and torch.equal(filled[..., :3], picture[..., :3])
+        colours = torch.cat([x.flatten(2)[0].T for x in (picture[..., :3], reference)])
+        assert filled[0, :, :, 3:].std() > 0.05 and filled.min() >= colours.min() - 0.5 and filled.max() <= 1

@@ -55,8 +55,8 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
     for size in sizes:
         progress.poll()
         finer = _level(scene, size, textures, settings, patch, progress.poll)
-        if not len(finer.pixels) or not len(finer.keys):
-            continue
+        if not len(finer.pixels) or not len(finer.keys) or not len(finer.queries):
+            continue  # a picture narrower than a patch has no queries, though a reference has patches
         first = level is None
         _start(finer, level, scene, size, rng, progress.poll)
         level = None  # its memory
