@@ -66,7 +66,7 @@ def second_run(picture: np.ndarray, hole: np.ndarray, options: Namespace, align:
     denoise = ExemplarDenoiser(image, mask, seed=options.seed)
     sigmas = [mask * level for level in REFINE]
     if align:
-        guidance = Guidance(lambda_mse=0.0, align_until=1.0, step="natural", eta=1.0)  # as RAD aligns its rim
+        guidance = Guidance(lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # as RAD aligns its rim
         denoise = GradPaint(denoise, KnownPixels(filled, mask), sigmas, guidance)
     rng = torch.Generator().manual_seed(options.seed)
     noise = lambda: torch.randn(filled.shape, generator=rng)

@@ -1,10 +1,12 @@
 """GradPaint with few network calls, against combining, DInG and LanPaint at as many calls: on an exact Gaussian and on unseen landscapes.
 
-`python -m measurements.few_steps -o docs` writes results/few_steps.json there. On the Gaussian the error is the distance to the hole's
-known conditional mean; on landscapes it is the distance to the truth. Interval: 95 %, by resampling the pictures.
+`python -m measurements.few_steps -o docs` writes results/few_steps.json there; safe to interrupt, run again to resume. On the Gaussian
+the error is the distance to the hole's known conditional mean; on landscapes it is the distance to the truth. Interval: 95 %, by
+resampling the pictures.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from measurements.landscapes import holes
+from rad_core.atomic import atomic_write
 from rad_core.bench.baselines import BASELINES, baseline_inpaint
 from rad_core.checkpoints import load_model
 from rad_core.gradpaint import PRESETS, GradPaint, Guidance, KnownPixels, gradpaint_inpaint
@@ -28,16 +31,20 @@ PLUS = PRESETS["plus"].guidance
 GUIDANCES = {
     "combine": PRESETS["combine"].guidance,
     "plus": PLUS,
+    "turbo": PRESETS["turbo"].guidance,
+    "plus without carrying": replace(PLUS, carry=False),
     "plus, every second step": replace(PLUS, every=2),
     "plus, first half": replace(PLUS, until=0.5),
     "paper": PRESETS["paper"].guidance,
 }
+MEASURES = {"hole RMSE": hole_rmse, "seam": seam}
+PIECE = 30  # pictures
 SIDE = 12  # of the Gaussian's pictures
 
 
 def steps_for(guidance: Guidance, calls: int) -> int:
     """The most steps that a number of network calls allows."""
-    return max(steps for steps in range(1, calls + 1) if steps + len(guidance.guided(steps)) <= calls)
+    return max(steps for steps in range(1, calls + 1) if guidance.calls(steps) <= calls)
 
 
 def baseline_steps(name: str, calls: int) -> int | None:
@@ -113,35 +120,55 @@ def on_gaussian(count: int) -> dict:
     return rows
 
 
-def on_landscapes(count: int, methods: dict[str, Callable], budgets=BUDGETS) -> dict:
-    """Hole RMSE and seam (a multiple of the truth's) with the bundled plain network; boxes, extreme and wide masks in turn."""
-    net, rows = load_model("landscapes").to(memory_format=torch.channels_last), {}
+def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path, budgets=BUDGETS) -> None:
+    """Fill `count` pictures with the bundled plain network; boxes, extreme and wide masks in turn. Measures are kept in `pieces`.
+
+    A piece is the measures of some pictures filled by one method with so many calls; those that are there already are not made again.
+    """
+    net = load_model("landscapes").to(memory_format=torch.channels_last)
     truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
-    for calls in budgets:
-        for label, fill in methods.items():
-            out = fill(net, truth, mask, calls)
-            if out is not None:
-                values = {"hole RMSE": interval(hole_rmse(out, truth, mask)), "seam": interval(seam(out, truth, mask), torch.median)}
-                for measure, value in values.items():
-                    rows.setdefault(f"{count} landscapes, {label}, {measure}", {})[f"{calls} calls"] = value
-                print(calls, label, values, flush=True)
+    for start in range(0, count, PIECE):
+        part = slice(start, start + PIECE)
+        for calls in budgets:
+            for label, fill in methods.items():
+                path = pieces / f"{label}, {calls} calls, {start}.json"
+                if path.exists():
+                    continue
+                out = fill(net, truth[part], mask[part], calls, start)
+                if out is not None:
+                    measured = {name: measure(out, truth[part], mask[part]).tolist() for name, measure in MEASURES.items()}
+                    atomic_write(path, lambda whole, measured=measured: Path(whole).write_text(json.dumps(measured)))
+
+
+def landscape_table(pieces: Path) -> dict:
+    """Mean hole RMSE and median seam of every method and number of calls: over all pictures that every method has filled with as many."""
+    read = {}  # calls: {label: {start: measures}}
+    for path in pieces.glob("*.json"):
+        label, calls, start = path.stem.rsplit(", ", 2)
+        read.setdefault(calls, {}).setdefault(label, {})[int(start)] = json.loads(path.read_text())
+    rows = {}
+    for calls in sorted(read, key=lambda calls: int(calls.split()[0])):
+        starts = sorted(set.intersection(*(set(parts) for parts in read[calls].values())))
+        for label, parts in sorted(read[calls].items()):
+            for name, middle in (("hole RMSE", torch.mean), ("seam", torch.median)):
+                values = torch.tensor([value for start in starts for value in parts[start][name]])
+                rows.setdefault(f"landscapes, {label}, {name}", {})[calls] = f"{interval(values, middle)}, {len(values)} pictures"
     return rows
 
 
 def landscape_methods() -> dict[str, Callable]:
-    """By label: (net, image, mask, calls) -> fills, or None where a step costs more calls."""
+    """By label: (net, image, mask, calls, seed) -> fills, or None where a step costs more calls."""
 
-    def guided(label: str, sampler: str, net, image, mask, calls):
+    def guided(label: str, sampler: str, net, image, mask, calls, seed):
         guidance = GUIDANCES[label]
-        return gradpaint_inpaint(
-            net, image, mask, label.split(",")[0], steps=steps_for(guidance, calls), sampler=sampler, guidance=guidance
-        )
+        return gradpaint_inpaint(net, image, mask, seed=seed, steps=steps_for(guidance, calls), sampler=sampler, guidance=guidance)
 
-    def baseline(name: str, net, image, mask, calls):
+    def baseline(name: str, net, image, mask, calls, seed):
         steps = baseline_steps(name, calls)
-        return baseline_inpaint(net, image, mask, baseline=name, steps=steps) if steps else None
+        return baseline_inpaint(net, image, mask, baseline=name, steps=steps, seed=seed) if steps else None
 
-    own = {f"{label}, {sampler}": partial(guided, label, sampler) for sampler in ("ddim", "dpmpp_2m") for label in ("combine", "plus")}
+    labels, samplers = ("combine", "plus", "turbo"), ("ddim", "dpmpp_2m")
+    own = {f"{label}, {sampler}": partial(guided, label, sampler) for sampler in samplers for label in labels}
     return own | {"DInG": partial(baseline, "ding"), "LanPaint": partial(baseline, "lanpaint")}
 
 
@@ -157,11 +184,12 @@ def interval(values: Tensor, middle: Callable = torch.mean, draws: int = 2000) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
-    parser.add_argument("-n", "--count", type=int, default=200, help="landscapes (default: 200; 0 for the Gaussian alone)")
+    parser.add_argument("-n", "--count", type=int, default=600, help="landscapes (default: 600; 0 for the Gaussian alone)")
+    parser.add_argument("--pieces", type=Path, default=Path("few_steps"), help="folder that keeps what is measured (default: few_steps)")
     options = parser.parse_args()
-    rows = {f"Gaussian, {label}": row for label, row in on_gaussian(200).items()}
-    if options.count:
-        rows |= on_landscapes(options.count, landscape_methods())
+    options.pieces.mkdir(exist_ok=True)
+    on_landscapes(options.count, landscape_methods(), options.pieces)
+    rows = {f"Gaussian, {label}": row for label, row in on_gaussian(200).items()} | landscape_table(options.pieces)
     save_table(rows, options.output / "results" / "few_steps.json")
 
 

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
-from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_reference
+from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_inpaint_inputs, with_reference
 from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
@@ -51,10 +51,10 @@ class GradPaintSettingsNode(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "step",
-                    options=["line_search", "normalised"],
+                    options=["line_search", "normalised", "none"],
                     default=DEFAULTS.step,
                     tooltip="line_search: the step length is computed, at no extra cost. normalised: the paper's fixed length, for noisy "
-                    "samplers.",
+                    "samplers. none: no step along the gradient, which takes no extra time.",
                 ),
                 io.Float.Input(
                     "eta",
@@ -109,6 +109,12 @@ class GradPaintSettingsNode(io.ComfyNode):
                     "conditional_only",
                     default=HOST_DEFAULTS.conditional_only,
                     tooltip="Guide by the positive prompt's prediction alone: with CFG this saves a quarter of the time.",
+                ),
+                io.Boolean.Input(
+                    "carry",
+                    default=DEFAULTS.carry,
+                    optional=True,
+                    tooltip="Carry the error that is left around the hole into it, as far as the picture is smooth. Takes no extra time.",
                 ),
             ],
             outputs=[inputs.GRADPAINT_SETTINGS.Output(display_name="settings")],
@@ -272,6 +278,7 @@ class GradPaintInpaint(io.ComfyNode):
         def fill(start: int, stop: int):
             def sample(latents, holes, first, crop_latents):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
+                words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
                 guider, at = GradPaintGuider(model, *words, cfg, chosen), start + first
                 callback = report.of_latents(model, at, min(at + len(latents), count))
                 return sample_crops(guider, seed + at, steps, sampler_name, scheduler, denoise, latents, holes, callback)

@@ -10,6 +10,9 @@ J = Cov(x0 | x) / sigma^2, which is symmetric, so J^T v = J v: a directional der
 A DENOISER, NOT A SAMPLER. A first-order step from sigma to sigma_next takes the share r = sigma_next / sigma of x and 1 - r of x0. So to
 move the state x by d it is enough to return x0 + d / (1 - r): the guidance wraps a denoiser (see `samplers`) and touches no sampler's
 state, so every sampler runs on it, multistep and multistage ones too.
+
+WITHOUT A PROBE (ours). What error is left on the known pixels is carried into the hole as far as pictures are smooth, which costs no
+network call (see `carry`). The preset `turbo` does that alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .carry import ErrorField
 from .crops import Batch, fill_holes
 from .denoisers import Denoiser, Network, as_denoiser
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
@@ -41,6 +45,8 @@ class Guidance:
             which is known exactly because the loss is quadratic; it moves the estimate at most `eta` times as far as its own lowest loss
             is. "natural" only until the rim's mean jump is that between the known pixels beside it.
             "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
+            "none" makes no move along the gradient, and asks the network once.
+        carry: then carry the error left on the known pixels into the hole, see `carry.ErrorField`.
         eta: see `step`. A sampler takes only a share of each estimate, so more than 1 pays where steps are many and shares small.
         inner_steps: moves in a step; each costs a network call.
         gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory. Most of the host's
@@ -59,6 +65,7 @@ class Guidance:
     lambda_align: float = 1.0
     align_until: float = 0.45
     step: str = "line_search"
+    carry: bool = True
     eta: float = 3.0
     inner_steps: int = 1
     gradient: str = "finite_difference"
@@ -73,13 +80,17 @@ class Guidance:
         for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}.")
-        for name, choices in (("step", ("line_search", "natural", "normalised")), ("gradient", ("finite_difference", "vjp"))):
+        for name, choices in (("step", ("line_search", "natural", "normalised", "none")), ("gradient", ("finite_difference", "vjp"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got '{getattr(self, name)}'.")
 
     def guided(self, steps: int) -> range:
         """Numbers (from 0) of a run's guided steps."""
         return range(round(self.since * steps), round(self.until * steps), self.every)
+
+    def calls(self, steps: int) -> int:
+        """Network calls of a run with a sampler that takes one a step."""
+        return steps + len(self.guided(steps)) * self.inner_steps * (self.step != "none")
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ PLUS = GradPaintSettings()
 PRESETS = {
     "default": PLUS,
     "plus": PLUS,
-    "paper": GradPaintSettings(guidance=Guidance(until=0.45, align_until=0.45, step="normalised", eta=0.45, band=0)),
+    "turbo": GradPaintSettings(guidance=Guidance(step="none")),
+    "paper": GradPaintSettings(guidance=Guidance(until=0.45, align_until=0.45, step="normalised", carry=False, eta=0.45, band=0)),
     "combine": GradPaintSettings(guidance=Guidance(until=0.0)),
 }
 
@@ -162,7 +174,7 @@ class GradPaint(Denoiser):
         colours: Colours | None = None,
     ):
         if known.clean:
-            guidance = replace(guidance, lambda_mse=0.0, until=min(guidance.until, guidance.align_until))
+            guidance = replace(guidance, lambda_mse=0.0, carry=False, until=min(guidance.until, guidance.align_until))
         self.clean = known.clean
         self.denoise, self.guidance, self.response, self.flow = as_denoiser(denoise), guidance, response, flow
         self.probe, self.colours, self.combine = probe, colours or Colours(), known.combine
@@ -174,6 +186,8 @@ class GradPaint(Denoiser):
         self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).cpu()  # waits for a GPU once
         self.guided = guidance.guided(len(self.levels) - 1)
         self.align_end = round(guidance.align_until * (len(self.levels) - 1))
+        if guidance.carry and self.guided:
+            self.field = ErrorField(self.picture, self.known)
         if guidance.step == "natural":
             colours_of_picture = self.colours.to_colours(self.picture)
             self.natural = natural_jump(colours_of_picture, self._known_at(colours_of_picture))
@@ -227,20 +241,24 @@ class GradPaint(Denoiser):
 
     def _guide(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """The estimate moved down the gradient, where the step is guided."""
-        step = self._step(float(sigma.max()))
+        level = float(sigma.max())
+        step = self._step(level)
         if step not in self.guided or (self.guidance.patience and self._finished().all()):
             return self.denoise.predict(x, sigma)
         align = self.guidance.lambda_align if step < self.align_end else 0.0
         x0, model_var_values, vjp = self._estimate_and_vjp(x, sigma)
-        moved = x0
-        for inner in range(self.guidance.inner_steps):
-            loss, v = self.loss(moved, align)
-            if inner == 0:
-                self._record(loss)
+        loss, v = self.loss(x0, align)
+        self._record(loss)
+        unfinished = (~self._finished()).to(x0)
+        for inner in range(0 if self.guidance.step == "none" else self.guidance.inner_steps):
+            if inner:
+                loss, v = self.loss(x0, align)
             g = vjp(v)
-            length = torch.where(self._finished(), 0, self._length(moved, loss, v, g, align, step))
-            moved = moved - append_dims(length, g) * g
-        return moved, model_var_values
+            x0 = x0 - append_dims(unfinished * self._length(x0, loss, v, g, align, step), g) * g
+        if self.guidance.carry:
+            error = self.field.mean(self.picture - x0, self._noise(level))
+            x0 = x0 + append_dims(unfinished, x0) * (1 - self.known) * error
+        return x0, model_var_values
 
     def _length(self, x0: Tensor, loss: Tensor, v: Tensor, g: Tensor, align: float, step: int) -> Tensor:
         """How far x0 moves along -g: (B,)."""
@@ -262,8 +280,12 @@ class GradPaint(Denoiser):
 
     def _kept(self, step: int) -> float:
         """Share of x that a first-order step keeps, in x0's units: x / (1 - sigma) in a flow."""
-        noise = [level / max(1 - level, 1e-3) if self.flow else level for level in self.levels[step : step + 2].tolist()]
+        noise = [self._noise(level) for level in self.levels[step : step + 2].tolist()]
         return (noise[1] / noise[0]) ** self.response
+
+    def _noise(self, level: float) -> float:
+        """A noise level as it is beside a signal of 1."""
+        return level / max(1 - level, 1e-3) if self.flow else level
 
     def _estimate_and_vjp(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]:
         """x0, the variance values, and v -> Cov(x0 | x) v / max(sigma)^2, which is J^T v where all pixels share a sigma."""
@@ -318,8 +340,8 @@ def gradpaint_inpaint(
     Args:
         net: a plain ADM network (`load_model`).
         image, mask, seed, labels, callback, context_mask, stitch_mask: as `rad_inpaint`; a soft mask mixes the fill with the picture.
-        settings: how to fill: a name in `PRESETS` ("plus", which is the default, "paper", or "combine" for no guidance) or a
-            `GradPaintSettings`. A guided step costs two network calls.
+        settings: how to fill: a name in `PRESETS` ("plus", which is the default, "turbo", "paper", or "combine" for no guidance) or
+            a `GradPaintSettings`. A guided step costs two network calls, with "turbo" one.
         changes: fields of `GradPaintSettings` to change, such as steps=30, sampler="ddim".
 
     Returns:

@@ -15,7 +15,7 @@ from .samplers import SPACING, Callback, choose_sampler
 from .schedule import RegionSchedule
 from .settings import SamplingSettings, resolve_settings
 
-ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", eta=1.0)  # of the rim, at full strength
+ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # of the rim, at full strength
 
 
 @dataclass(frozen=True)

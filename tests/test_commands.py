@@ -420,7 +420,7 @@ def test_gradpaint_on_a_plain_network(place, capsys):
     net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
     save_model(net, "plain.safetensors")
     pictures = []
-    for preset in ("plus", "paper", "combine"):
+    for preset in ("plus", "turbo", "paper", "combine"):
         assert fill("--method", "gradpaint", "--model", "plain.safetensors", "--preset", preset) == 0
         pictures.append(pixels("out.png"))
         assert_only_the_hole_changed("out.png")

@@ -55,6 +55,12 @@ def has_control(name: str, spec: list) -> bool:
     return name in ("seed", "noise_seed") or bool(len(spec) > 1 and spec[1].get("control_after_generate"))
 
 
+def has_upload(spec: list) -> bool:
+    """Whether the page adds a button below, for a picture or video of the user's."""
+    options = spec[1] if len(spec) > 1 else {}
+    return bool(options.get("image_upload") or options.get("video_upload"))
+
+
 def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
@@ -115,14 +121,15 @@ def build(nodes: dict, infos: dict) -> dict:
                 if io_type == "IMAGECOMPARE":  # a view without a value
                     continue
                 slot = {"name": key, "type": io_type, "link": None}
+                linked = key not in widgets or isinstance(values_of.get(key), tuple)
                 if key in widgets:
                     slot["widget"] = {"name": key}
-                    values.append(values_of.get(key, default(info, key)))
+                    values.append(default(info, key) if linked else values_of.get(key, default(info, key)))
                     if has_control(key, spec):
                         values.append("fixed")
-                    if (spec[1] if len(spec) > 1 else {}).get("image_upload"):
+                    if has_upload(spec):
                         values.append("image")
-                elif key in values_of:
+                if linked and key in values_of:
                     source, index = values_of[key] if isinstance(values_of[key], tuple) else (values_of[key], 0)
                     slot["link"] = len(links) + 1
                     links.append([len(links) + 1, ids[source], index, ids[name], len(inputs), io_type])
@@ -171,7 +178,7 @@ def to_api(workflow: dict, infos: dict) -> dict:
             if slot.get("widget"):
                 inputs[slot["name"]] = next(values)
                 spec = info["input"].get("required", {}).get(slot["name"]) or info["input"]["optional"][slot["name"]]
-                if has_control(slot["name"], spec) or (len(spec) > 1 and spec[1].get("image_upload")):
+                if has_control(slot["name"], spec) or has_upload(spec):
                     next(values)
             if slot["link"] is not None:
                 inputs[slot["name"]] = sources[slot["link"]]

@@ -209,3 +209,10 @@ def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:
     if any(options.get(key) for _, options in conditioning):
         made.append(latents())
     return [[text, options | {key: [*made, *options[key][1:]]} if options.get(key) else options] for text, options in conditioning]
+
+
+def with_inpaint_inputs(conditioning: list, latents: Callable[[], Tensor], holes: Tensor) -> list:
+    """A CONDITIONING of an inpainting model (from InpaintModelConditioning) whose picture and mask are a crop's: `latents()`, `holes`."""
+    cut = [getattr(options.get("concat_mask"), "ndim", 5) < 5 for _, options in conditioning]  # those of videos have an axis of time
+    inputs = {"concat_latent_image": latents(), "concat_mask": holes} if any(cut) else {}
+    return [[text, options | inputs if own else options] for (text, options), own in zip(conditioning, cut, strict=True)]

@@ -15,8 +15,8 @@ from ...rad_core.losses import dilate
 
 RIM = 16  # pixels around the hole in which colours are compared
 
-# (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now) -> latents
-Sample = Callable[[Tensor, Tensor, int, Callable[[], Tensor]], Tensor]
+# (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now or grey) -> latents
+Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor]], Tensor]
 
 
 def has_time_axis(vae) -> bool:
@@ -68,8 +68,12 @@ def fill_through_vae(
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)
-        reference = lambda batch=batch: encode(vae, torch.cat([_shown(shown[k][0], c) for k, c in batch.crops.items()]), whole)
-        latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), reference)
+
+        def crops_again(grey: bool = False, batch=batch, holes=holes) -> Tensor:
+            again = torch.cat([_shown(shown[k][0], crop) for k, crop in batch.crops.items()])
+            return encode(vae, torch.where(holes > 0, 0.5, again) if grey else again, whole)
+
+        latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), crops_again)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
     return out

@@ -55,7 +55,8 @@ class Host:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         before = set(nodes.NODE_CLASS_MAPPINGS)
-        extras = [HOST / "comfy_extras" / f"nodes_{name}.py" for name in ("mask", "custom_sampler", "images", "model_advanced")]
+        kinds = ("mask", "custom_sampler", "images", "model_advanced", "flux", "qwen", "cfg", "video", "differential_diffusion")
+        extras = [HOST / "comfy_extras" / f"nodes_{name}.py" for name in kinds]
         for path in extras:
             if path.exists():
                 self.loop.run_until_complete(nodes.load_custom_node(str(path), module_parent="comfy_extras"))

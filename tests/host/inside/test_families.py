@@ -55,3 +55,27 @@ def test_the_reference_of_an_edit_model_is_cut_with_the_crop(host, monkeypatch):
     torch.testing.assert_close(cut[0], Blocks().encode(image[:, 16:80, 16:80]))  # 64 pixels around the hole, with what is in it
     assert cut[1] is other and whole[0] is other and words[0][0][1]["reference_latents"][0] is other
     assert all("reference_latents" not in negative[0][1] for _, negative, *_ in seen)
+
+
+def test_the_inputs_of_an_inpainting_model_are_cut_with_the_crop(host, monkeypatch):
+    """Its picture, grey in the hole, and its mask, from InpaintModelConditioning; conditioning without them stays as it is."""
+    import torch
+    from helpers import Blocks
+
+    gradpaint, seen = host.module("nodes.gradpaint"), []
+    model, words = build("SD1.5 inpainting"), prompts("SD1.5 inpainting")
+    make = host.module("nodes.host.gradpaint").GradPaintGuider
+    monkeypatch.setattr(gradpaint, "GradPaintGuider", lambda model, *words, **_: seen.append(words) or make(model, *words))
+    monkeypatch.setattr(Blocks, "spacial_compression_encode", lambda self: 8, raising=False)
+    image, mask = torch.rand(1, 96, 96, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 96, 96)
+    mask[:, 40:56, 40:56] = 1
+    positive = host.nodes.InpaintModelConditioning().encode(words[0], words[1], image, Blocks(), mask)[0]
+    options = {"seed": 5, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "size": 64}
+    options |= {"context": 1.5, "preset": "plus", "positive": positive, "negative": words[1], "image": image, "mask": mask}
+    host.call("RAI_GradPaintInpaint", model=model, vae=Blocks(), **options)
+    ((given, negative, *_),) = seen
+    crop, hole = image[:, 16:80, 16:80].clone(), mask[:, 16:80, 16:80]
+    crop[hole > 0] = 0.5
+    torch.testing.assert_close(given[0][1]["concat_latent_image"], Blocks().encode(crop))
+    assert torch.equal(given[0][1]["concat_mask"][:, 0], hole)
+    assert "concat_mask" not in negative[0][1] and positive[0][1]["concat_mask"].shape[-1] == 96

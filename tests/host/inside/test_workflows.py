@@ -4,6 +4,7 @@ import json
 
 import make_workflows
 import pytest
+from family_templates import VIDEO
 from host import PACK
 from web_page import painted_photo
 
@@ -31,8 +32,8 @@ def test_workflow_runs_and_runs_the_same_again(host, path):
     assert pictures[0] == pictures[1]
 
 
-def check_only(host, prompt):
-    """The host accepts the graph, every name, type and value of it, once the files it names are there."""
+def check_only(host, prompt, then=lambda: None):
+    """The host accepts the graph, every name, type and value of it, once the files it names are there; `then` is called meanwhile."""
     needed = {make_workflows.CHECKPOINT: "checkpoints"} | {name: folder for name, (folder, _) in make_workflows.MODELS.items()}
     named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)} & needed.keys()
     kinds = host.info("CLIPLoader")["input"]["required"]["type"]
@@ -40,6 +41,7 @@ def check_only(host, prompt):
     for node in prompt.values():
         if node["class_type"] == "CLIPLoader" and node["inputs"]["type"] not in known:
             pytest.skip(f"this host has no text encoder of the kind {node['inputs']['type']}")
+    (host.base / "input" / VIDEO).touch()  # an empty one, unless there is a video already
     for name in named:
         folder = host.base / "models" / needed[name]
         folder.mkdir(exist_ok=True)
@@ -48,6 +50,7 @@ def check_only(host, prompt):
     host.folder_paths.filename_list_cache.clear()
     try:
         valid, _, _, errors = host.check(prompt)
+        then()
     finally:
         for name in named:
             (host.base / "models" / needed[name] / name).unlink()
