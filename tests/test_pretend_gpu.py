@@ -92,7 +92,7 @@ def test_an_adapter_is_trained_and_resumed(tiny_net, tmp_path, precision):
         net, there = run("cuda", tmp_path / "a.state")
         _, again = run("cuda", tmp_path / "a.state")  # nothing is left to do
         if precision == "bfloat16":  # what auto is on a GPU
-            samples = sample_columns(net, landscapes(1, 16), holes(mask_source("perlin"), 16)[:1], None)[-1][1]
+            samples = sample_columns(net, landscapes(1, 16), holes(mask_source("perlin"), 16, 16)[:1], None)[-1][1]
             assert torch.isfinite(samples.cpu()).all()
     assert len(saved) == 2 and all(torch.equal(a, b) for a, b in zip(there, again, strict=True))
     assert any(weight.abs().sum() > 0 for weight in there)
