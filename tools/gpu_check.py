@@ -85,7 +85,7 @@ def check_training(precision: str, device: str) -> str:
         for _ in range(2):
             method = DiffusionTraining(trained, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
             train(method, plan, Log(), lambda: None, Path(folder) / "a.state")
-    columns = sample_columns(net, landscapes(2, 64), holes(mask_source("perlin"), 64)[:2], None)
+    columns = sample_columns(net, landscapes(2, 64), holes(mask_source("perlin"), 64, 64)[:2], None)
     assert torch.isfinite(columns[-1][1]).all(), "the samples have NaN"
     moved = sum(float(p.abs().sum()) for name, p in trained.named_parameters() if ".lora_B." in name)
     assert moved > 0, "the adapter was not trained"
