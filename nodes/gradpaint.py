@@ -114,7 +114,8 @@ class GradPaintSettingsNode(io.ComfyNode):
                     "carry",
                     default=DEFAULTS.carry,
                     optional=True,
-                    tooltip="Carry the error that is left around the hole into it, as far as the picture is smooth. Takes no extra time.",
+                    tooltip="Carry the error that is left around the hole into it, as far as the picture is smooth. Takes no extra time. "
+                    "With a step other than none, only in runs of up to 10 steps.",
                 ),
             ],
             outputs=[inputs.GRADPAINT_SETTINGS.Output(display_name="settings")],

@@ -31,6 +31,8 @@ from .samplers import RESPONSE, SPACING, Callback, choose_sampler
 from .schedule import RegionSchedule
 from .settings import SamplingSettings, resolve_settings
 
+CARRY_STEPS = 10
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -46,7 +48,8 @@ class Guidance:
             is. "natural" only until the rim's mean jump is that between the known pixels beside it.
             "normalised" (the paper's) moves x_t by an RMS of `eta` in all, divided among the guided steps.
             "none" makes no move along the gradient, and asks the network once.
-        carry: then carry the error left on the known pixels into the hole, see `carry.ErrorField`.
+        carry: then carry the error left on the known pixels into the hole, see `carry.ErrorField`. After a move along the gradient only
+            in runs of up to `CARRY_STEPS`: in longer ones the moves alone come nearer to the truth (docs/gradpaint.md).
         eta: see `step`. A sampler takes only a share of each estimate, so more than 1 pays where steps are many and shares small.
         inner_steps: moves in a step; each costs a network call.
         gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory. Most of the host's
@@ -186,8 +189,8 @@ class GradPaint(Denoiser):
         self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).cpu()  # waits for a GPU once
         self.guided = guidance.guided(len(self.levels) - 1)
         self.align_end = round(guidance.align_until * (len(self.levels) - 1))
-        if guidance.carry and self.guided:
-            self.field = ErrorField(self.picture, self.known)
+        few = guidance.step == "none" or len(self.levels) - 1 <= CARRY_STEPS
+        self.field = ErrorField(self.picture, self.known) if guidance.carry and few and self.guided else None
         if guidance.step == "natural":
             colours_of_picture = self.colours.to_colours(self.picture)
             self.natural = natural_jump(colours_of_picture, self._known_at(colours_of_picture))
@@ -255,7 +258,7 @@ class GradPaint(Denoiser):
                 loss, v = self.loss(x0, align)
             g = vjp(v)
             x0 = x0 - append_dims(unfinished * self._length(x0, loss, v, g, align, step), g) * g
-        if self.guidance.carry:
+        if self.field:
             error = self.field.mean(self.picture - x0, self._noise(level))
             x0 = x0 + append_dims(unfinished, x0) * (1 - self.known) * error
         return x0, model_var_values

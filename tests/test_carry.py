@@ -6,7 +6,7 @@ from test_gradpaint import GAUSSIAN, MASK, SIDE, fills
 
 from rad_core import SAMPLERS
 from rad_core.carry import ErrorField
-from rad_core.gradpaint import PRESETS
+from rad_core.gradpaint import PRESETS, GradPaint, KnownPixels
 
 KNOWN = 1 - MASK
 
@@ -72,3 +72,12 @@ def test_turbo_is_better_than_as_many_plain_steps(sampler, steps):
         out, picture, _ = fills(sampler, PRESETS[name].guidance, steps)
         distance[name] = ((out - GAUSSIAN.posterior_mean(picture, MASK)).square() * MASK).sum().item()
     assert distance["turbo"] < 0.85 * distance["combine"]
+
+
+@pytest.mark.parametrize(
+    "preset, steps, carries", [("plus", 10, True), ("plus", 11, False), ("turbo", 50, True), ("combine", 4, False), ("paper", 4, False)]
+)
+def test_carrying_follows_a_move_only_in_short_runs(preset, steps, carries):
+    known = KnownPixels(pictures(), MASK)
+    guided = GradPaint(GAUSSIAN, known, torch.linspace(3, 0, steps + 1), PRESETS[preset].guidance)
+    assert (guided.field is not None) == carries

@@ -1,7 +1,7 @@
 """The methods that the benchmark compares, by name, on the same networks."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -104,9 +104,8 @@ def _rad(label: str, sampler: str, steps: int, net: str = "rad", on_sheet: bool 
 
 
 def _gradpaint(label: str, steps: int, preset: str) -> Method:
-    guidance = replace(PRESETS[preset].guidance, carry=False)  # as the kept pieces were made, before there was carrying
-    fill = lambda nets, x, mask, seed: gradpaint_inpaint(nets.plain, x, mask, seed=seed, steps=steps, guidance=guidance)
-    return Method(label, guidance.calls(steps), fill, ("plain",), on_sheet=True)
+    fill = lambda nets, x, mask, seed: gradpaint_inpaint(nets.plain, x, mask, preset, seed=seed, steps=steps)
+    return Method(label, PRESETS[preset].guidance.calls(steps), fill, ("plain",), on_sheet=True)
 
 
 def _baseline(label: str, name: str, steps: int, slow: bool = False, **options) -> Method:
