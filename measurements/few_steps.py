@@ -167,7 +167,7 @@ def landscape_methods() -> dict[str, Callable]:
         steps = baseline_steps(name, calls)
         return baseline_inpaint(net, image, mask, baseline=name, steps=steps, seed=seed) if steps else None
 
-    labels, samplers = ("combine", "plus", "turbo"), ("ddim", "dpmpp_2m")
+    labels, samplers = ("combine", "plus", "plus without carrying", "turbo"), ("ddim", "dpmpp_2m")
     own = {f"{label}, {sampler}": partial(guided, label, sampler) for sampler in samplers for label in labels}
     return own | {"DInG": partial(baseline, "ding"), "LanPaint": partial(baseline, "lanpaint")}
 

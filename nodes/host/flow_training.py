@@ -23,7 +23,7 @@ from .shared_copy import PREFIX, shared_copy
 from .token_levels import FAMILIES, family_name, predicts_ratio, predicts_velocity
 from .token_levels.levels import TokenLevels
 
-Conds = dict[str, object]  # what a network is given beside x and the timestep, for one picture
+Conds = dict[str, object]  # a network's inputs beside x and the timestep, for one picture
 
 
 class FlowNetwork(nn.Module):
@@ -202,7 +202,7 @@ class FlowPictures:
 
 
 def conds_of(model, context: Tensor, extra: dict, latent: Tensor, keep: Callable[[Tensor], Tensor]) -> Conds:
-    """What the network is given for a prompt, beside a latent (1, C, [T,] h, w); `keep` copies each of its tensors."""
+    """The network's inputs for a prompt, beside a latent (1, C, [T,] h, w); `keep` copies each of its tensors."""
     inner = model.model
     device = model.load_device
     sides = {"width": latent.shape[-1] * 8, "height": latent.shape[-2] * 8}

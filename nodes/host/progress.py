@@ -13,7 +13,7 @@ from torch import Tensor
 from .notes import say
 
 SHARE = 0.01  # of a run's time that previews may take
-FIRST, EVERY = 3.0, 1.0  # seconds until the time left is said, and between two texts
+FIRST, EVERY = 3.0, 1.0  # seconds until the time left is shown, and between two texts
 SIDE = 512  # longest side at which the page shows a preview
 
 Preview = tuple[str, Image.Image, int]  # format, picture, longest side that is sent
@@ -33,7 +33,7 @@ class Progress:
         self.count, self.words = count, ""
         self.bar, self.began, self.previewing = comfy.utils.ProgressBar(1), time.monotonic(), 0.0
         self.first: tuple[float, float] | None = None  # time and share done of the first report
-        self.said = self.began + FIRST - EVERY
+        self.text_at = self.began + FIRST - EVERY
 
     def part(self, start: int = 0, stop: int | None = None) -> Callable[[int, int, Tensor], None]:
         """A callback for `rad_core` on pictures [start, stop), by default all: (step, steps, x0 (b, 3, h, w) in [0, 1])."""
@@ -61,8 +61,8 @@ class Progress:
         self.previewing += time.monotonic() - now
         self.bar.update_absolute(done, total, shown)
         self.first = self.first or (now, done / total)
-        if now - self.said >= EVERY and done / total > self.first[1]:
-            self.said = now
+        if now - self.text_at >= EVERY and done / total > self.first[1]:
+            self.text_at = now
             left = (now - self.first[0]) * (1 - done / total) / (done / total - self.first[1])
             if left >= 1:
                 say(", ".join([*filter(None, [self.words]), f"{duration(left)} left"]))

@@ -41,9 +41,9 @@ class Family:
         """Embed a map's distinct levels, and say which each token has.
 
         Args:
-            sigma_i: (B, 1, [T,] h, w), the map. sigma: (B,), the scalar level that the network is given.
+            sigma_i: (B, 1, [T,] h, w), the map. sigma: (B,), the scalar level that is passed to the network.
             timestep: the network's timestep of a level. dtype: of the network's arithmetic.
-            context: (B, M, E), the text. conds: what else the network is given; changed where references are clean.
+            context: (B, M, E), the text. conds: the network's other inputs; changed where references are clean.
         """
         tokens = grid(sigma_i, self.patch).flatten(1)
         sigmas = distinct(tokens)
@@ -62,7 +62,7 @@ class Family:
         self.levels.vectors = None if own is None else own[None] - scalar[:, None]
 
     def network_timesteps(self, timestep: Tensor) -> Tensor:
-        """What the network is given as its timestep (B,) while there is a map."""
+        """The timestep (B,) that is passed to the network while there is a map."""
         return timestep
 
     def prepare_training(self) -> None:
