@@ -63,7 +63,7 @@ def test_latent_models_give_the_cpus_latents(host, name):
         torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [UNETS[0], TRANSFORMERS[0]])
+@pytest.mark.parametrize("name", [*UNETS, TRANSFORMERS[0]])
 def test_training_ends_with_an_adapter_and_samples(host, name):
     """One in bfloat16, which `auto` is on a GPU and is slow on a CPU."""
     with gpu_in_host():
