@@ -11,14 +11,15 @@ from server import PromptServer
 
 from ...rad_core import CheckpointError
 from ...rad_core.notes import Note
+from .cancel import cancellable
 
 _told: set[str] = set()  # nodes that show a text: the page keeps it until another comes
 _collecting = False
 
 
 def noted(node: type) -> type:
-    """A node class whose run shows its notes."""
-    node.execute = classmethod(shown_on_node()(node.execute.__func__))
+    """A node class whose run shows its notes and heeds the cancel button."""
+    node.execute = classmethod(shown_on_node()(cancellable()(node.execute.__func__)))
     return node
 
 
