@@ -416,6 +416,29 @@ def test_an_order_map_changes_the_fill_and_nothing_else(place):
     assert fill("--order", "order.png", "--overlap", "3") == 1
 
 
+def test_masks_of_what_is_seen_pasted_and_copied(place):
+    """White columns 0 to 19 alone: what the network may see; where the fill is pasted; where patches come from."""
+    half = np.where(np.arange(40) < 20, 255, 0).astype(np.uint8)[None].repeat(30, 0)
+    Image.fromarray(half).save("half.png")
+    hole, photo = pixels("mask.png") > 0, pixels("photo.png")
+    assert fill() == 0
+    plain = pixels("out.png")
+    assert fill("--context-mask", "half.png") == 0
+    assert (pixels("out.png") != plain)[hole].any()
+    assert_only_the_hole_changed("out.png")
+    assert fill("--stitch-mask", "half.png") == 0
+    pasted = pixels("out.png")
+    assert (pasted != photo)[half > 0].any() and not (pasted != photo)[half == 0].any()
+    whole = photo.copy()
+    whole[hole] = 128
+    whole[:, 20:] = (255, 0, 0)
+    Image.fromarray(whole).save("photo.png")
+    assert main([*PLAIN, "--source-mask", "half.png"]) == 0
+    assert not (pixels("out.png")[hole] == (255, 0, 0)).all(-1).any(), "nothing red may be copied"
+    assert fill("--stitch-mask", "half.png", "-o", "half.png") == 1, "a mask is never overwritten"
+    np.testing.assert_array_equal(pixels("half.png"), half)
+
+
 def test_gradpaint_on_a_plain_network(place, capsys):
     net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
     save_model(net, "plain.safetensors")

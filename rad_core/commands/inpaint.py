@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..images import check_extra_masks
+from ..mask_files import read_mask
 from ..photo_files import Photo
 from ..samplers import Callback
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod
@@ -16,6 +18,7 @@ from .paths import check_outputs
 from .photos import Job, find_jobs, read_pair, write_result
 
 HELP = "fill the hole of a photo, or of a folder of photos"
+OTHER_INPUTS = ("reference", "reference_mask", "source_mask", "context_mask", "stitch_mask", "order", "refine", "model", "adapter")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _other_inputs(options: argparse.Namespace) -> list[str | Path]:
     """Files of the method's own options that are read."""
-    values = [getattr(options, name, None) for name in ("reference", "reference_mask", "order", "refine", "model", "adapter")]
+    values = [getattr(options, name, None) for name in OTHER_INPUTS]
     return [path for value in values if value for path in (value if isinstance(value, list) else [value])]
 
 
@@ -132,7 +135,9 @@ def fill_one(
     with _progress(job.photo.name, quiet) as advance:
         image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
         fills, uncertainty = fill(image, mask, advance)
-    write_result(job, photo, mask, fills, uncertainty, METHODS[options.method].average)
+    stitch = getattr(options, "stitch_mask", None)
+    paste = check_extra_masks(None, read_mask(stitch) if stitch else None, mask)[1]
+    write_result(job, photo, paste, fills, uncertainty, METHODS[options.method].average)
 
 
 def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Job], options: argparse.Namespace) -> None:

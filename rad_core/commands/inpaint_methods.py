@@ -53,6 +53,10 @@ EXEMPLAR_HELP = {
     "near": "how much sources near the hole are preferred; 0 not at all",
     "reach": "how far around the hole patches are taken from, as a multiple of the hole's thickness",
 }
+MASKS_HELP = {
+    "context_mask": "white = what the network may look at; the hole's surroundings elsewhere are hidden from it",
+    "stitch_mask": "white = where the fill is put into the photo, in place of the hole's mask",
+}
 CHOICES = {"sampler": list(SAMPLERS), "schedule": list(sdm.SCHEDULES), "view": list(VIEWS)}
 
 
@@ -121,6 +125,7 @@ def _add_exemplar(parser: argparse.ArgumentParser) -> None:
         metavar="MASK",
         help="white = not to be used; one for each --reference, in their order",
     )
+    parser.add_argument("--source-mask", type=Path, metavar="MASK", help="white = where the photo's own patches may be taken from")
     parser.add_argument("--order", type=Path, help="a grey picture: the black parts of the hole are decided first, the white ones last")
     parser.add_argument(
         "--refine",
@@ -136,6 +141,11 @@ def _add_exemplar(parser: argparse.ArgumentParser) -> None:
 
 def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uncertainty", type=Path, help="also write how uncertain each pixel is, as a picture (for a folder: a folder)")
+
+
+def _masks(options: argparse.Namespace, *names: str) -> dict[str, Tensor]:
+    """The masks (1, 1, h, w) of those of these options that are in use, by the option's name."""
+    return {name: read_mask(path) for name in names if (path := getattr(options, name))}
 
 
 def _load_references(options: argparse.Namespace, photo: Tensor | None) -> References:
@@ -164,6 +174,7 @@ def _fill_exemplar(
         frames=options.frames,
         callback=callback,
         **maps,
+        **_masks(options, "source_mask"),
     )
 
 
@@ -172,6 +183,8 @@ def _add_network(parser: argparse.ArgumentParser, default: str, bundled: str) ->
     parser.add_argument(
         "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="the network's arithmetic (default: float32)"
     )
+    for name, text in MASKS_HELP.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="MASK", help=text)
 
 
 def _add_diffusion(parser: argparse.ArgumentParser, default: str, adapter_default: str) -> None:
@@ -219,16 +232,16 @@ def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> UNet:
 def _fill_rad(
     net: UNet, image: Tensor, mask: Tensor, settings: rad.RADSettings, options: argparse.Namespace, callback: Callback
 ) -> tuple[Tensor, None]:
-    order = None if options.order is None else read_map(options.order)
+    maps = _masks(options, *MASKS_HELP) | ({"order": read_map(options.order)} if options.order else {})
     labels = _labels(options, image)
-    return rad_inpaint(net, image, mask, settings, seed=options.seed, order=order, labels=labels, callback=callback), None
+    return rad_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback, **maps), None
 
 
 def _fill_gradpaint(
     net: UNet, image: Tensor, mask: Tensor, settings: gradpaint.GradPaintSettings, options: argparse.Namespace, callback: Callback
 ) -> tuple[Tensor, None]:
-    labels = _labels(options, image)
-    return gradpaint_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback), None
+    labels, masks = _labels(options, image), _masks(options, *MASKS_HELP)
+    return gradpaint_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback, **masks), None
 
 
 def _add_sdm(parser: argparse.ArgumentParser) -> None:
@@ -243,7 +256,7 @@ def _load_sdm(options: argparse.Namespace, photo: Tensor | None) -> Generator:
 def _fill_sdm(
     net: Generator, image: Tensor, mask: Tensor, settings: sdm.SDMSettings, options: argparse.Namespace, callback: Callback
 ) -> tuple[Tensor, Tensor]:
-    return sdm_inpaint(net, image, mask, settings, seed=options.seed, callback=callback)
+    return sdm_inpaint(net, image, mask, settings, seed=options.seed, callback=callback, **_masks(options, *MASKS_HELP))
 
 
 METHODS = {
