@@ -164,7 +164,7 @@ class GradPaintSampler(io.ComfyNode):
             display_name="GradPaint Sampler",
             category=CATEGORY,
             description="KSampler with GradPaint: fills a latent's hole (its noise mask) so that it fits its surroundings. Works on any "
-            "image MODEL, and changes nothing in it.",
+            "image or video MODEL, and changes nothing in it.",
             inputs=[
                 inputs.any_model(),
                 inputs.seed(),

@@ -17,10 +17,10 @@ class DrawLandscape(io.ComfyNode):
             display_name="Draw Landscape",
             category="region-aware inpainting",
             description="Draws landscapes from a seed, with a sky, hills and often a lake that mirrors them: what the bundled landscapes "
-            "network was trained on, so the right fill of a hole is known.",
+            "networks were trained on, so the right fill of a hole is known.",
             inputs=[
                 io.Int.Input(
-                    "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled network's is 64."
+                    "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled networks' is 64."
                 ),
                 io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is what seed + k gives alone."),
                 inputs.seed("Another seed, another landscape. Seeds below 2^40 were not used in training.", default=7),

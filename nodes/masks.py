@@ -68,7 +68,7 @@ class PerlinMaskAnimation(io.ComfyNode):
             node_id="RAI_PerlinMaskAnimation",
             display_name="Perlin Mask Animation",
             category=CATEGORY,
-            description="Perlin blobs that move and change from frame to frame, for video and batches.",
+            description="Perlin blobs that change smoothly from frame to frame, for video and batches.",
             inputs=[
                 inputs.width(),
                 inputs.height(),

@@ -19,7 +19,7 @@ class LoadADMModel(io.ComfyNode):
             display_name="Load ADM Model",
             category=CATEGORY,
             description="Loads a pixel-space diffusion network (ADM / guided-diffusion) as a MODEL for any sampler. Files go into "
-            "models/adm; small trained networks come with the pack.",
+            "models/adm; a small trained network comes with the pack.",
             inputs=[
                 io.Combo.Input(
                     "model_name", options=choices(ADM), tooltip="A bundled network, or a .safetensors, .pt or .bin file in models/adm."

@@ -94,8 +94,8 @@ def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
             patched.add_object_patch(layer, stand_in(model.get_model_object(layer)))
     except AttributeError as error:
         raise ValueError(
-            f"This version of ComfyUI has another {type(net).__name__} than '{node}' knows ({error}). Update RAD Inpaint, or remove "
-            "the node."
+            f"This version of ComfyUI has another {type(net).__name__} than '{node}' knows ({error}). Update the pack "
+            "Region-aware Inpainting, or remove the node."
         ) from None
     patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
     patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, PerToken(family, levels))

@@ -30,7 +30,7 @@ def check_once(per_token, executor, x: Tensor, t: Tensor, others: tuple, conds: 
     if bool((heard - right).square().mean() > 0.25 * (deaf - right).square().mean()):
         raise RuntimeError(
             f"This version of ComfyUI ({host_version()}) has changed {type(executor.class_obj.diffusion_model).__name__}, so that "
-            "'RAD Spatial Noise Embedding' is not heard: update RAD Inpaint, or remove the node."
+            "'RAD Spatial Noise Embedding' is not heard: update the pack Region-aware Inpainting, or remove the node."
         )
 
 

@@ -254,7 +254,7 @@ def test_a_host_whose_network_changed_is_refused(host, monkeypatch):
     levels = {"sigma_map": torch.full((1, 1, 8, 8), 0.4)}
     monkeypatch.setattr(guard, "host_version", lambda: "9.9.9")
     apply(patch(host, base), x, 0.9, conds | levels)  # heard
-    with pytest.raises(RuntimeError, match="is not heard: update RAD Inpaint"):
+    with pytest.raises(RuntimeError, match="is not heard: update the pack Region-aware Inpainting"):
         apply(deaf, x, 0.9, conds | levels)
     del base.model.diffusion_model.final_layer.adaLN_modulation
     with pytest.raises(ValueError, match="another OpenAISignatureMMDITWrapper than"):
