@@ -20,7 +20,7 @@ class DrawLandscape(io.ComfyNode):
             "networks were trained on, so the right fill of a hole is known.",
             inputs=[
                 io.Int.Input(
-                    "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled networks' is 64."
+                    "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled networks work at 64."
                 ),
                 io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is what seed + k gives alone."),
                 inputs.seed("Another seed, another landscape. Seeds below 2^40 were not used in training.", default=7),
