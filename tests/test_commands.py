@@ -301,6 +301,7 @@ def test_folders(place):
         (["masks", "-o", "m", "--area", "130"], "from 0 to 100"),
         (["masks", "-o", "m", "--size", "0"], "at least 1x1"),
         (["masks", "-o", "m", "--size", "-4", "--kind", "box"], "at least 1x1"),
+        (["masks", "-o", "m", "--size", "999999x999999", "--kind", "scratch"], "at most 179 million pixels"),
         (["masks", "-o", "m.png", "-n", "2"], "need a folder"),
         (["masks", "-o", "m", "--kind", "box", "--area", "5"], "Perlin masks alone"),
         (["masks", "-o", "m", "--kind", "box", "--animate", "1"], "Perlin masks alone"),

@@ -1,16 +1,19 @@
 """`masks`: write masks as PNG files."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..atomic import atomic_write
 from ..masks import SHAPES, animated_perlin_masks, perlin_masks
 from .paths import check_new, is_folder
 
 HELP = "generate masks: Perlin noise, boxes, brush strokes, scratches"
+LARGEST = 2 * Image.MAX_IMAGE_PIXELS  # of a picture that is read without --any-size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +40,8 @@ def run(options: argparse.Namespace) -> None:
     width, height = parse_size(options.size)
     if options.count < 1:
         raise ValueError(f"--count must be at least 1, got {options.count}.")
-    if min(width, height) < 1:
-        raise ValueError(f"A mask needs a size of at least 1x1 pixels, got {width}x{height}.")
+    if min(width, height) < 1 or width * height > LARGEST:
+        raise ValueError(f"A mask needs a size of at least 1x1 and at most {LARGEST / 1e6:.0f} million pixels, got {width}x{height}.")
     folder = is_folder(options.output)
     if options.count > 1 and not folder:
         raise ValueError(f"{options.count} masks need a folder, not the file {options.output.name}.")
@@ -50,22 +53,30 @@ def run(options: argparse.Namespace) -> None:
     area = None if options.area is None else options.area / 100
     if area is not None and not 0 <= area <= 1:
         raise ValueError(f"--area is a percentage from 0 to 100, got {options.area:g}.")
+    total = 0.0
+    for path, mask in zip(paths, draw(options, width, height, area), strict=True):
+        picture = Image.fromarray((mask * 255).round().to(torch.uint8).numpy())
+        atomic_write(path, picture.save)
+        total += float(mask.mean())
+    print(f"Wrote {options.count} mask(s) to {options.output}; the holes cover {100 * total / options.count:.1f} % on average.")
+
+
+def draw(options: argparse.Namespace, width: int, height: int, area: float | None) -> Iterator[Tensor]:
+    """The masks (height, width) that the options ask for; one in memory at a time, but for an animation's."""
     if options.animate is not None:
         scale, area = 64.0 if options.scale is None else options.scale, 0.4 if area is None else area
-        out = animated_perlin_masks(
+        frames = animated_perlin_masks(
             options.count, height, width, options.seed, scale, area, options.animate, options.softness, invert=options.invert
         )
-    elif options.kind == "perlin":
-        out = perlin_masks(
-            options.count, height, width, options.seed, options.scale, area, options.octaves, options.softness, options.tile, options.invert
-        )
-    else:
-        out = SHAPES[options.kind](options.count, height, width, options.seed)
-        out = 1 - out if options.invert else out
-    for path, mask in zip(paths, out, strict=True):
-        picture = Image.fromarray((mask[0] * 255).round().to(torch.uint8).numpy())
-        atomic_write(path, picture.save)
-    print(f"Wrote {options.count} mask(s) to {options.output}; the holes cover {100 * float(out.mean()):.1f} % on average.")
+        yield from frames[:, 0]
+        return
+    look = (options.scale, area, options.octaves, options.softness, options.tile, options.invert)
+    for seed in range(options.seed, options.seed + options.count):
+        if options.kind == "perlin":
+            yield perlin_masks(1, height, width, seed, *look)[0, 0]
+        else:
+            mask = SHAPES[options.kind](1, height, width, seed)[0, 0]
+            yield 1 - mask if options.invert else mask
 
 
 def parse_size(text: str) -> tuple[int, int]:
