@@ -11,6 +11,8 @@ import time
 
 import torch
 from make_workflows import Host
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 GIB = 2**30
 FLUX = {"in_channels": 16, "out_channels": 16, "vec_in_dim": 768, "context_in_dim": 4096, "hidden_size": 3072, "mlp_ratio": 4.0}
@@ -133,11 +135,29 @@ def measure(host: Host, kind: str, side: int) -> None:
     latents.fill_latents = lambda net, schedule, prediction, x0, *rest, **options: x0  # sample pictures take no more than a step
     training.fill_latents = latents.fill_latents
     path = host.base / "models" / "memory.safetensors"
-    training.train_adapter(patcher, [torch.rand(3, side, side)], steps, path, False, _Blocks(), [prompt])
+    with _InFloat32():
+        training.train_adapter(patcher, [torch.rand(3, side, side)], steps, path, False, _Blocks(), [prompt])
     stop.set()
     thread.join()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak {peak[0]:.2f} GiB (the system's own count: {most:.2f}), {time.time() - start:.0f} s")
+
+
+class _InFloat32(TorchDispatchMode):
+    """Products of bfloat16 computed in float32, one at a time: processors without it take hours. The copies add to the peak."""
+
+    ATTENTION = ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward")
+    PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward", *ATTENTION)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs, name = kwargs or {}, func.overloadpacket.__name__
+        low = [value for value in args if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16]
+        if name not in self.PRODUCTS or not low:
+            return func(*args, **kwargs)
+        out = func(*tree_map_only(torch.Tensor, torch.Tensor.float, args), **kwargs)
+        if name == self.ATTENTION[0]:
+            return out[0].bfloat16(), out[1]  # the second is float32 in any case
+        return tree_map_only(torch.Tensor, torch.Tensor.bfloat16, out)
 
 
 class _Blocks:
