@@ -1,0 +1,73 @@
+"""What a noise level per token costs: one block of true width at 4,096 tokens, with a level map and without, in turns.
+
+Run with the host's interpreter: python -m measurements.token_levels_cost -o docs, which writes results/token_levels_cost.json there.
+"""
+
+import argparse
+import platform
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
+import families
+from family_table import FAMILIES
+from helpers import apply
+from host import Host
+
+from rad_core.bench.timing.speed import alternate, median_ratio
+from rad_core.metrics import save_table
+
+FLUX2 = {"hidden_size": 3072, "num_heads": 24, "axes_dim": [32] * 4, "depth": 1, "depth_single_blocks": 1}
+ZIMAGE = {"dim": 3840, "n_heads": 30, "n_kv_heads": 30, "axes_dims": [32, 48, 48], "n_layers": 1, "n_refiner_layers": 1}
+QWEN = {"num_attention_heads": 24, "attention_head_dim": 128, "axes_dims_rope": (16, 56, 56), "num_layers": 1}
+KINDS = {  # name in `FAMILIES`, sizes of its network, shape of latents with 4,096 tokens
+    "Flux.2 klein 4B": ("Flux.2, klein", FLUX2, (128, 64, 64)),
+    "Z-Image": ("Z-Image", ZIMAGE | {"ffn_dim_multiplier": 8 / 3, "multiple_of": 256}, (16, 128, 128)),
+    "Qwen-Image": ("Qwen-Image, -Edit", QWEN, (16, 1, 128, 128)),
+}
+SIGMA = 0.7
+
+
+def maps(side: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Level maps (1, 1, [1,] h, w): a hole with the rest clean, and a soft one, where every column of tokens has a level of its own."""
+    hard, soft = torch.zeros(1, 1, *side), torch.linspace(0, SIGMA, side[-1] // 2).repeat_interleave(2).expand(1, 1, *side).clone()
+    hard[..., side[-1] // 4 : side[-1] // 2] = SIGMA
+    return {"a hole": hard, "a soft mask": soft}
+
+
+def measure(host, name: str, sizes: dict, shape: tuple[int, ...], rounds: int) -> dict[str, float]:
+    """The time of a call with a map as a multiple of one without, by the kind of map."""
+    tiny = FAMILIES[name]
+    FAMILIES[name] = replace(tiny, config=tiny.config | sizes, shape=shape)
+    base = families.build(name)
+    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)
+    x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(5))
+    words, extra = families.prompts(name)[0][0]
+    about = {"cross_attn": words, "noise": x, "device": x.device, "prompt_type": "positive"}
+    conds = {key: cond.process_cond(batch_size=1, area=None).cond for key, cond in base.model.extra_conds(**extra, **about).items()}
+    conds.setdefault("c_crossattn", words)
+    runs = {"without": lambda: apply(base, x, SIGMA, conds)}
+    runs |= {key: lambda s=s: apply(patched, x, SIGMA, conds | {"sigma_map": s}) for key, s in maps(shape[1:]).items()}
+    seconds = alternate(runs, rounds)
+    ratios = {key: median_ratio(seconds, key, "without") for key in runs if key != "without"}
+    return {"parameters": sum(p.numel() for p in base.model.diffusion_model.parameters())} | ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
+    parser.add_argument("--rounds", type=int, default=3, help="timed calls of each kind (default: 3)")
+    options = parser.parse_args()
+    host, rows = Host(), {}
+    for label, (name, sizes, shape) in KINDS.items():
+        rows[label] = measure(host, name, sizes, shape, options.rounds)
+        print(label, rows[label], flush=True)
+    rows["machine"] = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    save_table(rows, options.output / "results" / "token_levels_cost.json")
+
+
+if __name__ == "__main__":
+    main()
