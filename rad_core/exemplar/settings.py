@@ -57,8 +57,8 @@ class ExemplarSettings:
     tile: int = 256
     coherence: float = 1.0
     sweeps: int = 4
-    poisson: int = 60
-    eps: float = 0.01
+    poisson: int = 120
+    eps: float = 0.001
     rho: float = 0.7
     order_depth: float = 12.0
     frames_near: int = 8
