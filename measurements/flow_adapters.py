@@ -7,6 +7,7 @@ holes of unseen landscapes are filled by the host's own samplers. What is traine
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -110,6 +111,20 @@ def _fresh_weights(net: torch.nn.Module) -> None:
                 values.fill_(float(name.endswith(("weight", "scale"))))
 
 
+def adapter(host, base, vae: CosineBlocks, words: list, options: argparse.Namespace):
+    """The MODEL with its adapter, which is trained where it is not kept from before."""
+    kept, own = options.output / f"{options.family}.adapter.safetensors", host.base / "models" / "rad_adapters" / "latent"
+    if kept.exists():
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(kept, own)
+        return host.call("RAI_LoadRADAdapter", model=base, adapter_name=f"latent/{kept.name}", strength=1.0)[0]
+    settings = {"images": _landscapes(2048, 2**42).movedim(1, -1), "vae": vae, "positive": words, "size": SIZE, "rank": 16}
+    settings |= {"steps": options.adapter_steps, "batch_size": options.batch, "learning_rate": 1e-3}
+    adapted, *_ = train(host, base, adapter_name=options.family, **settings)
+    shutil.copy(own / f"{options.family}.safetensors", kept)
+    return adapted
+
+
 def fillers(host, base, adapted, words: list) -> dict[str, Callable]:
     """Ways to fill a LATENT with a noise mask: (latent, steps) -> latents."""
     k_sample = lambda model: (
@@ -125,8 +140,9 @@ def fillers(host, base, adapted, words: list) -> dict[str, Callable]:
         """DifferentialDiffusion, as it is used: with a mask whose edge is blurred."""
         (model,) = host.call("DifferentialDiffusion", model=base)
         mask = latent["noise_mask"]
-        blurred = F.avg_pool2d(F.pad(mask, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        return k_sample(model)(latent | {"noise_mask": torch.maximum(mask, blurred)}, steps)
+        flat = mask.flatten(1, -3)
+        blurred = F.avg_pool2d(F.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        return k_sample(model)(latent | {"noise_mask": torch.maximum(flat, blurred).view_as(mask)}, steps)
 
     return {"KSampler": k_sample(base), "DifferentialDiffusion": soft, "GradPaint": guided, "RAD adapter": k_sample(adapted)}
 
@@ -144,8 +160,9 @@ def measure(host, vae, patch: int, base, adapted, words: list, count: int, steps
     sheets, reader = host.module("rad_core.sheets"), scene.load_reader()
     latents = vae.encode(_landscapes(count, synthetic.UNSEEN).movedim(1, -1))
     mask = holes(host, count, latents.shape[-1], patch)
+    mask = mask[:, :, None] if vae.timed else mask  # the host takes masks (B, 1, h, w) for the frames of one video there
     pictures = lambda values: vae.decode(values).clamp(0, 1).movedim(-1, 1)
-    truth, hole = pictures(latents), mask.repeat_interleave(vae.block, 2).repeat_interleave(vae.block, 3)
+    truth, hole = pictures(latents), mask.view(count, 1, *mask.shape[-2:]).repeat_interleave(vae.block, 2).repeat_interleave(vae.block, 3)
     half = lambda picture: F.avg_pool2d(picture, 2)
     rows, columns = {}, [("picture", truth[:6]), ("hole", sheets.mark_hole(truth[:6], hole[:6]))]
     for name, fill in fillers(host, base, adapted, words).items():
@@ -206,9 +223,7 @@ def main() -> None:
         pretrain(host, base, vae, words, plan, plain.with_suffix(".csv"))
         torch.save(base.model.diffusion_model.state_dict(), plain)
         print(f"plain model: {time.perf_counter() - began:.0f} s", flush=True)
-    settings = {"images": _landscapes(2048, 2**42).movedim(1, -1), "vae": vae, "positive": words, "size": SIZE, "rank": 16}
-    settings |= {"steps": options.adapter_steps, "batch_size": options.batch, "learning_rate": 1e-3, "adapter_name": options.family}
-    adapted, *_ = train(host, base, **settings)
+    adapted = adapter(host, base, vae, words, options)
     print(f"adapter: {time.perf_counter() - began:.0f} s", flush=True)
     rows = measure(host, vae, patch, base, adapted, words, options.n, [8, 20], options.output / f"{options.family}.png")
     (options.output / f"{options.family}.json").write_text(json.dumps(rows, indent=1))
