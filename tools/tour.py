@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS, CELL, CAPTION, MARGIN = 3, (800, 475), 34, 12  # of the sheet, in pixels
 LARGEST = 1.5e6  # bytes of the sheet
+LONGEST = 3600  # seconds that a template may run
 SHEET = PACK / "docs" / "images" / "tour.jpg"
 
 
@@ -34,7 +35,7 @@ def visit(page, server: psutil.Process, name: str, folder: Path) -> str:
     (scale, text), before, seconds = web_page.zoom(page), web_page.overlaps(page), "not run: it needs a checkpoint"
     if not needs_a_download(graph):
         began, used = time.perf_counter(), server.cpu_times()
-        web_page.run_template(page)
+        web_page.run_template(page, LONGEST)
         now = server.cpu_times()
         seconds = f"{time.perf_counter() - began:.1f} s, {now.user + now.system - used.user - used.system:.1f} s of one core"
     page.wait_for_timeout(1000)

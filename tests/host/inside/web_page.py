@@ -122,11 +122,11 @@ def open_template(page, name: str) -> dict:
     return json.loads((PACK / "example_workflows" / f"{name}.json").read_text())
 
 
-def run_template(page) -> None:
-    """Press Run, and wait until it has ended and every preview shows a picture."""
+def run_template(page, seconds: float = 300) -> None:
+    """Press Run, and wait until it has ended and every preview shows a picture, so many seconds at most."""
     page.evaluate("async () => { app.nodeOutputs = {}; await app.queuePrompt(0) }")
-    page.wait_for_function(IDLE, timeout=600_000, polling=200)
-    page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=300_000)
+    page.wait_for_function(IDLE, timeout=1000 * seconds, polling=200)
+    page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=1000 * seconds)
     with suppress(Exception):  # pictures are drawn when they have come, and those out of sight never
         page.wait_for_function(DRAWN, timeout=20_000)
     page.wait_for_timeout(500)
