@@ -396,7 +396,7 @@ WORKFLOWS = {
             "Note",
             "Teaches the bundled network to fill holes with nights. The new file then appears in Load RAD Adapter (press R). Safe to "
             "cancel: run it again to resume.\n\nFor your own pictures, enter their folder's name in Train RAD Adapter and disconnect Draw "
-            "Landscape. Change first: the steps. A few minutes on a CPU.",
+            "Landscape. Change first: the steps. About 10 minutes on one CPU core.",
         ),
     },
 }
