@@ -228,6 +228,33 @@ def test_cancelling_keeps_the_step_it_was_at(place):
     assert any(not torch.equal(a, b) for a, b in zip(again.parameters, fresh().parameters, strict=True)), "the weights were trained"
 
 
+def test_cancelling_within_a_step_keeps_the_step_before(place):
+    plan = TrainingPlan([Stage(16, 5, 2)])
+    fresh = lambda: DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
+
+    def broken_off(when: str):
+        """A run whose third step is broken off while it computes its gradients, or while it changes the weights."""
+        saved, run, calls = [], fresh(), []
+
+        def press(*_, **__):
+            calls.append(1)
+            if len(calls) == 3:
+                raise InterruptedError
+
+        target = run.net.register_forward_pre_hook if when == "gradients" else run.optimiser.register_step_pre_hook
+        target(press)
+        with pytest.raises(InterruptedError):
+            train(run, plan, Log(), lambda: saved.append(1), place / f"{when}.state")
+        return saved
+
+    assert broken_off("gradients") == [1]
+    seen, again, whole = [], fresh(), fresh()
+    train(again, plan, Log(), lambda: None, place / "gradients.state", callback=lambda step, steps, losses: seen.append(step))
+    train(whole, plan, Log(), lambda: None)
+    assert seen == [3, 4, 5] and all(torch.equal(a, b) for a, b in zip(again.parameters, whole.parameters, strict=True))
+    assert broken_off("weights") == [] and not (place / "weights.state").exists(), "what may be half changed is not saved"
+
+
 def test_a_run_that_has_ended_takes_more_steps(place):
     def run(*stages, **change):
         plan = TrainingPlan(list(stages), **change)

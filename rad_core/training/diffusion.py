@@ -103,6 +103,9 @@ class DiffusionTraining:
         load_batch: loads the training data.
         schedule: RAD's schedule; its phase 1 is the network's own noise schedule. A `FlowSchedule` for flow models.
         masks: training masks at the size of x0; unused unless `plan.region`.
+
+    Attributes:
+        changing: whether the step has begun to change parameters, so that what stands there is of no step.
     """
 
     def __init__(
@@ -115,12 +118,15 @@ class DiffusionTraining:
         self.ema = EMA(trained, plan.ema)
         self.device = trained[0].device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")
+        self.changing = False
         self.state = {"parameters": self.parameters, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def step(self, step: int, batch: list[tuple[BatchSlice, Data]], rate: float, processes: Processes) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        self.changing = False
         losses = self.gradients(batch, processes)
+        self.changing = True
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.scaler.step(self.optimiser)

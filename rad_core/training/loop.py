@@ -122,7 +122,8 @@ def train(
         state: file of everything the run needs to resume; if it exists, the run resumes from it. The plan may have more steps than the
             run that wrote it.
         about: identifies the run beyond its plan: its data and networks.
-        callback: called with (step, steps, losses) after each step; raise from it to cancel, which saves that step first.
+        callback: called with (step, steps, losses) after each step; raise from it to cancel, which saves that step first. So does an
+            error inside a step, where the method says that the step has changed nothing yet.
 
     Raises:
         FloatingPointError: a loss became infinite or NaN. The files saved last are left unchanged.
@@ -134,18 +135,26 @@ def train(
     objects = method.state | {"ema": method.ema, "log": log}
     run = {"method": type(plan).__name__} | asdict(plan) | (about or {})
     del run["save_every"]
-    done = load_state(state, objects, run) if state and state.is_file() else 0
+    done = saved = load_state(state, objects, run) if state and state.is_file() else 0
 
     def checkpoint(step: int) -> None:
+        nonlocal saved
         with method.ema.applied():
             save()
         if state:
             save_state(state, step, objects, run)
+        saved = step
 
     progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
     with progress, ThreadPoolExecutor(1) as pool:
         for step, stage, batch in _prefetch(islice(_steps(plan, processes), done, None), method.load_batch, pool):
-            losses = method.step(step, batch, learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup), processes)
+            rate = learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup)
+            try:
+                losses = method.step(step, batch, rate, processes)
+            except BaseException:  # cancelled, or out of memory, while the gradients were computed
+                if processes.count == 1 and saved < step - 1 and not getattr(method, "changing", True):
+                    checkpoint(step - 1)
+                raise
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
                     f"A loss became {losses} at step {step}; the weights saved last are kept. Try a lower learning rate."

@@ -10,7 +10,7 @@ import pytest
 
 HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 INSIDE = Path(__file__).parent / "inside"
-HALF = ("test_training.py", "test_web_page.py", "test_workflows.py")  # take about half of the time
+HALF = ("test_precisions.py", "test_training.py", "test_web_page.py", "test_workflows.py")  # take about half of the time
 
 
 def interpreter() -> str:
