@@ -125,8 +125,12 @@ def open_template(page, name: str) -> dict:
 def run_template(page, seconds: float = 300) -> None:
     """Press Run, and wait until it has ended and every preview shows a picture, so many seconds at most."""
     page.evaluate("async () => { app.nodeOutputs = {}; await app.queuePrompt(0) }")
-    page.wait_for_function(IDLE, timeout=1000 * seconds, polling=200)
-    page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=1000 * seconds)
+    until = time.monotonic() + seconds
+    while not page.evaluate(IDLE):  # wait_for_function takes the promise of an answer for a yes
+        if time.monotonic() > until:
+            raise TimeoutError(f"the template did not end within {seconds:.0f} seconds")
+        page.wait_for_timeout(200)
+    page.wait_for_function(f"() => {{ const n = ({PICTURES})(); return n.length && n.every(k => k > 0) }}", timeout=20_000)
     with suppress(Exception):  # pictures are drawn when they have come, and those out of sight never
         page.wait_for_function(DRAWN, timeout=20_000)
     page.wait_for_timeout(500)
