@@ -18,6 +18,7 @@ from torch import Tensor
 from measurements.landscapes import holes
 from rad_core.atomic import atomic_write
 from rad_core.bench.baselines import BASELINES, baseline_inpaint
+from rad_core.bench.statistics import bootstrap
 from rad_core.checkpoints import load_model
 from rad_core.gradpaint import PRESETS, GradPaint, Guidance, KnownPixels, gradpaint_inpaint
 from rad_core.metrics import hole_rmse, save_table, seam
@@ -172,13 +173,10 @@ def landscape_methods() -> dict[str, Callable]:
     return own | {"DInG": partial(baseline, "ding"), "LanPaint": partial(baseline, "lanpaint")}
 
 
-def interval(values: Tensor, middle: Callable = torch.mean, draws: int = 2000) -> str:
+def interval(values: Tensor, middle: Callable = torch.mean) -> str:
     """The mean (or another middle) of pictures, and its 95 % interval: "0.336 [0.321, 0.351]"."""
-    stream = torch.Generator().manual_seed(0)
-    picked = values[torch.randint(len(values), (draws, len(values)), generator=stream)]
-    middles = torch.stack([middle(row) for row in picked]).double()
-    low, high = middles.quantile(0.025), middles.quantile(0.975)
-    return f"{float(middle(values)):.3g} [{float(low):.3g}, {float(high):.3g}]"
+    low, high = bootstrap(lambda picks: float(middle(values[picks])), len(values))
+    return f"{float(middle(values)):.3g} [{low:.3g}, {high:.3g}]"
 
 
 def main() -> None:

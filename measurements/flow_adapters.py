@@ -24,6 +24,8 @@ from family_table import FAMILIES
 from helpers import defaults, train
 from host import Host
 
+from rad_core.bench.statistics import bootstrap
+
 SIZE = 128  # pixels of a landscape
 KINDS = {  # name in `FAMILIES`, latents along a token's side, and sizes at which it learns within an hour on a core
     "Flux.2": ("Flux.2, klein", 1, {"hidden_size": 192, "num_heads": 6, "depth": 1, "depth_single_blocks": 4}),
@@ -191,10 +193,9 @@ def differences(rows: dict[str, dict], ours: str = "RAD adapter") -> list[str]:
     return lines
 
 
-def _interval(a: list[float], b: list[float], draws: int = 2000) -> str:
+def _interval(a: list[float], b: list[float]) -> str:
     change = torch.tensor(a) - torch.tensor(b)
-    picks = torch.randint(len(change), (draws, len(change)), generator=torch.Generator().manual_seed(0))
-    low, high = change[picks].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    low, high = bootstrap(lambda picks: float(change[picks].mean()), len(change))
     return f"{change.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
