@@ -51,6 +51,10 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
         queries = Queries.of(level, level.queries[part], state, weight)
         if everywhere:
             level.distance[part], level.match[part] = search_all(level, queries, keys)
+            for line, on_line in enumerate(level.guide.keys if level.guide else ()):
+                mine = (level.guide.own[part] == line).nonzero()[:, 0]
+                found = search_all(level, queries.take(mine), on_line, line)
+                level.distance[start + mine], level.match[start + mine] = found
         else:
             before = level.match[part]
             now = distances(level, queries, before)

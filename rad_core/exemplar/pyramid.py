@@ -7,6 +7,7 @@ from torch import Tensor
 from .coherence import choose_sources
 from .denoiser import BLOCK, match
 from .level import COLOUR, Level, depth_of
+from .lines import LineGuide, find_lines
 from .poisson import blend
 from .progress import Poll, Progress, no_poll
 from .scene import Scene, pages_at
@@ -51,6 +52,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
     sizes = level_sizes(scene, settings, patch, progress.poll)
     textures = scene.textures(settings.factor ** (len(sizes) - 1), progress.poll)
     level, number = None, 0
+    lines = find_lines(scene, settings.lines) if settings.lines and len(scene.sources) == 1 else []
     limit = settings.limit * min(1.0, max(LEAST, int(scene.hole.sum()) / FULL))
     for size in sizes:
         progress.poll()
@@ -58,6 +60,8 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
         if not len(finer.pixels) or not len(finer.keys) or not len(finer.queries):
             continue  # a picture narrower than a patch has no queries, though a reference has patches
         first = level is None
+        if lines and finer.height <= 1.2 * lines[0].height:  # nor is their place known more exactly
+            finer.guide = LineGuide(finer, lines)
         _start(finer, level, scene, size, rng, progress.poll)
         level = None  # its memory
         seen = _follow(finer, scene)

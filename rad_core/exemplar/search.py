@@ -1,6 +1,6 @@
 """The patch of least distance for each query: among all of them by matrix products, or among coherent candidates (PatchMatch).
 
-The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1.
+The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line.
 """
 
 from collections.abc import Iterator
@@ -44,13 +44,19 @@ def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     """d of queries (n,) to one source each, (n,)."""
     parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
     errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
-    return torch.cat(errors).add_(level.distance_cost(queries.index, sources))
+    d = torch.cat(errors).add_(level.distance_cost(queries.index, sources))
+    if level.guide is not None:
+        level.guide.add_cost(d, queries.index, sources)
+    return d
 
 
-def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Tensor]:
+def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = None) -> tuple[Tensor, Tensor]:
     """The best of all keys for each query.
 
     d = sum c x^2 + sum c P^2 - 2 sum c x P: one matrix product.
+
+    Args:
+        line: the line of the level's guide that the queries lie on.
 
     Returns:
         distances (n,) and sources (n,).
@@ -70,6 +76,8 @@ def search_all(level: Level, queries: Queries, keys: Tensor) -> tuple[Tensor, Te
         if near:
             distance_cost = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
             d += distance_cost if level.all_aligned else distance_cost * aligned
+        if line is not None:
+            d += level.guide.cost(line, index[:, None], keys)
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
         found.append(keys[which])

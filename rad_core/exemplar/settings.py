@@ -21,6 +21,7 @@ class ExemplarSettings:
         random: random candidates per step, besides those of the neighbours.
         common: candidates per step among the offsets that most patches agree on.
         coarsest: depth of the hole, in pixels, at which the pyramid starts.
+        lines: most lines that are continued through a hole, see `lines`; 0 for none.
         limit: pairs of patches up to which all are compared in one search.
         reach: context around a hole, in multiples of the hole's thickness (32 pixels are added).
         context: most pixels of that context (or 8 for each pixel of the hole, if that is more).
@@ -51,6 +52,7 @@ class ExemplarSettings:
     random: int = 1
     common: int = 1
     coarsest: float = 2.5
+    lines: int = 12
     limit: float = 3e7
     reach: float = 2.0
     context: float = 3e6
@@ -76,7 +78,7 @@ class ExemplarSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.quantile < 1:
             raise ValueError(f"quantile must be at least 0 and below 1, got {self.quantile}.")
-        zero = ("sigma", "texture", "near", "random", "common", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
+        zero = ("sigma", "texture", "near", "random", "common", "lines", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
         for name in (*zero, "frames_near"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
