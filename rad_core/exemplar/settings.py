@@ -21,7 +21,7 @@ class ExemplarSettings:
         random: random candidates per step, besides those of the neighbours.
         common: candidates per step among the offsets that most patches agree on.
         coarsest: depth of the hole, in pixels, at which the pyramid starts.
-        lines: most lines that are continued through a hole, see `lines`; 0 for none.
+        lines: most lines that are continued through a hole; 0 for none, and where there are references or frames.
         limit: pairs of patches up to which all are compared in one search.
         reach: context around a hole, in multiples of the hole's thickness (32 pixels are added).
         context: most pixels of that context (or 8 for each pixel of the hole, if that is more).
