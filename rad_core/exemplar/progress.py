@@ -1,7 +1,7 @@
 """Progress of a run: previews, and a call often enough that raising from it cancels at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +56,18 @@ class Progress:
             self.columns, x = _places(where.left, where.width, view.left, width / view.width, pixels.device)
             self.pixels = pixels[y - where.top][:, x - where.left]
             self.place = (y - context.top + 0.5) / context.height, (x - context.left + 0.5) / context.width  # shares of the context
+            self.light = 0.0
             self.poll()
+
+    def set_light(self, light: Tensor) -> None:
+        """A light (3, h, w) of the context, which its levels lack, is to be shown."""
+        if self.callback:
+            rows, columns = self._pixels_of(light.shape[1:])
+            self.light = light[:, rows[:, None], columns]
+
+    def _pixels_of(self, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the context at some size that the preview shows."""
+        return tuple((share * side).long() for share, side in zip(self.place, size, strict=True))
 
     def advance(self, work: float, level: "Level") -> None:
         """Some work is done on a level of the context."""
@@ -65,11 +76,10 @@ class Progress:
             return
         now = time.monotonic()
         if self.drawing <= SHARE * (now - self.began):
-            sizes = level.height, level.picture_width
-            colours = level.colours(*((share * size).long() for share, size in zip(self.place, sizes, strict=True)))
+            colours = level.colours(*self._pixels_of((level.height, level.picture_width))) + self.light
             self.preview = self.preview.clone()
             part = self.preview[0, :, self.rows, self.columns]
-            part.copy_(torch.where(self.pixels, (colours + 1) / 2, part))
+            part.copy_(torch.where(self.pixels, ((colours + 1) / 2).clamp(0, 1), part))
             self.drawing += time.monotonic() - now
         self._call()
 

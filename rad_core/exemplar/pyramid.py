@@ -1,5 +1,7 @@
 """Coarse to fine: RAD's loop on every level, from pure noise on the coarsest, from the coarser level's matches on the others."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from .coherence import choose_sources
 from .denoiser import BLOCK, match
 from .level import COLOUR, Level, depth_of
+from .light import without_light
 from .lines import LineGuide, find_lines
 from .poisson import blend
 from .progress import Poll, Progress, no_poll
@@ -15,6 +18,7 @@ from .search import Queries, distances
 from .settings import ExemplarSettings
 from .votes import most_certain, vote
 
+HELD = 0.1  # `eps` where the light is off: all colours are right already, and would drift with the grain
 FULL, LEAST = (
     50_000,
     0.1,
@@ -43,8 +47,17 @@ def fill_scene(
     Returns:
         colours (P, 3) in [-1, 1] and variances (P,) of the hole's pixels in reading order; None where no patch is wholly known.
     """
+    scene, light = without_light(scene) if len(scene.sources) == 1 else (scene, None)
+    if light is not None:
+        progress.set_light(light)
+        settings = replace(settings, eps=max(settings.eps, HELD))
     level = _denoise(scene, settings, patch, rng, progress)
-    return None if level is None else _finish(level, scene, settings, progress)
+    if level is None:
+        return None
+    colours, variances = _finish(level, scene, settings, progress)
+    if light is not None:
+        colours += light[:, scene.hole].T
+    return colours.clamp(-1, 1), variances
 
 
 def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Generator, progress: Progress) -> Level | None:
@@ -178,7 +191,7 @@ def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Pr
     colours = level.state[sources, :3]
     if settings.poisson:
         colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.poll)
-    colours = (colours / COLOUR).clamp(-1, 1)
+    colours = colours / COLOUR
     if scene.uncertainty is not None:
         sigma = _values(scene.uncertainty, level, scene.size) * settings.sigma
         share = (sigma.square() / (sigma.square() + settings.tau**2)) * (
