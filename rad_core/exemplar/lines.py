@@ -190,7 +190,7 @@ class LineGuide:
 
     A query belongs to a line where its middle is within BAND patches of it, up to a patch beyond its ends. A source that is farther
     from the query's place beside the line than half a pixel costs WEIGHT times the square of the rest. The line's visible parts reach
-    3 WINDOW beyond its ends; all other sources are FAR beside it.
+    2 WINDOW beyond its ends; all other sources are FAR beside it.
 
     Args:
         level: with its queries. lines: of the scene.
@@ -212,7 +212,7 @@ class LineGuide:
         for line in lines:
             aside, along, length = line.at(h, pixel // width, pixel % width)
             beyond = torch.maximum(-along, along - length)  # how far from its ends
-            seen = (beyond >= 0) & (beyond <= 3 * WINDOW * h / line.height) & (aside.abs() <= band + 2)
+            seen = (beyond >= 0) & (beyond <= 2 * WINDOW * h / line.height) & (aside.abs() <= band + 2)
             place = torch.where(seen, aside, FAR)
             keys = level.keys[level.keys < h * width - self.middle]
             keys = keys[place[keys + self.middle] < FAR]
