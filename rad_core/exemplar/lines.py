@@ -186,7 +186,7 @@ def _looked_up(map_: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 class LineGuide:
-    """What lines ask of the matches of a level.
+    """What lines ask of the matches of a level, if that is not so small that they vanish, nor so large that their place is not exact.
 
     A query belongs to a line where its middle is within BAND patches of it, up to a patch beyond its ends. A source that is farther
     from the query's place beside the line than half a pixel costs WEIGHT times the square of the rest. The line's visible parts reach

@@ -73,7 +73,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
         if not len(finer.pixels) or not len(finer.keys) or not len(finer.queries):
             continue  # a picture narrower than a patch has no queries, though a reference has patches
         first = level is None
-        if lines and finer.height <= 1.2 * lines[0].height:  # nor is their place known more exactly
+        if lines and lines[0].height / 4 <= finer.height <= 1.2 * lines[0].height:
             finer.guide = LineGuide(finer, lines)
         _start(finer, level, scene, size, rng, progress.poll)
         level = None  # its memory
