@@ -4,8 +4,10 @@ Run with the host's interpreter: python -m measurements.token_levels_cost -o doc
 """
 
 import argparse
+import json
 import platform
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def maps(side: tuple[int, ...]) -> dict[str, torch.Tensor]:
 
 
 def measure(host, name: str, sizes: dict, shape: tuple[int, ...], rounds: int) -> dict[str, float]:
-    """The time of a call with a map as a multiple of one without, by the kind of map."""
+    """The processor's time of a call with a map as a multiple of one without, by the kind of map."""
     tiny = FAMILIES[name]
     FAMILIES[name] = replace(tiny, config=tiny.config | sizes, shape=shape)
     base = families.build(name)
@@ -51,7 +53,7 @@ def measure(host, name: str, sizes: dict, shape: tuple[int, ...], rounds: int) -
     conds.setdefault("c_crossattn", words)
     runs = {"without": lambda: apply(base, x, SIGMA, conds)}
     runs |= {key: lambda s=s: apply(patched, x, SIGMA, conds | {"sigma_map": s}) for key, s in maps(shape[1:]).items()}
-    seconds = alternate(runs, rounds)
+    seconds = alternate(runs, rounds, clock=time.process_time)
     ratios = {key: median_ratio(seconds, key, "without") for key in runs if key != "without"}
     return {"parameters": sum(p.numel() for p in base.model.diffusion_model.parameters())} | ratios
 
@@ -60,13 +62,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"), help="folder (default: docs)")
     parser.add_argument("--rounds", type=int, default=3, help="timed calls of each kind (default: 3)")
+    parser.add_argument("--only", choices=KINDS, action="append", help="measure this one; the others' figures are kept (default: all)")
     options = parser.parse_args()
-    host, rows = Host(), {}
-    for label, (name, sizes, shape) in KINDS.items():
+    path = options.output.resolve() / "results" / "token_levels_cost.json"
+    host, rows = Host(), json.loads(path.read_text()) if path.exists() else {}
+    for label in options.only or KINDS:
+        name, sizes, shape = KINDS[label]
         rows[label] = measure(host, name, sizes, shape, options.rounds)
         print(label, rows[label], flush=True)
-    rows["machine"] = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    save_table(rows, options.output / "results" / "token_levels_cost.json")
+        rows["machine"] = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        save_table(rows, path)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,15 @@ from ...schedule import RegionSchedule
 from ...unet import UNet, UNetConfig
 
 
-def alternate(runs: dict[str, Callable], rounds: int, wait: Callable = lambda: None) -> dict[str, list[float]]:
+def alternate(
+    runs: dict[str, Callable], rounds: int, wait: Callable = lambda: None, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time functions that take turns, so that changes of the machine's speed affect all alike.
 
     Args:
         runs: functions by name. rounds: turns of each, after one to warm up.
         wait: returns when the device has finished, see `wait_for`.
+        clock: time.process_time counts the processor's seconds, which other work on the machine does not lengthen.
 
     Returns:
         seconds by name, one for each round.
@@ -35,11 +38,11 @@ def alternate(runs: dict[str, Callable], rounds: int, wait: Callable = lambda: N
     for turn in range(rounds + 1):
         for name, run in runs.items():
             wait()
-            began = time.perf_counter()
+            began = clock()
             run()
             wait()
             if turn:  # the first round warms up
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return seconds
 
 
