@@ -32,6 +32,7 @@ KINDS = {  # name in `FAMILIES`, latents along a token's side, and sizes at whic
     "Z-Image": ("Z-Image", 2, {"n_layers": 3}),
     "Qwen-Image": ("Qwen-Image, -Edit", 2, {"num_layers": 5, "num_attention_heads": 6}),
 }
+RANK = 64  # of the adapters
 LUMA = ((1, 1, 1), (1, 0, -1), (1, -2, 1))  # orthogonal colours: brightness, and two differences
 
 
@@ -120,7 +121,7 @@ def adapter(host, base, vae: CosineBlocks, words: list, options: argparse.Namesp
         own.mkdir(parents=True, exist_ok=True)
         shutil.copy(kept, own)
         return host.call("RAI_LoadRADAdapter", model=base, adapter_name=f"latent/{kept.name}", strength=1.0)[0]
-    settings = {"images": _landscapes(2048, 2**42).movedim(1, -1), "vae": vae, "positive": words, "size": SIZE, "rank": 16}
+    settings = {"images": _landscapes(2048, 2**42).movedim(1, -1), "vae": vae, "positive": words, "size": SIZE, "rank": RANK}
     settings |= {"steps": options.adapter_steps, "batch_size": options.batch, "learning_rate": 1e-3}
     adapted, *_ = train(host, base, adapter_name=options.family, **settings)
     shutil.copy(own / f"{options.family}.safetensors", kept)
