@@ -40,6 +40,21 @@ def test_a_sky_is_filled_with_its_own_light():
     assert torch.equal(out[0][:, ~HOLE], picture[:, ~HOLE])
 
 
+def test_a_picture_alone_is_filled_as_in_its_batch():
+    picture = (EVENING + grain(0.01))[None]
+    alone, _ = exemplar_inpaint(picture, HOLE[None, None].float())
+    for _ in range(4):
+        assert torch.equal(exemplar_inpaint(picture.repeat(2, 1, 1, 1), HOLE)[0][:1], alone)
+
+
+def test_a_row_is_no_light():
+    """Nothing is said about other rows: no error, and no wild light."""
+    hole = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    hole[80] = False
+    _, light = without_light(Scene.of(EVENING, hole))
+    assert light is None or light.abs().max() < 1
+
+
 def test_other_pictures_are_left_as_they_are():
     checks = ((X * 8).long() + (Y * 8).long()) % 2 * 0.5 + 0.2
     flat = torch.full((3, SIDE, SIDE), 0.5) + grain(0.02)

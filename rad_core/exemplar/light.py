@@ -22,7 +22,7 @@ def without_light(scene: Scene) -> tuple[Scene, Tensor | None]:
     factors = _light_of(scene)
     if factors is None:
         return scene, None
-    light = torch.einsum("nc,nhw->chw", factors, _powers(scene.size, len(factors), scene.hole.device))
+    light = _sum(factors, _powers(scene.size, len(factors), scene.hole.device))
     source = scene.sources[0]
     own = replace(source, colour=(source.colour - light).masked_fill_(~source.known, 0), half=None)
     content = None if scene.content is None else scene.content - light
@@ -40,14 +40,24 @@ def _light_of(scene: Scene) -> Tensor | None:
     ring = (F.max_pool2d(hole[None].float(), 2 * width + 1, 1, width)[0] > 0) & (share > 0.99)
     border = hole.clone()
     border[1:-1, 1:-1] = False
-    powers = _powers(size, 3 if border.any() else 6, hole.device)[:, ring].T
-    if len(powers) < 60:
+    powers = _powers(size, 3 if border.any() else 6, hole.device)[:, ring].cpu().double()
+    if powers.shape[1] < 60:
         return None
-    colours = colour[:, ring].T
-    factors = torch.linalg.lstsq(powers, colours).solution
-    rest = (colours - powers @ factors).square().mean()
-    light = (colours - colours.mean(0)).square().mean() - rest
-    return factors if rest < SMOOTH**2 and light > CLEAR * rest else None
+    colours = colour[:, ring].cpu().double()
+    products = lambda other: (powers[:, None] * other).sum(2)  # not lstsq, which rounds otherwise each time
+    squares = products(powers) + 1e-9 * powers.shape[1] * torch.eye(len(powers))
+    factors = torch.linalg.solve(squares, products(colours))
+    fit = _sum(factors, powers)
+    rest, light = (colours - fit).square().mean(), (fit - fit.mean(1, keepdim=True)).square().mean()
+    return factors.float().to(hole.device) if rest < SMOOTH**2 and light > CLEAR * rest else None
+
+
+def _sum(factors: Tensor, powers: Tensor) -> Tensor:
+    """sum_n factors_nc powers_n, (n, 3) and (n, ...) -> (3, ...)."""
+    light = 0
+    for factor, power in zip(factors, powers, strict=True):
+        light = light + factor.view(-1, *[1] * power.ndim) * power
+    return light
 
 
 def _powers(size: tuple[int, int], count: int, device: torch.device) -> Tensor:
