@@ -172,13 +172,16 @@ def to_api(workflow: dict, infos: dict) -> dict:
     for node in workflow["nodes"]:
         if node["type"] == NOTE:
             continue
-        info, values = infos[node["type"]], iter(node["widgets_values"])
+        specs, values = infos[node["type"]]["input"], iter(node["widgets_values"])
+        specs = specs.get("required", {}) | specs.get("optional", {})
         inputs = {}
         for slot in node["inputs"]:
             if slot.get("widget"):
-                inputs[slot["name"]] = next(values)
-                spec = info["input"].get("required", {}).get(slot["name"]) or info["input"]["optional"][slot["name"]]
-                if has_control(slot["name"], spec) or has_upload(spec):
+                value = next(values)
+                if slot["name"] not in specs:  # an older host's node lacks it
+                    continue
+                inputs[slot["name"]] = value
+                if has_control(slot["name"], specs[slot["name"]]) or has_upload(specs[slot["name"]]):
                     next(values)
             if slot["link"] is not None:
                 inputs[slot["name"]] = sources[slot["link"]]
