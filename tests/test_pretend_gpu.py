@@ -57,10 +57,18 @@ def test_methods_give_the_cpus_pictures(tiny_net, method, dtype):
     torch.testing.assert_close(there.inner, expected)
 
 
-def test_the_picture_as_its_own_model():
-    expected, deviation = rad_core.exemplar_inpaint(PICTURE, MASK, "fast")
+RAMP = torch.linspace(0.2, 0.8, 100).view(1, 1, 1, 100).expand(1, 3, 100, 100)
+STRIPED = torch.full((1, 3, 100, 100), 0.4)
+STRIPED[:, :, 48:52] = 1
+MIDDLE = F.pad(torch.ones(1, 1, 30, 30), (35,) * 4)
+
+
+@pytest.mark.parametrize("case", [(PICTURE, MASK), (RAMP, MIDDLE), (STRIPED, MIDDLE)], ids=["landscape", "light", "a line"])
+def test_the_picture_as_its_own_model(case):
+    picture, mask = case
+    expected, deviation = rad_core.exemplar_inpaint(picture, mask, "fast")
     with pretend_gpu():
-        out, uncertainty = rad_core.exemplar_inpaint(PICTURE.to("cuda"), MASK.to("cuda"), "fast")
+        out, uncertainty = rad_core.exemplar_inpaint(picture.to("cuda"), mask.to("cuda"), "fast")
     torch.testing.assert_close(out.inner, expected)
     torch.testing.assert_close(uncertainty.inner, deviation)
 

@@ -71,7 +71,10 @@ class Ends:
     clear: Tensor
 
     def take(self, index: Tensor) -> "Ends":
-        return Ends(*(values[index] for values in (self.point, self.angle, self.profile, self.contrast, self.clear)))
+        return Ends(*(values[index] for values in vars(self).values()))
+
+    def cpu(self) -> "Ends":
+        return Ends(*(values.cpu() for values in vars(self).values()))
 
 
 def find_lines(scene: Scene, most: int) -> list[Line]:
@@ -82,20 +85,20 @@ def find_lines(scene: Scene, most: int) -> list[Line]:
     if min(size) < 2 * WINDOW or depth_of(hole, THIN).max() < THIN:
         return []
     ends = _ends(colour, (share >= KNOWN) & ~excluded, hole)
-    return _join(ends, hole, most) if len(ends.angle) else []
+    return _join(ends, hole.cpu(), most) if len(ends.angle) else []
 
 
 def _ends(colour: Tensor, known: Tensor, hole: Tensor) -> Ends:
-    """Ends of edges of a picture (3, h, w) at its hole (h, w), the clearest first."""
+    """Ends of edges of a picture (3, h, w) at its hole (h, w), the sharpest first, on the CPU: they are few and compared one by one."""
     point, angle = _edge_points(colour, known, hole)
     ends, edge = _refined(point, angle, torch.cat([colour * known, known[None].to(colour)]))
-    chosen = []
-    for k in edge.argsort(descending=True).tolist():  # an edge is seen at several pixels: its strongest one counts
+    ends, edge, chosen = ends.cpu(), edge.cpu(), []
+    for k in edge.argsort(descending=True, stable=True).tolist():  # an edge is seen at several pixels: its strongest one counts
         apart = (ends.point[chosen] - ends.point[k]).norm(dim=1) > 3
         apart |= (ends.angle[chosen] - ends.angle[k]).cos() < 0.5
         if bool(apart.all()):
             chosen.append(k)
-    return ends.take(torch.tensor(chosen[:ENDS], dtype=torch.long, device=colour.device))
+    return ends.take(torch.tensor(chosen[:ENDS], dtype=torch.long))
 
 
 def _edge_points(colour: Tensor, known: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,14 +170,14 @@ def _join(ends: Ends, hole: Tensor, most: int) -> list[Line]:
     uneven = (leaving + arriving).abs()
     good = (like > LIKE) & (differ < DIFFER) & (bend < clear.clamp(max=30)) & (uneven < UNEVEN) & (chord.norm(dim=2) > 4)
     score = like - differ / 2 - bend / 60 - uneven / (2 * UNEVEN)
-    score = score.masked_fill(~good.triu(1), -torch.inf).cpu()
+    score = score.masked_fill(~good.triu(1), -torch.inf)
     lines = []
     while len(lines) < most and score.max() > -torch.inf:
         i, j = divmod(int(score.argmax()), len(score))
         score[[i, j]] = score[:, [i, j]] = -torch.inf
         slope = float(leaving[i, j] - arriving[i, j]) / 2 * pi / 180  # of a parabola at its ends: 4 rise / length
         line = Line(*(tuple(ends.point[k].tolist()) for k in (i, j)), float(chord[i, j].norm()) * slope / 4, len(hole))
-        if _looked_up(hole, *line.points(torch.linspace(0, 1, 32, device=hole.device))).float().mean() > HIDDEN:
+        if _looked_up(hole, *line.points(torch.linspace(0, 1, 32))).float().mean() > HIDDEN:
             lines.append(line)
     return lines
 
