@@ -196,7 +196,7 @@ class LineGuide:
     2 WINDOW beyond its ends; all other sources are FAR beside it.
 
     Args:
-        level: with its queries. lines: of the scene.
+        level: of the picture alone, without references. lines: of the scene.
 
     Attributes:
         own: (Q,) the line of each query, -1 for none. keys: the sources on each line's visible parts.
@@ -217,8 +217,7 @@ class LineGuide:
             beyond = torch.maximum(-along, along - length)  # how far from its ends
             seen = (beyond >= 0) & (beyond <= 2 * WINDOW * h / line.height) & (aside.abs() <= band + 2)
             place = torch.where(seen, aside, FAR)
-            keys = level.keys[level.keys < h * width - self.middle]
-            keys = keys[place[keys + self.middle] < FAR]
+            keys = level.keys[place[level.keys + self.middle] < FAR]
             if len(keys):
                 mine = (beyond[queries] < level.patch) & (aside[queries].abs() < nearest)
                 self.own[mine], nearest[mine] = len(self.keys), aside[queries][mine].abs()
@@ -230,7 +229,7 @@ class LineGuide:
     def cost(self, own: Tensor, queries: Tensor, sources: Tensor) -> Tensor:
         """Cost of sources for queries on their `own` lines; shapes that broadcast."""
         total = self.place.shape[1]
-        place = self.place.flatten()[own * total + (sources + self.middle).clamp(max=total - 1)]
+        place = self.place.flatten()[own * total + sources + self.middle]
         off = (self.aside.flatten()[own * total + queries + self.middle] - place).abs()
         return WEIGHT * (off - 0.5).clamp_(min=0).square_()
 
