@@ -5,6 +5,7 @@ import torch
 
 from rad_core import ExemplarDenoiser, ExemplarSettings
 from rad_core.exemplar import patch_posterior
+from rad_core.exemplar.poisson import blend
 from rad_core.samplers import sample_ddim
 
 
@@ -100,3 +101,47 @@ def test_a_sampler_runs_on_it():
 def test_no_whole_patch_is_refused():
     with pytest.raises(ValueError, match="wholly known"):
         ExemplarDenoiser(torch.rand(1, 3, 8, 8), torch.ones(8, 8))
+
+
+def energy(level, sources, u, eps, rho):
+    """The blend's energy, one pair of pixels after the other: u (P, 3) of the level's pixels."""
+    colour, height, width = level.state[:, :3].double(), level.height, level.picture_width
+    place = {int(pixel): k for k, pixel in enumerate(level.pixels)}
+    total = eps * (u - colour[sources]).square().sum()
+
+    def own(pixel, row, column):
+        """The difference to a neighbour that a hole pixel's source has."""
+        if pixel not in place:
+            return None
+        source = int(sources[place[pixel]])
+        r, c = source // level.width + row, source % level.width + column
+        beside = r * level.width + c
+        return colour[source] - colour[beside] if 0 <= r < height and 0 <= c < width and level.known[beside] else None
+
+    for r in range(height):
+        for c in range(width):
+            for row, column in ((0, 1), (1, 0)):
+                a, b = r * level.width + c, (r + row) * level.width + c + column
+                if r + row >= height or c + column >= width or (a not in place and b not in place):
+                    continue
+                value = lambda pixel: u[place[pixel]] if pixel in place else colour[pixel]
+                copied = lambda pixel: colour[sources[place[pixel]]] if pixel in place else colour[pixel]
+                ours, theirs = own(a, row, column), own(b, -row, -column)
+                choices = [g for g in (ours, None if theirs is None else -theirs) if g is not None]
+                wanted = max(choices, key=lambda g: float(g.square().sum()), default=copied(a) - copied(b))
+                weight = 1 / (1 + (copied(a) - copied(b) - wanted).square().sum() / rho**2)
+                total = total + weight * (value(a) - value(b) - wanted).square().sum()
+    return total
+
+
+def test_blended_colours_have_the_least_energy():
+    g = torch.Generator().manual_seed(3)
+    mask = torch.rand(11, 13, generator=g) < 0.2
+    mask[3:7, :5] = True  # at the border too
+    level = ExemplarDenoiser(torch.rand(1, 3, 11, 13, generator=g), mask.float(), settings=ExemplarSettings(patch=3)).level
+    copyable = level.known.nonzero()[:, 0]
+    sources = copyable[torch.randint(len(copyable), (len(level.pixels),), generator=g)]
+    u = blend(level, sources, 200, 0.1, 0.5).double().requires_grad_(True)
+    copied = level.state[sources, :3].double().requires_grad_(True)
+    (slope,), (before,) = (torch.autograd.grad(energy(level, sources, colours, 0.1, 0.5), colours) for colours in (u, copied))
+    assert slope.abs().max() < 5e-3 * before.abs().max()
