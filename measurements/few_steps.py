@@ -128,9 +128,9 @@ def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path, budget
     """
     net = load_model("landscapes").to(memory_format=torch.channels_last)
     truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
-    for start in range(0, count, PIECE):
-        part = slice(start, start + PIECE)
-        for calls in budgets:
+    for calls in budgets:
+        for start in range(0, count, PIECE):
+            part = slice(start, start + PIECE)
             for label, fill in methods.items():
                 path = pieces / f"{label}, {calls} calls, {start}.json"
                 if path.exists():
@@ -168,7 +168,7 @@ def landscape_methods() -> dict[str, Callable]:
         steps = baseline_steps(name, calls)
         return baseline_inpaint(net, image, mask, baseline=name, steps=steps, seed=seed) if steps else None
 
-    labels, samplers = ("combine", "plus", "plus without carrying", "turbo"), ("ddim", "dpmpp_2m")
+    labels, samplers = ("combine", "plus", "turbo"), ("ddim", "dpmpp_2m")
     own = {f"{label}, {sampler}": partial(guided, label, sampler) for sampler in samplers for label in labels}
     return own | {"DInG": partial(baseline, "ding"), "LanPaint": partial(baseline, "lanpaint")}
 
