@@ -26,6 +26,7 @@ PICTURE = {  # height in pixels of the picture that a node shows
 } | dict.fromkeys(("RAI_FillFromPicture", "RAI_ExtendPicture", "RAI_PrepareHole", "RAI_RADInpaint", "RAI_GradPaintInpaint"), 260)
 PICTURE |= dict.fromkeys(("RAI_PerlinMask", "RAI_PerlinMaskAnimation", "RAI_InpaintMaskShapes", "RAI_SDMInpaint"), 260)
 PICTURE |= dict.fromkeys(("RAI_RefineWithRAD", "RAI_GradPaintSampler", "KSampler", "RAI_TrainRADAdapter"), 260)
+COLLAPSED = {"ImageScaleBy": 30}  # a node that opens as its title bar alone, and the bar's height
 NOTE = "MarkdownNote"  # the page's own, with larger letters than its plain one
 NOTE_WIDTH, LETTER, LINE = 1160, 9.0, 24  # of a note: its width, and a letter's width and a line's height in it
 VIEW, LEFT, TOP = (1480, 790), 80, 110  # room in a window of 1600x950 pixels, and where it begins
@@ -63,6 +64,8 @@ def has_upload(spec: list) -> bool:
 
 def height(kind: str, info: dict) -> int:
     """About the height that the page gives the node, with room for a picture if it shows one."""
+    if kind in COLLAPSED:
+        return COLLAPSED[kind]
     inputs, widgets = (sum(map(len, info["input_order"].values())), len(widget_names(info)))
     return 50 + 22 * max(inputs - widgets, len(info["output"])) + 26 * (widgets + 1) + PICTURE.get(kind, 0)
 
@@ -141,7 +144,7 @@ def build(nodes: dict, infos: dict) -> dict:
                 **({"title": title[0]} if title else {}),
                 "pos": [column * COLUMN, row],
                 "size": [WIDTH, height(kind, info)],
-                "flags": {},
+                "flags": {"collapsed": True} if kind in COLLAPSED else {},
                 "order": len(out),
                 "mode": 0,
                 "inputs": inputs,
