@@ -19,9 +19,22 @@ from rad_core import (
     unload_adapters,
 )
 from rad_core.__main__ import main
-from rad_core.adapter_files import is_adapter, write_adapter
+from rad_core.adapter_files import fingerprint, is_adapter, same_network, write_adapter
 from rad_core.adapters import add_adapter
 from rad_core.attention_order import legacy_to_new
+
+
+def test_a_network_is_known_in_8_bits_and_another_is_not():
+    def weights(seed):
+        g = torch.Generator().manual_seed(seed)
+        layers = {f"layer {k}.weight": 0.02 * torch.randn(32, 32, generator=g) for k in range(70)}
+        return layers | {f"norm {k}.weight": 1 + 0.01 * torch.randn(32, generator=g) for k in range(30)}
+
+    own = weights(0)
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
+        assert same_network(fingerprint(own), fingerprint({name: value.to(dtype).float() for name, value in own.items()}))
+    assert not same_network(fingerprint(own), fingerprint(weights(1)))
+    assert not same_network(fingerprint(own), fingerprint(own)[:-1])
 
 
 def clone(net: UNet) -> UNet:

@@ -24,8 +24,9 @@ from .adm import REGION_AWARE, ADMModel
 from .region_aware import is_unet, make_region_aware
 from .spatial_embedding import need_unet
 from .token_levels import family_name
+from .weights import PREFIX, loaded_weights
 
-PREFIX, FAMILY = "diffusion_model.", "family"
+FAMILY = "family"
 
 
 def with_adapter(model, path: str, strength: float):
@@ -81,14 +82,15 @@ def _on_latents(model, path: str, strength: float):
         )
     layers = {key.rpartition(".lora_" if ".lora_" in key else ".")[0] for key in tensors}
     known = comfy.lora.model_lora_keys_unet(model.model, {})
-    shapes = {key: weight.shape for key, weight in model.model.state_dict().items() if key.startswith(PREFIX)}
+    base = loaded_weights(model)
+    shapes = {PREFIX + name: weight.shape for name, weight in base.items()}
     wrong = sorted(layer for layer in layers if not _fits(layer, tensors, known, shapes))
     if wrong:
         raise CheckpointError(
             f"Adapter {file.name} was made for another network: {wrong[0].removeprefix(PREFIX)} does not fit "
             f"({len(layers) - len(wrong)} of {len(layers)} layers do). Load the network it was trained on."
         )
-    _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), loaded_weights(model))
+    _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), base)
     patched, _ = comfy.sd.load_lora_for_models(aware, None, tensors, strength, 0.0)
     return patched
 
@@ -102,11 +104,6 @@ def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes:
         return tensors[f"{layer}.diff"].shape == shape
     a, b = (tensors.get(f"{layer}.lora_{letter}.weight") for letter in "AB")
     return a is not None and b is not None and b.shape[0] * a[0].numel() == shape.numel()
-
-
-def loaded_weights(model) -> dict[str, Tensor]:
-    """The network's weights before any patch, by name."""
-    return {key.removeprefix(PREFIX): parts[0][0] for key, parts in model.get_key_patches(PREFIX).items()}
 
 
 def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:

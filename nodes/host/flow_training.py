@@ -19,9 +19,10 @@ from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from ...rad_core.training.data import MaskSource
 from ...rad_core.training.loop import BatchSlice
-from .shared_copy import PREFIX, shared_copy
+from .shared_copy import shared_copy
 from .token_levels import FAMILIES, family_name, predicts_ratio, predicts_velocity
 from .token_levels.levels import TokenLevels
+from .weights import PREFIX
 
 Conds = dict[str, object]  # a network's inputs beside x and the timestep, for one picture
 
@@ -62,14 +63,18 @@ class FlowNetwork(nn.Module):
         """
         family = need_transformer(model)
         inner = model.model
-        return cls(shared_copy(model), family, inner.model_sampling, inner.manual_cast_dtype or inner.get_dtype())
+        return cls(shared_copy(model, quantised=True), family, inner.model_sampling, inner.manual_cast_dtype or inner.get_dtype())
 
     def targets(self) -> list[str]:
         """Names of the layers that an adapter is trained on."""
         import re
 
         pattern = re.compile(self.family.targets)
-        return [f"net.{name}" for name, layer in self.net.named_modules() if isinstance(layer, nn.Linear) and pattern.fullmatch(name)]
+        return [f"net.{name}" for name, layer in self.net.named_modules() if hasattr(layer, "in_features") and pattern.fullmatch(name)]
+
+    def linear_kinds(self) -> set[type]:
+        """The host's linear layers that are none of PyTorch's, such as those of quantised weights."""
+        return {type(layer) for layer in self.net.modules() if hasattr(layer, "in_features") and not isinstance(layer, nn.Linear)}
 
     def forward(self, x: Tensor, s: Tensor, conds: Sequence[Conds]) -> Tensor:
         groups = [conds] if _alike(conds) else [[cond] for cond in conds]  # texts of other lengths go one by one

@@ -232,13 +232,17 @@ def _on_latents(
 ) -> Run:
     """Training of a host U-Net or transformer; `masks` are of the latents' size."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict  # slow to import
+    from peft.tuners.lora import Linear
 
     net, flow = net.to(comfy.model_management.get_torch_device()), isinstance(net, FlowNetwork)
     targets = {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
     if flow:
         targets = {"target_modules": net.targets()}
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **targets)
+    if flow:
+        config._register_custom_module(dict.fromkeys(net.linear_kinds(), Linear))
     with seeded(settings.seed):
-        trained = get_peft_model(net, LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **targets))
+        trained = get_peft_model(net, config)
     for p in trained.parameters():
         if p.requires_grad:
             p.data = p.data.float()

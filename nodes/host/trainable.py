@@ -1,12 +1,10 @@
 """A MODEL as the training loop takes it: its network, its weights, its schedule and what it predicts."""
 
-import comfy.lora
 import comfy.model_sampling
 import torch
 from torch import Tensor, nn
 
 from ...rad_core import FlowSchedule, RegionSchedule, UNet
-from .adapters import PREFIX, loaded_weights
 from .adm import ADMModel
 from .flow_training import FlowNetwork, flow_schedule
 from .latent_training import LatentNetwork
@@ -14,6 +12,7 @@ from .region_aware import is_unet
 from .sampler import betas
 from .spatial_embedding import need_unet
 from .token_levels import predicts_velocity
+from .weights import loaded_weights, weights_of
 
 
 def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -25,10 +24,9 @@ def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
     if not (isinstance(model.model, ADMModel) or is_unet(model)):
         return FlowNetwork.of(model), loaded_weights(model)
     if isinstance(model.model, ADMModel):
-        plain, merged = weights_of(model)
-        net = UNet(model.model.diffusion_model.config)
-        net.load_state_dict(merged)
-        return net, plain
+        weights, net = weights_of(model), UNet(model.model.diffusion_model.config)
+        net.load_state_dict({name: weight.merged() for name, weight in weights.items()})
+        return net, {name: weight.plain() for name, weight in weights.items()}
     unet = need_unet(model, "Train RAD Adapter")
     if unet.in_channels != model.model.latent_format.latent_channels:
         raise ValueError(
@@ -37,17 +35,6 @@ def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
         )
     dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
     return LatentNetwork.of(model, dtype), loaded_weights(model)
-
-
-def weights_of(model) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A MODEL's weights as they were loaded, and with its patches (LoRA, adapters) merged: float32 copies by name."""
-    plain, merged = {}, {}
-    for key, ((weight, convert), *patches) in model.get_key_patches(PREFIX).items():
-        name = key.removeprefix(PREFIX)
-        plain[name] = merged[name] = convert(weight.to("cpu", copy=True), inplace=True).float()
-        if patches:
-            merged[name] = comfy.lora.calculate_weight(patches, plain[name].clone(), key)
-    return plain, merged
 
 
 def schedule_of(model) -> RegionSchedule | FlowSchedule:

@@ -3,6 +3,7 @@
 Random weights show crashes, exactness and algebra, not how a fill looks. All of this runs inside a booted host (see host.py).
 """
 
+import json
 import math
 import re
 
@@ -39,6 +40,33 @@ def build(name: str, dtype: torch.dtype = torch.float32, seed: int = 0):
         model.set_inpaint()
     _draw_weights(model.diffusion_model, seed)
     return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+def quantise(name: str, kind: str):
+    """The family's MODEL with weights quantised as in ComfyUI's own files, and the plain MODEL of the same numbers.
+
+    kind: of the host's formats, such as float8_e4m3fn or int8_tensorwise.
+    """
+    import comfy.model_patcher
+    import comfy.supported_models
+    from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
+
+    plain, family, layout = build(name), FAMILIES[name], QUANT_ALGOS[kind]["comfy_tensor_layout"]
+    settings = family.config | {"dtype": torch.float32}
+    config = getattr(comfy.supported_models, family.cls)(dict(settings))
+    config.unet_config.update(settings)
+    config.manual_cast_dtype, config.optimizations, config.quant_config = torch.float32, {"fp8": False}, {"mixed_ops": True}
+    model = _get_model(config, dict(family.state))
+    weights = plain.model.diffusion_model.state_dict()
+    for layer, module in plain.model.diffusion_model.named_modules():
+        if isinstance(module, torch.nn.Linear) and not any(side % 16 for side in module.weight.shape):
+            quantised = QuantizedTensor.from_float(module.weight.data, layout, **({"scale": "recalculate"} if "float8" in kind else {}))
+            module.weight.data.copy_(quantised.dequantize())
+            about = torch.tensor(list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
+            weights |= {f"{layer}.{key}": value for key, value in quantised.state_dict("weight").items()} | {f"{layer}.comfy_quant": about}
+    model.diffusion_model.load_state_dict(weights)
+    model.requires_grad_(False).eval()
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu")), plain
 
 
 def _get_model(config, state: dict):
