@@ -146,6 +146,21 @@ def test_a_base_in_its_own_precision_is_trained_on_and_stays_in_it(host, name, d
                 path.unlink()
 
 
+def test_a_lora_that_the_host_keeps_beside_the_weights_counts_once(host):
+    """As it does for a MODEL that is loaded in part."""
+    import comfy.utils
+
+    base, name = build("Flux.1 dev"), "double_blocks.0.img_attn.qkv"
+    model, layer = base.clone(), comfy.utils.get_attr(base.model.diffusion_model, name)
+    change = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+    model.add_patches({f"diffusion_model.{name}.weight": ("diff", (change,))})
+    layer.comfy_cast_weights, layer.weight_function = True, [lambda weight: weight + change]
+    ours = comfy.utils.get_attr(host.module("nodes.host.shared_copy").shared_copy(model), name)
+    x = torch.randn(3, layer.in_features)
+    torch.testing.assert_close(ours(x), torch.nn.functional.linear(x, layer.weight + change, layer.bias))
+    assert len(layer.weight_function) == 1, "the host's layer stays as it is"
+
+
 def test_training_lowers_the_loss(host):
     """Sixty steps on one picture's latents."""
     name = "Flux.1 dev"
