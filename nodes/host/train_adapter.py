@@ -235,11 +235,9 @@ def _on_latents(
     from peft.tuners.lora import Linear
 
     net, flow = net.to(comfy.model_management.get_torch_device()), isinstance(net, FlowNetwork)
-    targets = {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
-    if flow:
-        targets = {"target_modules": net.targets()}
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **targets)
-    if flow:
+    layers = {"target_modules": net.targets()} if flow else {"target_modules": LATENT_TARGETS, "modules_to_save": LATENT_TIME_LAYERS}
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, lora_dropout=0.0, **layers)
+    if flow:  # PEFT knows PyTorch's layers alone
         config._register_custom_module(dict.fromkeys(net.linear_kinds(), Linear))
     with seeded(settings.seed):
         trained = get_peft_model(net, config)
