@@ -170,7 +170,7 @@ def test_the_judge_tells_pictures_from_fills_and_its_slopes_stay_small():
     for step in range(1, 31):
         method.augment.probability = 0.5
         part = BatchSlice(16, TRAINING_SEEDS + 8 * step, 0, 8, 8)
-        slices = [method._prepare(part, method.load_batch(part))]
+        slices = [method._prepare(part, *method.load_batch(part))]
         losses = method._update_generator(slices, Processes())
         score = method._update_discriminator(slices, step, Processes())
         scores.append(score + math.log(math.expm1(losses["adversary"])))  # real minus fake: adversary is log(1 + exp(-fake))

@@ -105,6 +105,17 @@ def test_two_processes_have_the_gradient_of_one(place):
         assert (found - whole).norm() < 1e-5 * whole.norm()
 
 
+def test_data_loaded_ahead_by_processes_is_the_same(tmp_path):
+    """With workers and without, the weights are bit-identical after steps of two stages."""
+    trained = {}
+    for workers in (0, 2):
+        run = method()
+        plan = replace(run.plan, stages=[Stage(16, 3, 4), Stage(32, 2, 2)])
+        train(run, plan, Log(), lambda: None, workers=workers)
+        trained[workers] = torch.cat([p.detach().flatten() for p in run.parameters])
+    assert torch.equal(trained[0], trained[2])
+
+
 def test_the_log_has_the_loss_of_each_part_of_the_schedule():
     """A network that is wrong by k in part k, told apart by its noise: the parts are k, in slices and with a part left out."""
     schedule = RegionSchedule()
@@ -502,7 +513,7 @@ def test_the_command_shows_pictures_it_does_not_train_on(place, monkeypatch):
     seen = {}
     columns = lambda net, pictures, *_: seen.setdefault("samples", [("picture", pictures)])
     monkeypatch.setattr("rad_core.commands.train.sample_columns", columns)
-    monkeypatch.setattr("rad_core.commands.train.train", lambda method, plan, log, save, *_: (save(), seen.update(method=method)))
+    monkeypatch.setattr("rad_core.commands.train.train", lambda method, plan, log, save, *_, **__: (save(), seen.update(method=method)))
     assert main(["train", "rad", "--data", "pictures", "--stages", "16:1:1", "-o", "a.safetensors", *SMALL]) == 0
     greys = lambda pictures: {round(float(grey) * 25.5) for grey in pictures.mean((1, 2, 3))}
     drawn = seen["method"].load_batch(BatchSlice(16, TRAINING_SEEDS, 0, 200, 200))[0] / 2 + 0.5

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing import get_all_start_methods
 
 import torch
 from torch.utils.data import Subset
@@ -37,7 +38,7 @@ KINDS = {
     "sdm": "an SDM network",
 }
 # options that a resumed run may change; the plan has the stages
-MAY_CHANGE = ("run", "output", "any_size", "stages", "device", "threads", "save_every", "tensorboard", "licence")
+MAY_CHANGE = ("run", "output", "any_size", "stages", "device", "threads", "workers", "save_every", "tensorboard", "licence")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +81,10 @@ def run(options: argparse.Namespace) -> None:
     for name in ("save_every", "accumulate", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
+    if options.workers < 0:
+        raise ValueError("--workers must be at least 0.")
+    if options.workers and "fork" not in get_all_start_methods():
+        raise ValueError("--workers needs a system that can fork processes, which this one cannot: leave it out.")
     if options.threads:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)
@@ -111,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
         log.show(*columns[-1])
 
     try:
-        train(recipe.method(source), recipe.plan, log, save, beside(".state"), about, processes)
+        train(recipe.method(source), recipe.plan, log, save, beside(".state"), about, processes, workers=options.workers)
     except KeyboardInterrupt:
         print("Run the same command again to resume from the last checkpoint.", file=sys.stderr)
         raise

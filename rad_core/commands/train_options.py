@@ -28,6 +28,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, 
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--save-every", type=int, default=250, help="steps between checkpoints and sample sheets (default: 250)")
     parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="also write logs for TensorBoard to this folder")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that draw pictures, masks and noise ahead; a GPU needs several (default: 0)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cpu ... (default: the GPU if there is one)"

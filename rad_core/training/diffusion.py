@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,22 @@ from ..schedule import RegionSchedule
 from ..unet import UNet
 from . import OPTIMISERS
 from .data import MaskSource, Source
-from .loop import EMA, BatchSlice, Plan, autocast, memory_format
+from .loop import EMA, BatchSlice, Plan, autocast, memory_format, zero_gradients
 from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
 PARTS = ("loss_1", "loss_2", "loss_3", "loss_4", "loss_phase_2")  # in the quarters of phase 1, the least noise first, and in phase 2
 Data = tuple[Tensor, tuple]  # x0 (b, C, h, w) in the network's range, and its conditioning: labels (b,) or embeddings of a prompt
 LoadBatch = Callable[[BatchSlice], Data]
+
+
+class Drawn(NamedTuple):
+    """A slice's training data, and what is drawn at random for it, on the CPU."""
+
+    x0: Tensor  # (b, C, [T,] h, w)
+    cond: tuple
+    noise: Tensor  # as x0
+    mask: Tensor | None  # (b, 1, [T,] h, w); None for a plain ADM network
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class DiffusionTraining:
     def __init__(
         self, net: nn.Module, load_batch: LoadBatch, plan: TrainingPlan, schedule: RegionSchedule | FlowSchedule, masks: MaskSource
     ):
-        self.net, self.load_batch, self.plan, self.schedule, self.masks = net.train(), load_batch, plan, schedule, masks
+        self.net, self.load_pictures, self.plan, self.schedule, self.masks = net.train(), load_batch, plan, schedule, masks
         trained = [p for p in net.parameters() if p.requires_grad]
         self.parameters = nn.ParameterList(trained)
         self.optimiser = make_optimiser(trained, plan)
@@ -121,7 +131,18 @@ class DiffusionTraining:
         self.changing = False
         self.state = {"parameters": self.parameters, "optimiser": self.optimiser, "scaler": self.scaler}
 
-    def step(self, step: int, batch: list[tuple[BatchSlice, Data]], rate: float, processes: Processes) -> dict[str, float]:
+    def load_batch(self, part: BatchSlice) -> Drawn:
+        """A slice's pictures, noise and masks: all of a step that needs no network, so that it can run ahead in other processes."""
+        x0, cond = self.load_pictures(part)
+        noise = normal(generators(part.seeds, part.count, "training noise"), x0.shape[1:])
+        flow, size = isinstance(self.schedule, FlowSchedule), x0.shape[2:]
+        if not flow and not self.plan.region:
+            return Drawn(x0, cond, noise, None)
+        mask = self.masks(part.count, *size[-2:], part.seed + part.first)
+        mask = mask if len(size) == 2 else mask[:, :, None].expand(-1, -1, size[0], -1, -1)  # the same in all frames
+        return Drawn(x0, cond, noise, mask)
+
+    def step(self, step: int, batch: list[tuple[BatchSlice, Drawn]], rate: float, processes: Processes) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.changing = False
@@ -133,24 +154,22 @@ class DiffusionTraining:
         self.scaler.update()
         return losses
 
-    def gradients(self, batch: list[tuple[BatchSlice, Data]], processes: Processes) -> dict[str, float]:
+    def gradients(self, batch: list[tuple[BatchSlice, Drawn]], processes: Processes) -> dict[str, float]:
         """Set the parameters' gradients to those of the whole batch's loss, times the scaler's factor; return the loss and its `PARTS`.
 
         The loss averages over the pixels of the whole batch, so a slice with few noisy pixels has a proportionally small weight. A part
         is the mean over the pictures whose noise level lies there; those without a picture in this batch are missing.
         """
-        for p in self.parameters:
-            p.grad = torch.zeros_like(p)
-        noises = [(*self._noise(part, x0.shape[2:]), self._parts(part)) for part, (x0, _) in batch]
+        zero_gradients(self.parameters)
+        prepared = [(self._levels(part, drawn), self._parts(part)) for part, drawn in batch]
         counts = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for _, levels, _ in noises:
+        for levels, _ in prepared:
             counts += levels.counts().to(counts)
         processes.all_reduce((), counts)
         total, sums = torch.zeros(1, device=self.device), torch.zeros(2, len(PARTS), device=self.device)  # errors, pictures
-        for (_, (x0, cond)), (streams, levels, parts) in zip(batch, noises, strict=True):
+        for (_, (x0, cond, noise, _)), (levels, parts) in zip(batch, prepared, strict=True):
             layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
-            x0 = x0.to(self.device, memory_format=layout)
-            noise = normal(streams, x0.shape[1:], self.device)
+            x0, noise = x0.to(self.device, memory_format=layout), noise.to(self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
             with autocast(self.device, self.plan.precision):
                 loss, errors = objective(self.net, x0, noise, levels, self.plan.vlb_weight, self.plan.prediction, counts, cond)
@@ -177,18 +196,15 @@ class DiffusionTraining:
         index = (4 * self._time(part)).long().clamp(max=len(PARTS) - 1)
         return nn.functional.one_hot(index, len(PARTS)).T.float().to(self.device)
 
-    def _noise(self, part: BatchSlice, size: torch.Size) -> tuple[list[torch.Generator], NoiseTarget | FlowTarget]:
-        """A slice's random streams, for its Gaussian noise, and its noise levels as maps of (h, w)."""
+    def _levels(self, part: BatchSlice, drawn: Drawn) -> NoiseTarget | FlowTarget:
+        """A slice's noise levels, as maps of (h, w)."""
         plan, schedule, time = self.plan, self.schedule, self._time(part)
-        streams = generators(part.seeds, part.count, "training noise")
+        if drawn.mask is None:
+            return base_levels(_steps(time, len(schedule.phase1)), schedule.phase1, tuple(drawn.x0.shape[2:]))
+        mask = drawn.mask.to(self.device)
         if isinstance(schedule, FlowSchedule):
-            mask = self.masks(part.count, *size[-2:], part.seed + part.first, device=self.device)
-            mask = mask if len(size) == 2 else mask[:, :, None].expand(-1, -1, size[0], -1, -1)  # the same in all frames
-            return streams, flow_levels(mask, time, schedule)
-        if not plan.region:
-            return streams, base_levels(_steps(time, len(schedule.phase1)), schedule.phase1, tuple(size))
-        mask = self.masks(part.count, *size, part.seed + part.first, device=self.device)
-        return streams, region_levels(mask, _steps(time, len(schedule.phase1), plan.phases), schedule, plan.spatial)
+            return flow_levels(mask, time, schedule)
+        return region_levels(mask, _steps(time, len(schedule.phase1), plan.phases), schedule, plan.spatial)
 
 
 def _steps(time: Tensor, steps: int, phases: int = 1) -> Tensor:

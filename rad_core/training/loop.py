@@ -6,9 +6,9 @@ state to save, a resumed run is bit-identical to one that was never interrupted,
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .log import Log
@@ -89,6 +90,10 @@ class BatchSlice:
         return [self.seed + k for k in range(self.first, self.first + self.count)]
 
 
+Entry = tuple[int, Stage, list[BatchSlice]]  # a step's number, its stage, and this process's slices of the batch
+LoadedEntry = tuple[int, Stage, list[tuple[BatchSlice, Any]]]  # the slices with their data
+
+
 class TrainingMethod(Protocol):
     """What a training method provides to the loop."""
 
@@ -96,7 +101,7 @@ class TrainingMethod(Protocol):
     ema: "EMA"
 
     def load_batch(self, part: BatchSlice) -> Any:
-        """Load a slice's training data. Called ahead of time, in a thread of its own."""
+        """Load a slice's training data. Called ahead of time, in a thread or process of its own."""
 
     def step(self, step: int, batch: list[tuple[BatchSlice, Any]], rate: float, processes: Processes) -> dict[str, float]:
         """Take one step on this process's slices and return the losses of the whole batch."""
@@ -111,6 +116,7 @@ def train(
     about: Mapping[str, object] | None = None,
     processes: Processes | None = None,
     callback: Callable[[int, int, dict[str, float]], None] | None = None,
+    workers: int = 0,
 ) -> None:
     """Train a network, saving it every `plan.save_every` steps and at the end.
 
@@ -124,6 +130,7 @@ def train(
         about: identifies the run beyond its plan: its data and networks.
         callback: called with (step, steps, losses) after each step; raise from it to cancel, which saves that step first. So does an
             error inside a step, where the method says that the step has changed nothing yet.
+        workers: processes that load and draw the data ahead, forked from this one; 0: a thread. The result is the same.
 
     Raises:
         FloatingPointError: a loss became infinite or NaN. The files saved last are left unchanged.
@@ -146,8 +153,9 @@ def train(
         saved = step
 
     progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
-    with progress, ThreadPoolExecutor(1) as pool:
-        for step, stage, batch in _prefetch(islice(_steps(plan, processes), done, None), method.load_batch, pool):
+    left = list(islice(_steps(plan, processes), done, None))
+    with progress, closing(_loaded(left, method.load_batch, workers)) as loaded:
+        for step, stage, batch in loaded:
             rate = learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup)
             try:
                 losses = method.step(step, batch, rate, processes)
@@ -178,7 +186,7 @@ def train(
             save()
 
 
-def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[BatchSlice]]]:
+def _steps(plan: Plan, processes: Processes) -> Iterator[Entry]:
     """Every step with its stage and this process's slices of the batch."""
     step, seed = 0, TRAINING_SEEDS + plan.seed * 2**32
     for stage in plan.stages:
@@ -192,17 +200,34 @@ def _steps(plan: Plan, processes: Processes) -> Iterator[tuple[int, Stage, list[
             seed += stage.batch
 
 
-def _prefetch(
-    steps: Iterator[tuple[int, Stage, list[BatchSlice]]], load_batch: Callable[[BatchSlice], Any], pool: Executor
-) -> Iterator[tuple[int, Stage, list[tuple[BatchSlice, Any]]]]:
-    """The steps with their data, which is loaded while the step before runs."""
-    current = None
-    for entry in chain(steps, [None]):
-        following = entry and (*entry[:2], [(part, pool.submit(load_batch, part)) for part in entry[2]])
-        if current:
-            step, stage, parts = current
-            yield step, stage, [(part, future.result()) for part, future in parts]
-        current = following
+def _loaded(entries: list[Entry], load_batch: Callable[[BatchSlice], Any], workers: int) -> Iterator[LoadedEntry]:
+    """The steps with their data, loaded ahead: the next step's in a thread, or several steps' in processes."""
+    load = lambda parts: [(part, load_batch(part)) for part in parts]
+    if workers:
+        ahead = DataLoader(_StepData(entries, load), batch_size=None, num_workers=workers, multiprocessing_context="fork", collate_fn=list)
+        yield from ((step, stage, data) for (step, stage, _), data in zip(entries, ahead, strict=True))
+        return
+    with ThreadPoolExecutor(1) as pool:
+        current = None
+        for entry in chain(entries, [None]):
+            following = entry and (*entry[:2], pool.submit(load, entry[2]))
+            if current:
+                step, stage, data = current
+                yield step, stage, data.result()
+            current = following
+
+
+class _StepData(Dataset):
+    """Every step's data, for a `DataLoader`."""
+
+    def __init__(self, entries: list[Entry], load: Callable[[list[BatchSlice]], list]):
+        self.entries, self.load = entries, load
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, k: int) -> list[tuple[BatchSlice, Any]]:
+        return self.load(self.entries[k][2])
 
 
 def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
@@ -248,6 +273,16 @@ class EMA:
         self.count = state["count"]
         for value, saved in zip(self.values, state["values"], strict=True):
             value.copy_(saved)
+
+
+@torch.no_grad()
+def zero_gradients(parameters: Iterable[Tensor]) -> None:
+    """Set gradients to 0, not None: all processes must reduce the same tensors."""
+    parameters = list(parameters)
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    torch._foreach_zero_([p.grad for p in parameters])
 
 
 def memory_format(device: torch.device | str, precision: str) -> torch.memory_format:

@@ -198,7 +198,8 @@ def objective(
     squared, bound = losses(net, x0, noise, levels, prediction, cond)
     noised_count, stepping_count = (None, None) if counts is None else counts
     noised = levels.noised.to(x0.device)
-    errors = torch.stack([masked_mean(*picture) for picture in zip(squared.detach().split(1), noised.split(1), strict=True)])
+    sums = (squared.detach() * noised).flatten(1).sum(1)
+    errors = sums / (noised.flatten(1).sum(1) * squared.shape[1]).clamp(min=1)
     loss = masked_mean(squared, noised, noised_count)
     if bound is not None:
         loss = loss + vlb_weight * masked_mean(bound, levels.stepping.to(x0.device), stepping_count)

@@ -15,7 +15,7 @@ from ..noise import generators, normal
 from ..sdm import Discriminator, Generator, Iteration, SDMSettings, iterate
 from .augment import Augment
 from .data import Source
-from .loop import EMA, BatchSlice, Plan, autocast, memory_format
+from .loop import EMA, BatchSlice, Plan, autocast, memory_format, zero_gradients
 from .objective import discretised_gaussian_log_likelihood, masked_mean
 from .perceptual import DilatedResNet50, feature_distance
 from .processes import Processes
@@ -109,21 +109,23 @@ class SDMTraining:
             "augment": self.augment,
         }
 
-    def load_batch(self, part: BatchSlice) -> Tensor:
-        return self.source(part.count, part.size, part.seed + part.first)
+    def load_batch(self, part: BatchSlice) -> tuple[Tensor, Tensor]:
+        """A slice's pictures in [0, 1] and holes."""
+        seed = part.seed + part.first
+        hole = SHAPES[self.plan.masks](part.count, part.size, part.size, seed).gt(0.5).float()
+        return self.source(part.count, part.size, seed), hole
 
-    def step(self, step: int, batch: list[tuple[BatchSlice, Tensor]], rate: float, processes: Processes) -> dict[str, float]:
+    def step(self, step: int, batch: list[tuple[BatchSlice, tuple[Tensor, Tensor]]], rate: float, processes: Processes) -> dict[str, float]:
         for group in (*self.opt_g.param_groups, *self.opt_d.param_groups):
             group["lr"] = rate
-        slices = [self._prepare(part, pictures) for part, pictures in batch]
+        slices = [self._prepare(part, *data) for part, data in batch]
         terms = self._update_generator(slices, processes)
         score = self._update_discriminator(slices, step, processes)
         self.ema.decay = 0.5 ** (batch[0][0].total / self.plan.half_life)
         return terms | {"real score": score, "augment": self.augment.probability}
 
-    def _prepare(self, part: BatchSlice, pictures: Tensor) -> SDMBatch:
+    def _prepare(self, part: BatchSlice, pictures: Tensor, hole: Tensor) -> SDMBatch:
         layout = memory_format(self.device, self.plan.precision)
-        hole = SHAPES[self.plan.masks](part.count, part.size, part.size, part.seed + part.first).gt(0.5).float()
         streams = generators(part.seeds, part.count, "sdm training")
         return SDMBatch(part, (pictures * 2 - 1).to(self.device, memory_format=layout), hole.to(self.device), streams, [])
 
@@ -131,7 +133,7 @@ class SDMTraining:
         """Take the generator's step and return its mean losses."""
         plan, sums = self.plan, torch.zeros(len(TERMS), device=self.device)
         self.discriminator.requires_grad_(False)
-        _zero_grad(self.net)
+        zero_gradients(self.net.parameters())
         for batch in slices:
             (stream,) = generators(batch.part.seed, 1, "sdm iterations")  # the same number of iterations for the whole batch
             count = plan.iterations[int(torch.randint(len(plan.iterations), (), generator=stream))]
@@ -169,7 +171,7 @@ class SDMTraining:
         """Take the discriminator's step on fills and real pictures, and return its mean score of the real ones."""
         plan, device = self.plan, self.device
         self.discriminator.requires_grad_(True)
-        _zero_grad(self.discriminator)
+        zero_gradients(self.discriminator.parameters())
         sums = torch.zeros(2, device=device)  # scores of real pictures, and their signs
         for batch in slices:
             real, known = batch.real, 1 - batch.hole
@@ -195,11 +197,6 @@ class SDMTraining:
         (gradient,) = torch.autograd.grad(self.discriminator(picture, mask)[0].sum(), picture, create_graph=True)
         gamma = self.plan.r1_gamma * (batch.part.size / 512) ** 2 * batch.weight
         return gamma / 2 * self.plan.r1_every * gradient.square().sum((1, 2, 3)).mean()
-
-
-def _zero_grad(net: torch.nn.Module) -> None:
-    for p in net.parameters():  # zeros, not None: all processes must reduce the same tensors
-        p.grad = torch.zeros_like(p)
 
 
 def _feature_matching(features: list[Tensor], real_features: list[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ import re
 
 import torch
 from family_table import FAMILIES
+from helpers import devices
 from torch.nn.functional import interpolate
 
 
@@ -20,7 +21,7 @@ def in_host(name: str) -> bool:
 
 
 def build(name: str, dtype: torch.dtype = torch.float32, seed: int = 0):
-    """A MODEL of the family, on the CPU."""
+    """A MODEL of the family, where the host leaves one that it has not loaded."""
     import comfy.model_base
     import comfy.model_patcher
     import comfy.supported_models
@@ -39,7 +40,7 @@ def build(name: str, dtype: torch.dtype = torch.float32, seed: int = 0):
     if family.inpaint:
         model.set_inpaint()
     _draw_weights(model.diffusion_model, seed)
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(model, *devices())
 
 
 def quantise(name: str, kind: str):
@@ -66,7 +67,7 @@ def quantise(name: str, kind: str):
             weights |= {f"{layer}.{key}": value for key, value in quantised.state_dict("weight").items()} | {f"{layer}.comfy_quant": about}
     model.diffusion_model.load_state_dict(weights)
     model.requires_grad_(False).eval()
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu")), plain
+    return comfy.model_patcher.ModelPatcher(model, *devices()), plain
 
 
 def _get_model(config, state: dict):

@@ -1,6 +1,7 @@
 """Small models and node calls that several test files share."""
 
 import torch
+from torch.utils._pytree import tree_map
 
 INPAINT_NODES = ("RAI_RADInpaint", "RAI_GradPaintInpaint", "RAI_SDMInpaint", "RAI_RefineWithRAD", "RAI_FillFromPicture")
 
@@ -10,6 +11,13 @@ def defaults(host, node):
     inputs = host.info(node)["input"]
     specs = [spec for group in ("required", "optional") for spec in inputs.get(group, {}).items()]
     return {name: spec[1]["default"] for name, spec in specs if len(spec) > 1 and "default" in spec[1]}
+
+
+def devices():
+    """Where the host loads a MODEL, and where it leaves it."""
+    import comfy.model_management as management
+
+    return management.get_torch_device(), management.unet_offload_device()
 
 
 def tiny_model(host, kind: str, v_prediction: bool = False):
@@ -42,7 +50,7 @@ def tiny_model(host, kind: str, v_prediction: bool = False):
     for p in model.diffusion_model.parameters():  # the host leaves weights uninitialised
         torch.nn.init.normal_(p, std=0.08)
     model.diffusion_model.requires_grad_(False).eval()
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(model, *devices())
 
 
 def inputs(kind: str, batch: int, size: tuple[int, int]):
@@ -63,9 +71,10 @@ def apply(patcher, x, sigma, extra, mask=None):
     comfy.model_management.load_models_gpu([patcher])
     options = comfy.model_patcher.create_model_options_clone(patcher.model_options)["transformer_options"]
     comfy.patcher_extension.merge_nested_dicts(options.setdefault("wrappers", {}), patcher.wrappers, copy_dict1=False)
-    masks = {} if mask is None else {"denoise_mask": mask}
+    inputs = {"x": x, "t": torch.full((x.shape[0],), sigma)} | extra | ({} if mask is None else {"denoise_mask": mask})
     with torch.inference_mode():
-        return patcher.model.apply_model(x, torch.full((x.shape[0],), sigma), transformer_options=options, **extra, **masks)
+        there = tree_map(lambda value: value.to(patcher.load_device) if torch.is_tensor(value) else value, inputs)
+        return patcher.model.apply_model(there.pop("x"), there.pop("t"), transformer_options=options, **there).to(x.device)
 
 
 def flow_model():
@@ -93,7 +102,7 @@ def flow_model():
     for p in (*model.diffusion_model.parameters(), *model.diffusion_model.buffers()):
         torch.nn.init.normal_(p, std=0.05)
     model.diffusion_model.requires_grad_(False).eval()
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(model, *devices())
 
 
 TRAINING = {
