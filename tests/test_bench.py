@@ -9,8 +9,9 @@ from PIL import Image
 
 from rad_core import UNet, UNetConfig, load_sdm, save_model
 from rad_core.__main__ import main
-from rad_core.bench.claims import exceptions, few_steps
+from rad_core.bench.claims import compare, exceptions, few_steps
 from rad_core.bench.methods import ABLATION, METHODS, Networks
+from rad_core.bench.report import claim_paragraphs
 from rad_core.bench.runs import Piece, fill, plan
 from rad_core.bench.scores import Scores, fewest_calls, ratios
 from rad_core.bench.timing import other_program, side_by_side
@@ -232,6 +233,16 @@ def test_ratios_take_the_pictures_both_filled():
     near, far = {"perceptual": (1.04, 1, 1.1), "Fréchet": None}, {"perceptual": (1.06, 1, 1.1), "Fréchet": None}
     assert fewest_calls({"rad-ddim-10": far, "rad-ddim-20": near, "rad-ddim-50": near}) == "rad-ddim-20"
     assert fewest_calls({"rad-ddim-10": far}) is None
+
+
+def test_a_combination_is_compared_with_each_of_its_parts():
+    values = torch.rand(1, 6, generator=torch.Generator().manual_seed(0)).double() + 1
+    make = lambda scale: {"box": Scores({"perceptual": scale * values}, torch.randn(1, 6, 3), torch.randn(6, 3), None, 1.0, None)}
+    claims = compare({"sdm-rad": make(1), "sdm-4": make(2), "rad-dpmpp-10": make(4), "rad-inwards": make(1)}, ["box"], 10)
+    found = {part: masks["box"]["perceptual"] for part, masks in claims["combined"]["sdm-rad"].items()}
+    assert found == {"sdm-4": pytest.approx((0.5, 0.5, 0.5)), "rad-dpmpp-10": pytest.approx((0.25, 0.25, 0.25))}
+    assert "rad-inwards" not in claims["combined"]  # its part was not run
+    assert any("### SDM 4 + RAD 10, against its parts" in text for text in claim_paragraphs(claims))
 
 
 def test_the_report_says_where_a_claim_does_not_hold():

@@ -13,7 +13,7 @@ folder=${1:?"usage: tools/train_all.sh FOLDER [SECONDS]"}
 python=${PYTHON:-python}
 device=${DEVICE:-$("$python" -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')")}
 precision=${PRECISION:-$([ "$device" = cuda ] && echo bfloat16 || echo float32)}
-batch=${BATCH:-$([ "$device" = cuda ] && echo 64 || echo 16)}
+batch=${BATCH:-$([ "$device" = cuda ] && echo 256 || echo 16)}  # on an H200 a step takes .1 s, with 32 pictures or 128
 workers=${WORKERS:-$([ "$device" = cuda ] && echo $(($(nproc) > 2 ? $(nproc) - 2 : 1)) || echo 0)}
 deadline=$((SECONDS + ${2:-540}))
 mkdir -p "$folder"

@@ -7,6 +7,7 @@ from .scores import Interval, Scores, fewest_calls, ratios
 from .tables import format_value
 
 RAD = "rad-ddpm-100"
+COMBINED = {"sdm-rad": ("sdm-4", "rad-dpmpp-10"), "rad-inwards": ("rad-ddim-20",), "rad-aligned": ("rad-ddim-20",)}  # and their parts
 ABLATION = {"plain-base": "rad-ddpm-50", "one-level": "spatial", "one-level-at-test": "rad-ddpm-50"}  # method: its reference
 
 
@@ -26,6 +27,8 @@ def compare(scores: dict[str, dict[str, Scores]], masks: Sequence[str], draws: i
         fewer = {m: of_to(m, RAD) for m in scores if m.startswith("rad-") and m != RAD}
         claims["fewer steps"] = fewer
         claims["fewest"] = fewest_calls({m: found["all"] for m, found in fewer.items() if "all" in found})
+    parts = {of: {to: of_to(of, to) for to in parts if to in scores} for of, parts in COMBINED.items() if of in scores}
+    claims["combined"] = {of: found for of, found in parts.items() if found}
     claims["ablation"] = {of: of_to(of, to) for of, to in ABLATION.items() if of in scores and to in scores}
     return claims
 
