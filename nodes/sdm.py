@@ -184,7 +184,7 @@ class RefineWithRAD(io.ComfyNode):
                 io.Mask.Input("uncertainty", tooltip="From SDM Inpaint. Any grey map will do: black stays, white may become anything."),
                 inputs.seed("Another seed, other details. Picture k of a batch gets seed + k."),
                 inputs.steps(10),
-                inputs.rad_sampler("dpmpp_2m"),
+                inputs.rad_sampler("ddim"),
                 io.Float.Input(
                     "strength",
                     default=inputs.RAD.sigma_scale,

@@ -238,9 +238,9 @@ def test_ratios_take_the_pictures_both_filled():
 def test_a_combination_is_compared_with_each_of_its_parts():
     values = torch.rand(1, 6, generator=torch.Generator().manual_seed(0)).double() + 1
     make = lambda scale: {"box": Scores({"perceptual": scale * values}, torch.randn(1, 6, 3), torch.randn(6, 3), None, 1.0, None)}
-    claims = compare({"sdm-rad": make(1), "sdm-4": make(2), "rad-dpmpp-10": make(4), "rad-inwards": make(1)}, ["box"], 10)
+    claims = compare({"sdm-rad": make(1), "sdm-4": make(2), "rad-ddim-10": make(4), "rad-inwards": make(1)}, ["box"], 10)
     found = {part: masks["box"]["perceptual"] for part, masks in claims["combined"]["sdm-rad"].items()}
-    assert found == {"sdm-4": pytest.approx((0.5, 0.5, 0.5)), "rad-dpmpp-10": pytest.approx((0.25, 0.25, 0.25))}
+    assert found == {"sdm-4": pytest.approx((0.5, 0.5, 0.5)), "rad-ddim-10": pytest.approx((0.25, 0.25, 0.25))}
     assert "rad-inwards" not in claims["combined"]  # its part was not run
     assert any("### SDM 4 + RAD 10, against its parts" in text for text in claim_paragraphs(claims))
 

@@ -7,7 +7,7 @@ from .scores import Interval, Scores, fewest_calls, ratios
 from .tables import format_value
 
 RAD = "rad-ddpm-100"
-COMBINED = {"sdm-rad": ("sdm-4", "rad-dpmpp-10"), "rad-inwards": ("rad-ddim-20",), "rad-aligned": ("rad-ddim-20",)}  # and their parts
+COMBINED = {"sdm-rad": ("sdm-4", "rad-ddim-10"), "rad-inwards": ("rad-ddim-20",), "rad-aligned": ("rad-ddim-20",)}  # and their parts
 ABLATION = {"plain-base": "rad-ddpm-50", "one-level": "spatial", "one-level-at-test": "rad-ddpm-50"}  # method: its reference
 
 

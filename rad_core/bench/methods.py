@@ -121,7 +121,7 @@ def _sdm(iterations: int, on_sheet: bool = False) -> Method:
 def _refined(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
     """SDM's fill, and its uncertain pixels once more by RAD."""
     filled, uncertainty = sdm_inpaint(nets.sdm, x, mask, seed=seed, iterations=4, view="native")
-    return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="dpmpp_2m", align=0.0)
+    return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="ddim", align=0.0)
 
 
 def _inwards(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
