@@ -197,7 +197,7 @@ class Pictures:
             "steps": 10,
             "strength": 3.0,
         }
-        (refined,) = call("RAI_RefineWithRAD", **options, sampler="dpmpp_2m", view="network's own", context=1.0)
+        (refined,) = call("RAI_RefineWithRAD", **options, sampler="ddim", view="network's own", context=1.0)
         self.write("RAI_RefineWithRAD", hole, fill, uncertainty, ("refined", refined))
 
     def compare(self) -> None:
