@@ -8,10 +8,12 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.utils._pytree import tree_map
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "host" / "inside"))
 import families
@@ -40,22 +42,29 @@ def maps(side: tuple[int, ...]) -> dict[str, torch.Tensor]:
     return {"a hole": hard, "a soft mask": soft}
 
 
-def measure(host, name: str, sizes: dict, shape: tuple[int, ...], rounds: int) -> dict[str, float]:
-    """The processor's time of a call with a map as a multiple of one without, by the kind of map."""
-    tiny = FAMILIES[name]
-    FAMILIES[name] = replace(tiny, config=tiny.config | sizes, shape=shape)
-    base = families.build(name)
+def calls(host, base, name: str, shape: tuple[int, ...]) -> dict[str, Callable]:
+    """A call of a MODEL without a map, and with each kind of map."""
     (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)
-    x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(5))
-    words, extra = families.prompts(name)[0][0]
+    move = lambda values: tree_map(lambda value: value.to(base.load_device) if torch.is_tensor(value) else value, values)
+    x, (words, extra) = move((torch.randn(1, *shape, generator=torch.Generator().manual_seed(5)), families.prompts(name)[0][0]))
     about = {"cross_attn": words, "noise": x, "device": x.device, "prompt_type": "positive"}
     conds = {key: cond.process_cond(batch_size=1, area=None).cond for key, cond in base.model.extra_conds(**extra, **about).items()}
     conds.setdefault("c_crossattn", words)
-    runs = {"without": lambda: apply(base, x, SIGMA, conds)}
-    runs |= {key: lambda s=s: apply(patched, x, SIGMA, conds | {"sigma_map": s}) for key, s in maps(shape[1:]).items()}
-    seconds = alternate(runs, rounds, clock=time.process_time)
-    ratios = {key: median_ratio(seconds, key, "without") for key in runs if key != "without"}
+    mapped = {key: lambda s=s: apply(patched, x, SIGMA, conds | {"sigma_map": s}) for key, s in maps(shape[1:]).items()}
+    return {"without": lambda: apply(base, x, SIGMA, conds)} | mapped
+
+
+def row_of(base, seconds: dict[str, list[float]]) -> dict[str, float]:
+    """The network's size, and the time with each kind of map as a multiple of that without."""
+    ratios = {key: median_ratio(seconds, key, "without") for key in seconds if key != "without"}
     return {"parameters": sum(p.numel() for p in base.model.diffusion_model.parameters())} | ratios
+
+
+def measure(host, name: str, sizes: dict, shape: tuple[int, ...], rounds: int) -> dict[str, float]:
+    """`row_of` by the processor's time."""
+    FAMILIES[name] = replace(FAMILIES[name], config=FAMILIES[name].config | sizes, shape=shape)
+    base = families.build(name)
+    return row_of(base, alternate(calls(host, base, name, shape), rounds, clock=time.process_time))
 
 
 def main() -> None:

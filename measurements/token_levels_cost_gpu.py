@@ -13,16 +13,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.utils._pytree import tree_map
 
-from measurements.token_levels_cost import FLUX2, QWEN, SIGMA, ZIMAGE, maps  # puts the host's tests on the path
-from rad_core.bench.timing.speed import alternate, median_ratio, wait_for
+from measurements.token_levels_cost import FLUX2, QWEN, ZIMAGE, calls, row_of  # puts the host's tests on the path
+from rad_core.bench.timing.speed import alternate, wait_for
 from rad_core.metrics import save_table
 
 # isort: split
 import families
 from family_table import FAMILIES
-from helpers import apply, devices
+from helpers import devices
 from host import Host
 
 MASK = {"attention_mask": torch.ones(1, 96, dtype=torch.long)}
@@ -43,23 +42,13 @@ def draw_weights(net: torch.nn.Module, seed: int) -> None:
 
 
 def measure(host, name: str, sizes: dict, shape: tuple[int, ...], text: tuple[int, ...], extra: dict, rounds: int) -> dict[str, float]:
-    """A call's seconds without a map, and with each kind of map as a multiple of that; medians."""
-    there, tiny = devices()[0], FAMILIES[name]
+    """`row_of` by the clock, and the median seconds of a call without a map."""
+    tiny = FAMILIES[name]
     FAMILIES[name] = replace(tiny, config=tiny.config | sizes, shape=shape, text=text, extra=tiny.extra | extra)
     base = families.build(name, torch.bfloat16)
-    base.offload_device = there  # drawn there, and too large to be moved for nothing
-    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)
-    move = lambda values: tree_map(lambda value: value.to(there) if torch.is_tensor(value) else value, values)
-    x, (words, others) = torch.randn(1, *shape, device=there), move(families.prompts(name)[0][0])
-    about = {"cross_attn": words, "noise": x, "device": there, "prompt_type": "positive"}
-    conds = {key: cond.process_cond(batch_size=1, area=None).cond for key, cond in base.model.extra_conds(**others, **about).items()}
-    conds.setdefault("c_crossattn", words)
-    runs = {"without": lambda: apply(base, x, SIGMA, conds)}
-    runs |= {key: lambda s=s: apply(patched, x, SIGMA, conds | {"sigma_map": s}) for key, s in maps(shape[1:]).items()}
-    seconds = alternate(runs, rounds, wait_for(there))
-    parameters = sum(p.numel() for p in base.model.diffusion_model.parameters())
-    row = {"parameters": parameters, "without, s": median(seconds["without"])}
-    return row | {key: median_ratio(seconds, key, "without") for key in runs if key != "without"}
+    base.offload_device = base.load_device  # drawn there, and too large to be moved for nothing
+    seconds = alternate(calls(host, base, name, shape), rounds, wait_for(base.load_device))
+    return row_of(base, seconds) | {"without, s": median(seconds["without"])}
 
 
 def main() -> None:

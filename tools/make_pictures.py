@@ -15,7 +15,7 @@ from PIL import Image
 from web_page import painted_photo
 
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
-CELL, SEED = 160, 7
+CELL, SEED = 320, 7
 TRAINING = "9 Train an adapter"
 SHOWING = ("PreviewImage", "RAI_UncertaintyHeatMap")  # nodes whose pictures make a thumbnail
 
