@@ -1,4 +1,4 @@
-"""How good a fill is, as in shared/methods/exemplar.md: PSNR, SSIM, seam and texture are the library's, the feature distance is here."""
+"""How good a fill is, as in README.md: PSNR, SSIM, seam and texture are the library's, the feature distance is here."""
 
 from functools import lru_cache
 

@@ -2,7 +2,7 @@
 
 One file per way in; `families.py` says which network takes which. Outside the network sigma stays a scalar, so every sampler of the
 host works; inside, known latents stay clean and each token is modulated by its own timestep. As in `rad_core.unet` the few distinct
-levels of a mask go through the layers once each and are picked per token. The text hears the highest level; the tokens of reference
+levels of a mask go through the layers once each and are picked per token. The text gets the highest level; the tokens of reference
 pictures get the timestep that the model's own method gives them.
 """
 

@@ -58,7 +58,7 @@ class HighestLevel(StandIn):
 
 
 class Hunyuan(Flux):
-    """HunyuanVideo and HunyuanImage: Flux' blocks, and a reader of the text that hears the timestep too."""
+    """HunyuanVideo and HunyuanImage: Flux' blocks, and a text refiner that gets the timestep too."""
 
     time_factor = 1.0
 

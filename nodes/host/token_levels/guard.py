@@ -1,4 +1,4 @@
-"""A guard against hosts whose networks changed: once per MODEL, on a few tokens, the map must be heard."""
+"""A guard against hosts whose networks changed: once per MODEL, on a few tokens, the map must have its effect."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ TESTED = ("0.3.64", "0.33.0")  # hosts that the pack's tests ran on
 def check_once(per_token, executor, x: Tensor, t: Tensor, others: tuple, conds: dict) -> None:
     """Compare a constant map with the plain model at that level, on the first tokens of a state. Untested hosts only.
 
-    A network that is deaf to the map answers as the plain model does at the scalar level: the map counts as heard where it is
-    nearer to the right answer than that is.
+    A network that ignores the map answers as the plain model does at the scalar level: the result must be nearer to the right answer
+    than that is.
 
     Raises:
-        RuntimeError: the map is not heard.
+        RuntimeError: the map has no effect.
     """
     if host_version() in TESTED:
         return
@@ -24,13 +24,13 @@ def check_once(per_token, executor, x: Tensor, t: Tensor, others: tuple, conds: 
     others, level = (cut(concat), context, None, options), 0.5 * t
     right = executor(small, level, *others, **conds)
     share = (level / t).view(-1, *[1] * (x.ndim - 1))
-    deaf = small - (small - executor(small, t, *others, **conds)) * share
+    ignored = small - (small - executor(small, t, *others, **conds)) * share
     levels = level.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *small.shape[2:])
-    heard = per_token.mapped(executor, small, t, levels, others, conds)
-    if bool((heard - right).square().mean() > 0.25 * (deaf - right).square().mean()):
+    mapped = per_token.mapped(executor, small, t, levels, others, conds)
+    if bool((mapped - right).square().mean() > 0.25 * (ignored - right).square().mean()):
         raise RuntimeError(
             f"This version of ComfyUI ({host_version()}) has changed {type(executor.class_obj.diffusion_model).__name__}, so that "
-            "'RAD Spatial Noise Embedding' is not heard: update the pack Region-aware Inpainting, or remove the node."
+            "'RAD Spatial Noise Embedding' has no effect: update the pack Region-aware Inpainting, or remove the node."
         )
 
 

@@ -65,7 +65,7 @@ def difference(out, reference, x):
 
 
 def test_a_constant_map_is_the_plain_model_at_that_level(host, family):
-    """At level s' under another scalar s; a network that is deaf to the map would be off by the second figure."""
+    """At level s' under another scalar s; a network that ignores the map would be off by the second figure."""
     base = build(family)
     patched, top = patch(host, base), float(base.model.model_sampling.sigma_max)
     top = min(top, 1.0) if top <= 1 else 5.0
@@ -77,16 +77,16 @@ def test_a_constant_map_is_the_plain_model_at_that_level(host, family):
             ones = torch.ones(batch, 1, *x.shape[2:])
             mapped = apply(patched, x, scalar, conds | {"sigma_map": ones * level})
             at_scalar = apply(base, x * factor(base, scalar, level), scalar, conds)
-            deaf = x - velocity(base, x, at_scalar, scalar, level)
-            errors = difference(mapped, plain, x), difference(deaf, plain, x)
-            print(f"{family} | {size} x {batch} | s' {level:.2f} under {scalar:.2f} | {errors[0]:.1e} | deaf {errors[1]:.2f}")
+            ignored = x - velocity(base, x, at_scalar, scalar, level)
+            errors = difference(mapped, plain, x), difference(ignored, plain, x)
+            print(f"{family} | {size} x {batch} | s' {level:.2f} under {scalar:.2f} | {errors[0]:.1e} | ignored {errors[1]:.2f}")
             assert errors[0] < 1e-5
             assert errors[1] > 1e-2
             assert torch.equal(apply(base, x, level, conds), plain), "unpatched outputs must be bit-equal"
             assert torch.equal(apply(patched, x, level, conds), plain), "without a map the patch does nothing"
 
 
-def test_each_picture_and_each_token_hears_its_own_level(host, family):
+def test_each_picture_and_each_token_gets_its_own_level(host, family):
     """A level for each picture of a batch is the plain model on each; a token's level changes that token's answer most."""
     base = build(family)
     patched, top = patch(host, base), min(float(base.model.model_sampling.sigma_max), 5.0)
@@ -124,14 +124,14 @@ def factor(model, scalar, level):
 
 
 def velocity(model, x, x0, scalar, level):
-    """What is to be subtracted from x, by a network that heard `scalar` instead of `level`."""
+    """What is to be subtracted from x, by a network that got `scalar` instead of `level`."""
     if not ratio_flow(model):
         return (x - x0) / scalar * level
     v = (x / (1 + level) - x0) * (1 + scalar) / scalar
     return x - (x / (1 + level) - v * level / (1 + level))
 
 
-def test_a_map_of_two_levels_is_heard_where_it_holds(host, family):
+def test_a_map_of_two_levels_has_its_effect_where_it_holds(host, family):
     """Known latents come back as they are; the hole's answer depends on what the rest of the map says, and nothing stays behind."""
     base = build(family)
     patched = patch(host, base)
@@ -246,23 +246,23 @@ def test_a_host_whose_network_changed_is_refused(host, monkeypatch):
     """A layer that is gone: at once. A network that no longer asks the stand-ins: at the first step, on a host that was not tested."""
     base = build("SD3, 3.5")
     guard = host.module("nodes.host.token_levels.guard")
-    deaf = patch(host, base)
-    for name in list(deaf.object_patches):
+    broken = patch(host, base)
+    for name in list(broken.object_patches):
         if name.endswith("adaLN_modulation"):
-            del deaf.object_patches[name]
+            del broken.object_patches[name]
     x, conds = state("SD3, 3.5", base)
     levels = {"sigma_map": torch.full((1, 1, 8, 8), 0.4)}
     monkeypatch.setattr(guard, "host_version", lambda: "9.9.9")
-    apply(patch(host, base), x, 0.9, conds | levels)  # heard
-    with pytest.raises(RuntimeError, match="is not heard: update the pack Region-aware Inpainting"):
-        apply(deaf, x, 0.9, conds | levels)
+    apply(patch(host, base), x, 0.9, conds | levels)  # no error
+    with pytest.raises(RuntimeError, match="has no effect: update the pack Region-aware Inpainting"):
+        apply(broken, x, 0.9, conds | levels)
     del base.model.diffusion_model.final_layer.adaLN_modulation
     with pytest.raises(ValueError, match="another OpenAISignatureMMDITWrapper than"):
         patch(host, base)
 
 
 @pytest.mark.parametrize("name", ["Flux.1 dev", "Flux.2, klein", "Qwen-Image, -Edit", "Krea 2"])
-def test_reference_tokens_hear_what_the_models_own_method_gives_them(host, name):
+def test_reference_tokens_get_what_the_models_own_method_gives_them(host, name):
     """With references a constant map is still the plain model, whether their timestep is the picture's or 0."""
     if not in_host(name):
         pytest.skip(f"this host has no {name}")

@@ -66,7 +66,7 @@ def outputs(base, model, change, x, conds):
 
 
 @pytest.mark.parametrize(("name", "change"), [(name, change) for name, changes in WAYS.items() for change in changes])
-def test_a_map_is_heard_beside_patches_and_controlnets(host, name, change):
+def test_a_map_has_its_effect_beside_patches_and_controlnets(host, name, change):
     if not in_host(name):
         pytest.skip(f"this host has no {name}")
     base = build(name)
@@ -85,7 +85,7 @@ def compiled(model):
     return model
 
 
-def test_a_map_is_heard_in_a_compiled_transformer(host):
+def test_a_map_has_its_effect_in_a_compiled_transformer(host):
     name = "Z-Image"
     if not in_host(name):
         pytest.skip(f"this host has no {name}")
