@@ -75,7 +75,7 @@ class FillFromPicture(io.ComfyNode):
                 io.Image.Output(),
                 io.Mask.Output(
                     display_name="uncertainty",
-                    tooltip="How much the patches over each pixel disagree: black is certain, white is the whole range of a colour.",
+                    tooltip="How much the patches over each pixel disagree: black is certain, white is half the range of a colour or more.",
                 ),
             ],
             **search_aliases(

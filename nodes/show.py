@@ -40,7 +40,7 @@ class UncertaintyHeatMap(io.ComfyNode):
         picture, uncertain = match_counts(picture_of(image)[0], map_of(uncertainty))
         if uncertain.shape[2:] != picture.shape[2:]:
             uncertain = resize_mask(uncertain, picture.shape[2:])
-        shown = heat_map(picture, uncertain, scale / 100, legend)[0].movedim(1, -1)
+        shown = heat_map(picture, uncertain, scale / 50, legend)[0].movedim(1, -1)
         return io.NodeOutput(shown, ui=ui.PreviewImage(shown, cls=cls))
 
 

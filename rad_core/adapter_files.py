@@ -178,7 +178,8 @@ def read_adapter(path: str | Path) -> Adapter:
     file = resolve_file(path, ADAPTER)
     tensors, header = read_tensors(file)
     config_file = file.parent / "adapter_config.json"
-    text = header.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if config_file.is_file() else "{}")
+    beside = file.name in FOLDER_FILES and config_file.is_file()
+    text = header.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if beside else "{}")
     config = json_object(text, f"the configuration of adapter {file.name}")
     tensors, lora, time = {_plain(key): tensor for key, tensor in tensors.items()}, {}, {}
     for name, tensor in tensors.items():

@@ -50,7 +50,9 @@ def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "A
     check_fit(start, dict(net.named_parameters()))
     stems = [name.removesuffix(".weight") for name in start.lora]
     targets = [target for target in TARGETS if any(f".{stem}".endswith(f".{target}") for stem in stems)]
-    model = get_peft_model(net, lora_config(start.rank, start.config.get("lora_alpha", start.rank), targets))
+    config = lora_config(start.rank, start.config.get("lora_alpha", start.rank), targets)
+    config.rank_pattern = dict(start.config.get("rank_pattern") or {})
+    model = get_peft_model(net, config)
     set_peft_model_state_dict(model, peft_tensors(start))
     return model
 

@@ -48,10 +48,10 @@ def new_to_legacy(net: UNet) -> None:
 def noise_error(net: UNet, image: Tensor, t: int = 300) -> float:
     """Mean squared error of the network's x0 for a picture (1, 3, H, W) in [0, 1] that is noised to step t."""
     schedule = NoiseSchedule(net.config.schedule)
-    sigma = schedule.level_sigma[t + 1].float()
-    noise = normal(generators(0, 1, "attention order"), image.shape[1:])
+    sigma = schedule.level_sigma[t + 1].float().to(image.device)
+    noise = normal(generators(0, 1, "attention order"), image.shape[1:], image.device)
     x = image * 2 - 1 + sigma * noise
-    labels = torch.zeros(1, dtype=torch.long) if net.config.num_classes else None
+    labels = torch.zeros(1, dtype=torch.long, device=image.device) if net.config.num_classes else None
     x0 = ADMDenoiser(net, region_aware=False, labels=labels, schedule=schedule)(x, sigma)
     return float((x0 - (image * 2 - 1)).square().mean())
 
@@ -72,7 +72,7 @@ def pick_order(net: UNet, image: Tensor | None) -> str:
     if image is None:
         image = landscapes(1, size)
     side = max(stride, size // stride * stride)
-    image = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
+    image = F.interpolate(image.to(net.device).float(), (side, side), mode="bilinear", antialias=True)
     new = noise_error(net, image)
     legacy_to_new(net)
     legacy = noise_error(net, image)

@@ -109,7 +109,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise CheckpointError(
                 f"{path.name} holds more than weights (code or foreign objects) and was not opened. Ask for a .safetensors file."
             ) from None
-        if isinstance(error, (MemoryError, KeyboardInterrupt)):
+        if isinstance(error, MemoryError):
             raise
         raise CheckpointError(f"{path.name} ({size:,} bytes) is cut short, damaged or not a weights file; download it again.") from None
     if not tensors:
@@ -172,7 +172,9 @@ def load_model(
         net = _build(config, state, path, layers)
     except CheckpointError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError):
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if "out of memory" in str(error) or "can't allocate" in str(error):  # torch says so in a RuntimeError
+            raise
         raise foreign from None
     net.region_aware = region_aware
     known = "new" if "config" in metadata else _known_order(config) if guided else None

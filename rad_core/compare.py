@@ -26,12 +26,15 @@ def compare(original: Tensor, mask: Tensor, fills: dict[str, Tensor]) -> dict[st
         fills: pictures (B, 3, H, W) in [0, 1] by name.
 
     Returns:
-        a row of numbers for each fill: `MEASURES`, averaged over the batch, and "changed outside", the largest difference from the
-        original where the mask is 0.
+        a row of numbers for each fill: `MEASURES`, averaged over the pictures that have a hole, and "changed outside", the largest
+        difference from the original where the mask is 0.
     """
     original, fills = original.float(), {name: fill.float() for name, fill in fills.items()}
+    whole = (mask > 0).flatten(1).any(1)
+    if not whole.any():
+        whole = ~whole
     return {
-        name: {label: float(measure(fill, original, mask).mean()) for label, measure in MEASURES.items()}
+        name: {label: float(measure(fill[whole], original[whole], mask[whole]).mean()) for label, measure in MEASURES.items()}
         | {OUTSIDE: float(((fill - original).abs() * (mask == 0)).max())}
         for name, fill in fills.items()
     }

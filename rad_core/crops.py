@@ -43,7 +43,8 @@ def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = Fals
 
     Args:
         image: (3, H, W). mask: (1, H, W). fill: (3, h, w), of the box's size or of another: then it is resized.
-        mix: a soft mask mixes fill and picture. It always does where the fill is resized, because resizing has lost detail.
+        mix: a soft mask mixes fill and picture. It always does where the fill is resized, because resizing has lost detail. Content of
+            the picture that is not finite is not mixed in.
 
     Returns:
         (3, H, W), a new tensor of the picture's dtype.
@@ -53,7 +54,8 @@ def stitch(image: Tensor, mask: Tensor, box: Box, fill: Tensor, mix: bool = Fals
         fill = F.interpolate(fill[None], mask.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
         mix = True
     if mix:
-        fill = torch.lerp(torch.where(mask < 1, box.cut(image).float(), fill), fill, mask)
+        old = box.cut(image).float()
+        fill = torch.lerp(torch.where((mask < 1) & old.isfinite(), old, fill), fill, mask)
     out = image.clone()
     box.cut(out).copy_(torch.where(mask > 0, fill.to(image.dtype), box.cut(image)))
     return out
@@ -174,9 +176,8 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
     elif spec.view == "tiles":
         box = tile_box(hole, spec.size)
         below, right = (max(0, spec.size - side) for side in (box.height, box.width))
-        picture = F.pad(box.cut(picture)[None], (0, right, 0, below), mode="replicate")
-        mask = F.pad(box.cut(mask)[None], (0, right, 0, below))
-        order = None if order is None else F.pad(box.cut(order)[None], (0, right, 0, below))
+        pad = lambda maps: F.pad(box.cut(maps)[None], (0, right, 0, below), mode="replicate")  # a hole at the border goes on
+        picture, mask, order = pad(picture), pad(mask), None if order is None else pad(order)
     else:
         around = spec.view == "hole"
         box = hole_box(hole, spec.context, spec.size, context_mask) if around else Box(0, 0, *mask.shape[1:])
@@ -229,12 +230,12 @@ def fill_holes(
     """
     spec = CropSpec.of(net, settings)
     image, mask = check_image_and_mask(image, mask)
-    mix = not region_aware or stitch_mask is not None
+    mix = not region_aware or stitch_mask is not None or context_mask is not None  # a context mask may hide what a soft pixel keeps
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     if order is not None:
         order = check_order(order, mask)
     classes = net.config.num_classes
-    if classes and (labels is None or bool((labels < 0).any() | (labels >= classes).any())):
+    if classes and (labels is None or labels.shape != (len(image),) or bool((labels < 0).any() | (labels >= classes).any())):
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
 
     out, streams = image.clone(), generators(seed, image.shape[0], "sampling")

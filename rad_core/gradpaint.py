@@ -32,6 +32,7 @@ from .schedule import RegionSchedule
 from .settings import SamplingSettings, resolve_settings
 
 CARRY_STEPS = 10
+LEAST_PROBE = 1e-3  # of the finite difference, in units of x: below it rounding counts
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,8 @@ class GradPaint(Denoiser):
 
     def _estimate_and_vjp(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]:
         """x0, the variance values, and v -> Cov(x0 | x) v / max(sigma)^2, which is J^T v where all pixels share a sigma."""
-        scale = sigma / sigma.max()
+        top = sigma if sigma.ndim < 2 else sigma.flatten(1).amax(1).view(-1, *[1] * (sigma.ndim - 1))
+        scale = sigma / top
         if self.guidance.gradient == "vjp":
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
@@ -304,7 +306,7 @@ class GradPaint(Denoiser):
         difference = self.probe.difference or (lambda x, dx, sigma, x0: self.denoise(x + dx, sigma) - x0)
 
         def vjp(v: Tensor) -> Tensor:
-            size, h = append_dims(rms(v).clamp(min=1e-30), v), self.probe.step * sigma.max()
+            size, h = append_dims(rms(v).clamp(min=1e-30), v), (self.probe.step * top).clamp(min=LEAST_PROBE)
             return difference(x, h * scale.square() * (v / size), sigma, x0) * (size / h)
 
         return x0, model_var_values, vjp

@@ -16,7 +16,7 @@ def heat_map(image: Tensor, uncertainty: Tensor, scale: float = 0.0, legend: boo
 
     Args:
         image: (B, 3, H, W) in [0, 1].
-        uncertainty: (B, 1, H, W), 0 = certain. Pixels of exactly 0 show the picture, in grey.
+        uncertainty: (B, 1, H, W), 0 = certain, 1 = half the range of a colour. Pixels of exactly 0 show the picture, in grey.
         scale: the uncertainty that gets the lightest colour; 0 takes one that suits the maps.
         legend: draw a scale into the lower left corner, where there is room for it.
 
@@ -48,7 +48,7 @@ def _with_legend(pictures: Tensor, scale: float) -> Tensor:
     height, width = pictures.shape[2:]
     size = max(11, width // 32)
     font, long, margin = ImageFont.load_default(size=size), width // 3, size // 2
-    texts = ("certain", f"{100 * scale:.2g} % of a colour's range")
+    texts = ("certain", f"{50 * scale:.2g} % of a colour's range")
     out = []
     for picture in pictures.cpu():
         canvas = Image.fromarray((picture * 255).round().byte().movedim(0, 2).contiguous().numpy())

@@ -133,7 +133,13 @@ def _slice_in_time(lattice: Tensor, z: Tensor) -> Tensor:
 
 
 def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5, device: torch.device | str = "cpu") -> Tensor:
-    """A square hole at a random place; its side is `share` of the shorter picture side (128 of 256 in RAD 4.2)."""
+    """A square hole at a random place; its side is `share`, 0 to 1, of the shorter picture side (128 of 256 in RAD 4.2).
+
+    Raises:
+        ValueError: a share out of its range.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is a share of the picture's shorter side, 0 to 1, got {share}.")
     side = max(1, round(share * min(height, width)))
     masks = torch.zeros(n, 1, height, width)
     for mask, stream in zip(masks, generators(seed, n, "box"), strict=True):

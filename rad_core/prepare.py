@@ -96,7 +96,7 @@ def extend(image: Tensor, left: int = 0, top: int = 0, right: int = 0, bottom: i
     sides = (left, right, top, bottom)
     if min(sides) < 0 or not any(sides):
         raise ValueError("Enter how many pixels to add on at least one side: left, top, right or bottom.")
-    mask = F.pad(torch.zeros(1, 1, *image.shape[2:]), sides, value=1.0)
+    mask = F.pad(torch.zeros(1, 1, *image.shape[2:], device=image.device), sides, value=1.0)
     return F.pad(image, sides, mode="replicate"), mask
 
 

@@ -180,7 +180,8 @@ class SigmaMaps(Sequence):
     An *order* map lets pixels go through the same noise levels at different times (asynchronous generation, RAD 3.1: the
     schedule of every pixel is its own). At position q of the run, from 0 to 1, a pixel with order o stands at position
     q (1 + spread) - spread o of its own way, within [0, 1], where spread = 1 - overlap. So with overlap 0 the pixels of order 0
-    are finished when those of order 1 begin, and with overlap 1 all are denoised at the same time.
+    are finished when those of order 1 begin, and with overlap 1 all are denoised at the same time. In a picture whose order has no 1
+    in it, which `check_order` gives where all parts are alike, all are denoised at the same time too.
     """
 
     end: Tensor  # ln alpha_bar of every pixel at the end of phase 1, (B, 1, H, W)
@@ -197,7 +198,7 @@ class SigmaMaps(Sequence):
     def _share(self, index: int) -> Tensor | float:
         if self.order is None:
             return self.shares[index]
-        last, spread = len(self) - 1, 1 - self.overlap
+        last, spread = len(self) - 1, (1 - self.overlap) * self.order.amax((1, 2, 3), keepdim=True)
         place = (index * (1 + spread) - last * spread * self.order).clamp(0, last)
         table = torch.tensor(self.shares).to(place)
         below = place.floor().long().clamp(max=last - 1)

@@ -1,5 +1,6 @@
 """What the methods' settings have in common: presets by name, and how a diffusion run samples."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
@@ -30,10 +31,10 @@ def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], 
 
 
 def check_view(view: str, context: float) -> None:
-    """Raise ValueError for an unknown view or a negative context."""
+    """Raise ValueError for an unknown view, or a context that is negative or not finite."""
     if view not in VIEWS:
         raise ValueError(f"Unknown view '{view}': choose from {', '.join(VIEWS)}.")
-    if not context >= 0:
+    if not 0 <= context < math.inf:
         raise ValueError(f"context must be 0 or more, got {context}.")
 
 

@@ -15,9 +15,8 @@ _HOLE_COLOUR = torch.tensor([0.86, 0.22, 0.55]).view(3, 1, 1)  # rare in picture
 
 def mark_hole(image: Tensor, mask: Tensor) -> Tensor:
     """Paint a picture's hole over. image (B, 3, H, W), mask (B, 1, H, W) -> (B, 3, H, W) float32."""
-    return torch.lerp(
-        torch.where(mask > 0, image.nan_to_num(), image).float(), _HOLE_COLOUR.to(image.device), mask.to(image.device).float()
-    )
+    mask = mask.to(image.device).float()
+    return torch.lerp(torch.where(mask > 0, image.nan_to_num(), image).float(), _HOLE_COLOUR.to(image.device), mask)
 
 
 def sheet(columns: Sequence[tuple[str, Tensor]], path: str | Path, cell: int | None = None, gap: int = 4) -> None:

@@ -198,7 +198,16 @@ def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
     load_adapter(ours, tmp_path / "ours.safetensors")
     torch.testing.assert_close(ours(*picture), expected(*picture), rtol=1e-4, atol=1e-4)
     assert (theirs(*picture) - expected(*picture)).abs().max() > 1e-2, "unconverted it has another effect"
+    again = add_adapter(clone(base), start=read_adapter(tmp_path / "ours.safetensors"))  # its layers have several ranks
+    torch.testing.assert_close(again(*picture), expected(*picture), rtol=1e-4, atol=1e-4)
     write_adapter(read_adapter(tmp_path / "ours.safetensors"), tmp_path / "folder")
     torch.testing.assert_close(
         PeftModel.from_pretrained(clone(base), tmp_path / "folder")(*picture), expected(*picture), rtol=1e-4, atol=1e-4
     )
+
+
+def test_the_configuration_of_another_adapter_in_the_folder_is_not_taken(tmp_path, trained):
+    save_adapter(trained[1], tmp_path / "a.safetensors")
+    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "bare.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 128, "use_rslora": true}')
+    assert not read_adapter(tmp_path / "bare.safetensors").config

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rad_core import CheckpointError, UNet, UNetConfig, load_model, save_model
+from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, load_model, save_model
 from rad_core.adapter_files import ADAPTER
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
 from rad_core.checkpoints import NETWORK, bundled_networks, inspect, resolve_file
@@ -269,3 +269,14 @@ def test_foreign_extras_are_named(tmp_path):
         warnings.simplefilter("always")
         load_model(tmp_path / "x.safetensors", attention_order="new")
     assert "extra.thing" in str(caught[0].message)
+
+
+def test_running_out_of_memory_is_not_taken_for_a_foreign_file(tmp_path, tiny_net, monkeypatch):
+    save_model(tiny_net, tmp_path / "net.safetensors")
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(checkpoints, "_build", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        load_model(tmp_path / "net.safetensors")

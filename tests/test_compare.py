@@ -43,3 +43,11 @@ def test_the_best_value_of_each_line_is_marked_and_a_tie_of_all_is_not():
     assert not green(comparison(truth, mask, {"alone": grey})[0]).any()
     swapped = green(comparison(truth, mask, {"worse": worse, "grey": grey})[0])
     assert swapped[:, : sheet.width // 4 * 3].sum() == green(sheet)[:, sheet.width // 4 * 3 :].sum(), "marks follow the fills"
+
+
+def test_a_picture_without_a_hole_does_not_count():
+    truth, mask = landscapes(2, 32, seed=3), box_masks(2, 32, 32, seed=1).gt(0.5).float()
+    mask[1] = 0
+    grey = torch.where(mask > 0, 0.5, truth)
+    assert compare(truth, mask, {"grey": grey}) == compare(truth[:1], mask[:1], {"grey": grey[:1]})
+    assert compare(truth, 0 * mask, {"grey": truth})["grey"]["hole RMSE"] == 0

@@ -103,7 +103,7 @@ def test_seeds_give_different_fills_and_fills_follow_each_other():
     many, uncertainty = quick(image, mask, seed=3, fills=2)
     singles = [quick(image, mask, seed=seed) for seed in (3, 4)]
     within = torch.stack([u for _, u in singles]).square().mean(0)
-    between = torch.cat([picture for picture, _ in singles]).double().var(0).mean(0)
+    between = (2 * torch.cat([picture for picture, _ in singles]).double()).var(0).mean(0)  # in [-1, 1]
     assert torch.allclose(uncertainty.double(), (within + between).sqrt().expand(2, -1, -1, -1), atol=1e-6)  # the law of total variance
     assert not (uncertainty * (mask < 1)).any()
     assert torch.equal(many[1], quick(image, mask, seed=4)[0][0])
@@ -345,3 +345,16 @@ def test_a_picture_narrower_than_a_patch_takes_smaller_ones_from_its_reference()
         assert torch.isfinite(filled).all() and torch.equal(filled[..., :3], picture[..., :3])
         colours = torch.cat([x.flatten(2)[0].T for x in (picture[..., :3], reference)])
         assert filled[0, :, :, 3:].std() > 0.05 and filled.min() >= colours.min() - 0.5 and filled.max() <= 1
+
+
+def test_a_blend_that_holds_no_colour_is_finite():
+    image, mask = noise_picture(), box_mask(48, 48, 14, 14, 20, 20)
+    assert torch.isfinite(quick(image, mask, eps=0.0)[0]).all()
+
+
+@pytest.mark.parametrize("near", [0, 2])
+def test_frames_that_show_nothing_go_on_as_a_still(near):
+    still = noise_picture(1, 48, 48, seed=9)
+    masks = torch.cat([torch.zeros(1, 48, 48), torch.ones(5, 48, 48)])
+    filled, _ = quick(still.expand(6, -1, -1, -1), masks, frames=True, frames_near=near)
+    assert (filled - still).abs().max() < 1e-5

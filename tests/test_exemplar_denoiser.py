@@ -145,3 +145,8 @@ def test_blended_colours_have_the_least_energy():
     copied = level.state[sources, :3].double().requires_grad_(True)
     (slope,), (before,) = (torch.autograd.grad(energy(level, sources, colours, 0.1, 0.5), colours) for colours in (u, copied))
     assert slope.abs().max() < 5e-3 * before.abs().max()
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(ValueError, match="one picture, got 2"):
+        ExemplarDenoiser(torch.rand(2, 3, 11, 13), torch.zeros(11, 13))

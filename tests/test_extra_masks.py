@@ -103,3 +103,15 @@ def test_patches_come_from_the_source_mask_alone():
     )
     with pytest.raises(ValueError, match="source mask"):
         exemplar_inpaint(image, mask, source_mask=mask)
+
+
+@pytest.mark.parametrize("method", FILLERS)
+def test_a_soft_stitch_mask_mixes_in_no_content_that_is_not_finite(method):
+    spoilt = torch.where(HOLE > 0, torch.nan, picture())
+    assert torch.isfinite(FILLERS[method](spoilt, HOLE, stitch_mask=HOLE / 2)).all()
+
+
+def test_soft_pixels_that_may_not_be_seen_still_change_little():
+    image, mask = picture(), square(14, 16, 8).maximum(square(30, 30, 4, 0.05))
+    out = FILLERS["rad"](image, mask, view="native", context_mask=CONTEXT)
+    assert 0 < (out - image)[..., 30:34, 30:34].abs().max() <= 0.05

@@ -13,10 +13,13 @@ import rad_core
 from rad_core import RegionSchedule, crops, landscapes
 from rad_core.__main__ import main
 from rad_core.adapters import add_adapter
+from rad_core.attention_order import pick_order
 from rad_core.compare import compare
 from rad_core.masks import SHAPES, box_masks
+from rad_core.prepare import extend
 from rad_core.sdm import Generator, SDMConfig
 from rad_core.sdm.network import Discriminator
+from rad_core.sheets import mark_hole
 from rad_core.training.data import mask_source
 from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
 from rad_core.training.log import Log
@@ -170,3 +173,11 @@ def test_mistakes_in_the_library_would_be_caught(tiny_net, monkeypatch, name, wr
         net = copy.deepcopy(tiny_net).to("cuda")
         with pytest.raises(RuntimeError, match="same device"):
             METHODS["rad"](net, PICTURE, MASK)
+
+
+def test_helpers_take_pictures_on_the_gpu(tiny_net):
+    with pretend_gpu():
+        larger, mask = extend(PICTURE.to("cuda"), right=4)
+        assert larger.device == mask.device == CUDA
+        assert mark_hole(PICTURE.to("cuda"), MASK).device == CUDA
+        assert pick_order(copy.deepcopy(tiny_net), PICTURE.to("cuda")) == pick_order(copy.deepcopy(tiny_net), PICTURE)

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rad_core import ADMDenoiser, TiledDenoiser, UNet, UNetConfig, perlin_masks, rad_inpaint
+from rad_core.crops import CropSpec, crop_holes
 from rad_core.masks import scratch_masks
 from rad_core.metrics import rim_jump
+from rad_core.rad import RADSettings
 
 
 def make_net(tiles: bool = False) -> UNet:
@@ -213,8 +215,9 @@ def test_order_map_finishes_one_part_before_the_next():
 
 def test_flat_order_map_changes_nothing_and_bad_ones_are_told():
     image, mask = picture(2, 16, 16), perlin_masks(2, 16, 16, area=0.5)
-    plain = rad_inpaint(NETS["fit"], image, mask, steps=3, overlap=1.0)
-    assert torch.equal(rad_inpaint(NETS["fit"], image, mask, steps=3, order=torch.full((5, 5), 0.7), overlap=1.0), plain)
+    plain = rad_inpaint(NETS["fit"], image, mask, steps=4)
+    for overlap in (0.0, 1.0):
+        assert torch.equal(rad_inpaint(NETS["fit"], image, mask, steps=4, order=torch.full((5, 5), 0.7), overlap=overlap), plain)
     for order, sentence in ((torch.zeros(3, 16, 16), "order map"), (torch.full((16, 16), float("nan")), "NaN")):
         with pytest.raises(ValueError, match=sentence):
             rad_inpaint(NETS["fit"], image, mask, steps=1, order=order)
@@ -242,3 +245,22 @@ def test_alignment_smooths_the_rim_and_touches_no_known_pixel(kind):
     assert torch.equal(fills[1.0][known], image[known])
     with pytest.raises(ValueError, match="align must lie"):
         rad_inpaint(net, image, mask, align=2)
+
+
+def test_uncertainty_of_another_picture_changes_nothing():
+    """Guidance at the rim scales by each picture's own noise."""
+    image, mask = picture(2, 16, 16), torch.zeros(2, 1, 16, 16)
+    mask[..., 4:12, 5:11] = 1
+    uncertainty = torch.tensor([0.05, 0.9]).view(2, 1, 1, 1) * mask
+    both = rad_inpaint(NETS["fit"], image, mask, steps=8, uncertainty=uncertainty)
+    for k in range(2):
+        alone = rad_inpaint(NETS["fit"], image[k : k + 1], mask[k : k + 1], steps=8, uncertainty=uncertainty[k : k + 1], seed=k)
+        torch.testing.assert_close(alone[0], both[k], rtol=0, atol=2e-3)
+
+
+def test_tiles_go_on_with_a_hole_at_the_border():
+    """Where a picture is smaller than the network, what is beyond a hole at its border is hole too, not known grey."""
+    image, mask = picture(1, 12, 9), torch.zeros(1, 1, 12, 9)
+    mask[..., 4:] = 1
+    (batch,) = crop_holes(image, mask, CropSpec.of(NETS["tiles"], RADSettings()))
+    assert batch.mask.shape == (1, 1, 16, 16) and (batch.mask[..., 4:] == 1).all() and (batch.mask[..., :4] == 0).all()

@@ -75,7 +75,7 @@ class ExemplarDenoiser(Denoiser):
     The fast path remembers its matches from call to call while the noisy pixels stay the same: each call improves them.
 
     Raises:
-        ValueError: as `exemplar_inpaint`, or no patch is wholly known.
+        ValueError: as `exemplar_inpaint`, more than one picture, or no patch is wholly known.
     """
 
     def __init__(
@@ -90,6 +90,8 @@ class ExemplarDenoiser(Denoiser):
     ):
         self.settings, self.exact = resolve_settings(settings, PRESETS, {}), exact
         image, mask = check_image_and_mask(image, mask)
+        if len(image) != 1:
+            raise ValueError(f"An ExemplarDenoiser has the patches of one picture, got {len(image)}.")
         scene = Scene.of(image[0], mask[0, 0] > 0, references_of(references, reference_masks, image))
         hole = scene.hole
         self.level = Level(pages_at(scene, scene.size, scene.textures(1)), hole, torch.zeros_like(hole), self.settings.patch, self.settings)

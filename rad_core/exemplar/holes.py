@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,13 +38,11 @@ def group_holes(hole: Tensor, settings: ExemplarSettings) -> list[HoleGroup]:
     full[:, -1], full[-1] = full[:, -1] * (hole.shape[1] % CELL == 0), full[-1] * (hole.shape[0] % CELL == 0)
     depth = _cell_depth(full)
     groups = []
-    for label in labels.unique():
-        if label == 0:
-            continue
-        mine = labels == label
-        size = max(2 * CELL, CELL * (2 * int(depth[mine].max()) + 1))
-        groups += _tiles(hole, mine, size, settings)
-    return _merge(groups, hole.shape, settings)
+    for label, box in enumerate(_boxes(labels), 1):
+        mine = box.cut(labels) == label
+        size = max(2 * CELL, CELL * (2 * int(box.cut(depth)[mine].max()) + 1))
+        groups += _tiles(hole, box, mine, size, settings)
+    return _merge(groups)
 
 
 def with_copyable(context: Box, copyable: Tensor) -> Box:
@@ -54,13 +53,22 @@ def with_copyable(context: Box, copyable: Tensor) -> Box:
 
 
 def _label(cells: Tensor) -> Tensor:
-    """Connected components (of 8 neighbours) of a bool map, numbered; 0 outside."""
-    labels = torch.arange(1, cells.numel() + 1, device=cells.device).view(cells.shape).double() * cells
-    while True:
-        grown = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * cells
-        if torch.equal(grown, labels):
-            return labels.long()
-        labels = grown
+    """Connected components (of 8 neighbours) of a bool map, numbered from 1 by their last cells; 0 outside."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(cells.cpu().numpy(), np.ones((3, 3)))
+    labels = torch.from_numpy(labels).long()
+    last = torch.zeros(count + 1, dtype=torch.long).scatter_reduce(0, labels.flatten(), torch.arange(labels.numel()), "amax")
+    last[0] = -1
+    return last.argsort().argsort()[labels].to(cells.device)
+
+
+def _boxes(labels: Tensor) -> list[Box]:
+    """The bounding box of each component, in the order of their numbers."""
+    from scipy import ndimage
+
+    found = ndimage.find_objects(labels.cpu().numpy())
+    return [Box(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start) for rows, columns in found]
 
 
 def _cell_depth(full: Tensor) -> Tensor:
@@ -74,20 +82,19 @@ def _cell_depth(full: Tensor) -> Tensor:
     return depth
 
 
-def _tiles(hole: Tensor, cells: Tensor, size: int, settings: ExemplarSettings) -> list[HoleGroup]:
-    """One component, in tiles where it is much longer than it is deep."""
-    top, left, height, width = _bounds(cells)
+def _tiles(hole: Tensor, box: Box, cells: Tensor, size: int, settings: ExemplarSettings) -> list[HoleGroup]:
+    """One component, the `cells` (h, w) of a box of the map of cells, in tiles where it is much longer than it is deep."""
+    top, left, height, width = box.top, box.left, box.height, box.width
     tile = max(settings.tile, 8 * size) // CELL
     rows, columns = (max(1, round(side / tile)) for side in (height, width))
     groups = []
     for row in torch.arange(height).tensor_split(rows):
         for column in torch.arange(width).tensor_split(columns):
             y, x = top + int(row[0]), left + int(column[0])
-            mine = cells[y : y + len(row), x : x + len(column)]
+            mine = cells[int(row[0]) : int(row[-1]) + 1, int(column[0]) : int(column[-1]) + 1]
             if not mine.any():
                 continue
-            box = slice(y * CELL, (y + len(row)) * CELL), slice(x * CELL, (x + len(column)) * CELL)
-            part = hole[box]
+            part = hole[y * CELL : (y + len(row)) * CELL, x * CELL : (x + len(column)) * CELL]
             part = part & mine.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)[: part.shape[0], : part.shape[1]]
             dy, dx, h, w = _bounds(part)
             where = Box(y * CELL + dy, x * CELL + dx, h, w)
@@ -123,19 +130,26 @@ def _union(a: Box, b: Box) -> Box:
     return Box(top, left, bottom - top, right - left)
 
 
-def _merge(groups: list[HoleGroup], shape: tuple[int, int], settings: ExemplarSettings) -> list[HoleGroup]:
-    """Merge groups while their common context is no larger than both."""
+def _merge(groups: list[HoleGroup]) -> list[HoleGroup]:
+    """Merge groups while their common context is no larger than both: each with the first before it with which that is so."""
     merged = True
     while merged:
         merged, done = False, []
+        corners = np.empty((len(groups), 5), dtype=np.int64)  # of the contexts in `done`: top, left, bottom, right, and the area
         for group in groups:
-            for k, other in enumerate(done):
-                context = _union(group.context, other.context)
-                if context.height * context.width <= max(group.area + other.area, 0):
-                    done[k], merged = _joined(group, other, context), True
-                    break
+            box = group.context
+            mine = np.array([box.top, box.left, box.top + box.height, box.left + box.width, group.area])
+            others = corners[: len(done)]
+            height, width = (np.maximum(others[:, k + 2], mine[k + 2]) - np.minimum(others[:, k], mine[k]) for k in (0, 1))
+            fits = np.flatnonzero(height * width <= others[:, 4] + mine[4])
+            if len(fits):
+                k, merged = fits[0], True
+                group = _joined(group, done[k], _union(box, done[k].context))
+                done[k], box = group, group.context
             else:
+                k = len(done)
                 done.append(group)
+            corners[k] = box.top, box.left, box.top + box.height, box.left + box.width, group.area
         groups = done
     return groups
 

@@ -58,9 +58,9 @@ def exemplar_inpaint(
 
     Returns:
         pictures (B * fills, 3, H, W), dtype and device of `image`, bit-equal to it where the mask is 0.
-        deviation (B * fills, 1, H, W) in [0, 1], how uncertain each pixel is, where 1 is the whole range of a colour; 0 where the mask
-        is 0. It is the deviation of the patches' votes. With two fills or more of a picture it is the same for all of them, and counts
-        how far they differ too: a better guide to the true error (docs/exemplar.md).
+        deviation (B * fills, 1, H, W) in [0, 1], how uncertain each pixel is, where 1 is half the range of a colour, as `sdm_inpaint` has
+        it; 0 where the mask is 0. It is the deviation of the patches' votes. With two fills or more of a picture it is the same for all
+        of them, and counts how far they differ too: a better guide to the true error (docs/exemplar.md).
 
     Raises:
         ValueError: an argument out of its range, or a picture of which nothing is known, in one sentence.
@@ -117,7 +117,7 @@ def exemplar_inpaint(
 def _total_deviation(out: Tensor, deviation: Tensor, hole: Tensor, fills: int) -> Tensor:
     """Root of the mean variance of the votes within a fill plus the variance between a picture's fills (law of total variance)."""
     within = deviation.unflatten(0, (-1, fills)).square().mean(1)
-    between = out.to(deviation.dtype).unflatten(0, (-1, fills)).var(1).mean(1, keepdim=True)
+    between = (2 * out.to(deviation.dtype)).unflatten(0, (-1, fills)).var(1).mean(1, keepdim=True)
     return ((within + between).sqrt().clamp(max=1) * hole).repeat_interleave(fills, 0)
 
 
@@ -147,7 +147,7 @@ class _Canvas:
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
         unknown = here(self.open)
-        near = following(self.colour, ~self.open, box, hole, frames, before, progress.poll) if frames else []
+        near = following(self.colour, ~self.open, box, hole, frames, before, progress.poll) if frames or before else []
         near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
         own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))
@@ -160,7 +160,7 @@ class _Canvas:
         else:
             filled = _smooth(scene.sources[0].colour, hole, unknown)
         here(self.colour)[:, hole] = filled[0].T
-        here(self.deviation)[hole] = (filled[1].sqrt() / 2).clamp(0, 1)
+        here(self.deviation)[hole] = filled[1].sqrt().clamp(0, 1)
         here(self.open)[hole] = False
 
 

@@ -60,7 +60,8 @@ def following(
             return out
     if fill is not None:
         move = motion(colour, around, fill.colour, fill.known)
-        out.append(replace(cut(fill, box, move.shift if move else (0, 0)), follows=move is not None))
+        hidden = not around.any()  # nothing of the frame is there to compare: it goes on as a still
+        out.append(replace(cut(fill, box, move.shift if move else (0, 0)), follows=hidden or move is not None))
     return out + others[: max(0, 4 - len(out))]
 
 

@@ -105,6 +105,7 @@ def _solve(y: Tensor, pairs: list[Pairs], hole: Tensor, steps: int, eps: float, 
         size = degree.shape[pair.axis] - 1
         degree.narrow(pair.axis, 0, size).add_(pair.weight)
         degree.narrow(pair.axis, 1, size).add_(pair.weight)
+    degree.clamp_(min=1e-6)  # pixels without a pair, where eps is 0
     u = y.clone()
     r = normal([pair.wanted - pair.difference(y) for pair in pairs], torch.zeros_like(y))
     z = r / degree
