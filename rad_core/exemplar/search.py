@@ -1,6 +1,7 @@
 """The patch of least distance for each query: among all of them by matrix products, or among coherent candidates (PatchMatch).
 
-The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line.
+The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line
+and `Repeats` for a source that is in use nearby.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     d = torch.cat(errors).add_(level.distance_cost(queries.index, sources))
     if level.guide is not None:
         level.guide.add_cost(d, queries.index, sources)
-    return d
+    return d if level.repeats is None else d.add_(level.repeats(queries.index, sources))
 
 
 def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = None) -> tuple[Tensor, Tensor]:
@@ -78,6 +79,8 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
             d += distance_cost if level.all_aligned else distance_cost * aligned
         if line is not None:
             d += level.guide.cost(line, index[:, None], keys)
+        if level.repeats is not None:
+            level.repeats.add_to(d, index, keys)
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
         found.append(keys[which])
