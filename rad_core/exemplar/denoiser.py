@@ -59,6 +59,8 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
         else:
             before = level.match[part]
             now = distances(level, queries, before)
+            if level.repeats is not None:
+                now += level.repeats(queries.index, before)
             level.match[part], level.distance[part] = search_near(level, queries, before, now, step, rng, common)
         poll()
     if level.repeats is not None:  # votes are by d alone

@@ -1,7 +1,7 @@
 """The patch of least distance for each query: among all of them by matrix products, or among coherent candidates (PatchMatch).
 
-The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line
-and `Repeats` for a source that is in use nearby.
+The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line.
+A search adds `Repeats`, too, for a source that is in use nearby.
 """
 
 from collections.abc import Iterator
@@ -42,13 +42,13 @@ class Queries:
 
 
 def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
-    """d of queries (n,) to one source each, (n,)."""
+    """d of queries (n,) to one source each, (n,), without `Repeats`."""
     parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
     errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
     d = torch.cat(errors).add_(level.distance_cost(queries.index, sources))
     if level.guide is not None:
         level.guide.add_cost(d, queries.index, sources)
-    return d if level.repeats is None else d.add_(level.repeats(queries.index, sources))
+    return d
 
 
 def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = None) -> tuple[Tensor, Tensor]:
@@ -114,8 +114,12 @@ def search_near(
         if not len(chosen):
             return
         sources = candidates.index_select(0, chosen)
-        d = distances(level, queries.take(chosen), sources)
-        better = d < distance.index_select(0, chosen)
+        d, least = distances(level, queries.take(chosen), sources), distance.index_select(0, chosen)
+        better = d < least
+        if level.repeats is not None:  # they only add: few candidates need them
+            near = better.nonzero()[:, 0]
+            d[near] += level.repeats(index[chosen[near]], sources[near])
+            better = d < least
         improved = chosen[better]
         distance[improved], match[improved] = d[better], sources[better]
 
