@@ -48,7 +48,7 @@ class TrainRADAdapter(io.ComfyNode):
                 inputs.precision("auto", tooltip="auto: bfloat16 on a GPU, float32 on a CPU. float16 is for GPUs that have no bfloat16."),
                 io.Boolean.Input("gradient_checkpointing", default=False, tooltip="Half the memory for a third more time."),
                 io.Int.Input("save_every", default=250, min=1, max=100000, tooltip="Steps between checkpoints and new sample pictures."),
-                inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=None),
+                inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=False),
                 io.Boolean.Input(
                     "resume", default=True, tooltip="Continue an interrupted run of this name. Off: start from the beginning."
                 ),
