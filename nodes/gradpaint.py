@@ -272,7 +272,7 @@ class GradPaintInpaint(io.ComfyNode):
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
         side, stride = working_size(model, size)
-        chosen, count = resolve(preset, settings), len(picture)
+        chosen, count, whole = resolve(preset, settings), len(picture), video and has_time_axis(vae)
         report = Progress(count)
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
 
@@ -281,13 +281,12 @@ class GradPaintInpaint(io.ComfyNode):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
                 guider, at = GradPaintGuider(model, *words, cfg, chosen), start + first
-                callback = report.of_latents(model, at, min(at + len(latents), count))
+                callback = report.of_latents(model, at, count if whole else at + len(latents))
                 return sample_crops(guider, seed + at, steps, sampler_name, scheduler, denoise, latents, holes, callback)
 
             masks = {"context_mask": entries(look, start, stop), "stitch_mask": entries(paste, start, stop)}
             pictures = picture[start:stop], hole[start:stop]
             return fill_through_vae(vae, *pictures, side, stride, context, denoise < 1, sample, video, **masks)
 
-        whole = video and has_time_axis(vae)
         filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
         return io.NodeOutput(image_of(filled, alpha, hole if paste is None else paste))

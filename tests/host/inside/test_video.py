@@ -93,10 +93,17 @@ def inpaint(host, model, vae, words, image, mask, **change):
 
 def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
     """9 frames, a hole that moves, and a tiny Wan with its causal VAE: what the masks keep is bit-exact in every frame."""
+    import comfy.utils
+
+    done = []
+    bar = type("Bar", (), {"update_absolute": lambda _, value, total, preview: done.append(value / total)})
+    monkeypatch.setattr(comfy.utils, "ProgressBar", lambda total: bar())
     model, vae, words = build("Wan 2.1 (picture)"), tiny_wan_vae(monkeypatch), prompts(WAN)
     image, mask = torch.rand(9, 48, 112, 3, generator=torch.Generator().manual_seed(1)), moving_hole(9, 48, 112)
     for frames in (9, 7):  # 7 are not 1 + 4 k
+        done.clear()
         out = inpaint(host, model, vae, words, image[:frames], mask[:frames], video=True)
+        assert done == [0.5, 1], "two steps for all frames"
         known = (mask[:frames] == 0)[..., None].expand_as(out)
         assert torch.equal(out[known], image[:frames][known])
         assert not torch.equal(out[~known], image[:frames][~known]) and torch.isfinite(out).all()
