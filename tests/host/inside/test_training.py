@@ -178,6 +178,8 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
     assert (out - latents)[known].abs().max() <= 1e-6, "known latents stay, but for the rounding of the VAE's scale"
     assert not torch.equal(out, ksample_latents(host, base, kind, latents, mask))
     assert torch.equal(out, ksample_latents(host, model, kind, latents, mask))
+    off = host.call("RAI_LoadRADAdapter", model=base, adapter_name=name, strength=0.0)[0]
+    assert torch.equal(ksample_latents(host, off, kind, latents, mask), ksample_latents(host, base, kind, latents, mask))
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(adapters / "latent" / "sea.safetensors")
