@@ -195,19 +195,21 @@ class RefineWithRAD(io.ComfyNode):
                 ),
                 inputs.view("network's own", "around the hole", "whole picture"),
                 inputs.context(),
+                inputs.class_label("The class to draw, for class-conditional networks only.", optional=True),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("region-aware", "uncertainty", "improve", "redo", "detail"),
         )
 
     @classmethod
-    def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context) -> io.NodeOutput:
+    def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0) -> io.NodeOutput:
         settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, align=0.0, sigma_scale=strength)
         picture, alpha = picture_of(image)
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
         net, report = load_network(model, "Refine with RAD", len(picture)), Progress(len(picture))
+        labels = picture.new_full((len(picture),), class_label).long() if net.config.num_classes else None
 
         def fill(start: int, stop: int):
             return rad_inpaint(
@@ -216,6 +218,7 @@ class RefineWithRAD(io.ComfyNode):
                 hole[start:stop],
                 settings,
                 seed=[seed + k for k in range(start, stop)],
+                labels=None if labels is None else labels[start:stop],
                 uncertainty=entries(uncertainty, start, stop),
                 callback=report.part(start, stop),
             )
