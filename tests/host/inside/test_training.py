@@ -1,5 +1,8 @@
 """Train RAD Adapter in the host: on the bundled pixel network, and on latent models."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -188,6 +191,26 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
         host.call("RAI_LoadRADAdapter", model=base, adapter_name=name.replace("sea", "wrong"), strength=1.0)
     with pytest.raises(ValueError, match="not a RAD adapter for a latent model"):
         host.call("RAI_LoadRADAdapter", model=base, adapter_name="landscapes (bundled)", strength=1.0)
+
+
+@pytest.mark.parametrize("name", ["SD15", "Flux.1 dev"])
+def test_the_trained_copy_is_gone_when_the_node_is_done(host, name, monkeypatch):
+    from graphs import trained
+
+    run, copies = host.module("nodes.host.train_adapter"), []
+
+    def spy(*args, copy_of=run.copy_of):
+        net, base = copy_of(*args)
+        copies.append(weakref.ref(net))
+        return net, base
+
+    monkeypatch.setattr(run, "copy_of", spy)
+    gc.disable()
+    try:
+        trained(host, name)
+        assert [copy() for copy in copies] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["SD15", "SDXL"])
