@@ -10,7 +10,7 @@ from .host.run import in_batches
 from .host.schema import search_aliases
 from .host.through_vae import fill_through_vae, has_time_axis
 from .host.token_grid import working_size
-from .pictures import entries, image_of, mask_of, match_counts, painted, picture_of
+from .pictures import entries, image_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
 CFG = 7.0
@@ -289,4 +289,4 @@ class GradPaintInpaint(io.ComfyNode):
             return fill_through_vae(vae, *pictures, side, stride, context, denoise < 1, sample, video, **masks)
 
         filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
-        return io.NodeOutput(image_of(filled, alpha, hole if paste is None else paste))
+        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))

@@ -13,7 +13,7 @@ from .host.progress import Progress
 from .host.run import in_batches, load_network
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/SDM"
 DEFAULTS = SDMSettings()
@@ -164,7 +164,7 @@ class SDMInpaint(io.ComfyNode):
         out, uncertainty, history = in_batches(fill, len(picture), advice)
         if transparency is not None:
             transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
-        image = image_of(out, transparency, hole if paste is None else paste)
+        image = image_of(out, transparency, pasted(out, picture, hole, paste))
         return io.NodeOutput(image, uncertainty, history.flatten(0, 1).movedim(1, -1))
 
 
