@@ -10,7 +10,7 @@ from .host.run import in_batches
 from .host.schema import search_aliases
 from .host.through_vae import fill_through_vae, has_time_axis
 from .host.token_grid import working_size
-from .pictures import entries, image_of, mask_of, match_counts, painted, pasted, picture_of
+from .pictures import image_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
 CFG = 7.0
@@ -280,13 +280,11 @@ class GradPaintInpaint(io.ComfyNode):
             def sample(latents, holes, first, crop_latents):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
-                guider, at = GradPaintGuider(model, *words, cfg, chosen), start + first
-                callback = report.of_latents(model, at, count if whole else at + len(latents))
-                return sample_crops(guider, seed + at, steps, sampler_name, scheduler, denoise, latents, holes, callback)
+                guider = GradPaintGuider(model, *words, cfg, chosen)
+                callback = report.of_latents(model, first, count if whole else first + len(latents))
+                return sample_crops(guider, seed + first, steps, sampler_name, scheduler, denoise, latents, holes, callback)
 
-            masks = {"context_mask": entries(look, start, stop), "stitch_mask": entries(paste, start, stop)}
-            pictures = picture[start:stop], hole[start:stop]
-            return fill_through_vae(vae, *pictures, side, stride, context, denoise < 1, sample, video, **masks)
+            return fill_through_vae(vae, picture, hole, side, stride, context, denoise < 1, sample, video, look, paste, start, stop)
 
         filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
         return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))

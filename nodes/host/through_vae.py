@@ -36,6 +36,8 @@ def fill_through_vae(
     video: bool = False,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Tensor:
     """Fill the hole of each picture, or of the frames of a video, with a sampler of latents.
 
@@ -47,12 +49,16 @@ def fill_through_vae(
         sample: for consecutive pictures with crops of equal size, or for all frames of a video.
         video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
         context_mask, stitch_mask: as `rad_inpaint`.
+        start, stop: fill pictures [start, stop) alone, by default all. The crop of a frame is the same in any part of its video.
 
     Returns:
-        (B, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
+        (stop - start, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
     """
     image, mask = check_image_and_mask(image, mask)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
+    part = range(len(image))[start:stop]
+    if not mask.any():
+        return image[part.start : part.stop].clone()
     out, whole = image.clone(), video and has_time_axis(vae)
     least = min(size, *image.shape[2:])
     looks = [None] * len(image) if context_mask is None else context_mask
@@ -60,11 +66,11 @@ def fill_through_vae(
         boxes = steady_boxes(mask, context, least, context_mask)
     else:
         boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
-    shown = {k: _seen(image[k], mask[k], looks[k]) for k in range(len(image)) if whole or mask[k].any()}
+    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if whole or mask[k].any()}
     crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)
-    one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
+    one_batch = len(crops) == len(part) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)
@@ -76,7 +82,7 @@ def fill_through_vae(
         latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), crops_again)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
-    return out
+    return out[part.start : part.stop]
 
 
 def encode(vae, pictures: Tensor, video: bool = False) -> Tensor:

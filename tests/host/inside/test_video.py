@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import build, in_host, prompts, scene
+from helpers import Blocks, prompt, tiny_model
 from matrix import parts, sample
 
 WAN = "Wan 2.1, 2.2 14B"
@@ -89,6 +90,32 @@ def inpaint(host, model, vae, words, image, mask, **change):
     }
     options |= {"context": 0.5, "preset": "plus", "positive": words[0], "negative": words[1]} | change
     return host.call("RAI_GradPaintInpaint", model=model, vae=vae, image=image, mask=mask, **options)[0]
+
+
+def test_frames_in_parts_have_the_crops_of_the_whole_video(host):
+    """An image MODEL out of memory takes half of the frames at a time; their crops have one size and follow the hole as before."""
+    import comfy.model_management
+
+    class VAE(Blocks):
+        def __init__(self, most):
+            self.most, self.seen = most, []
+
+        def encode(self, images):
+            if len(images) > self.most:
+                raise comfy.model_management.OOM_EXCEPTION("pretended")
+            self.seen.append(images)
+            return super().encode(images)
+
+    image, mask = torch.rand(8, 64, 192, 3), moving_hole(9, 64, 192, 20)[:8]
+    mask[4:, 8:56] = mask[4:, 16:17]  # taller holes in the second half
+    vaes, words = (VAE(8), VAE(4)), (prompt("SD15"), prompt("SD15"))
+    for vae in vaes:
+        out = inpaint(host, tiny_model(host, "SD15"), vae, words, image, mask, video=True, steps=1, size=32)
+        known = (mask == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[known]) and not torch.equal(out[~known], image[~known])
+    assert [len(vae.seen) for vae in vaes] == [1, 2]
+    assert torch.equal(vaes[0].seen[0], torch.cat(vaes[1].seen))
+    assert torch.equal(inpaint(host, tiny_model(host, "SD15"), vaes[0], words, image, mask * 0, video=True), image), "no hole at all"
 
 
 def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
