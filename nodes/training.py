@@ -7,6 +7,7 @@ from ..rad_core.training import OPTIMISERS
 from ..rad_core.training.data import MASKS, Folder
 from . import inputs
 from .host.folders import picture_folder
+from .host.progress import counting
 from .host.schema import search_aliases
 from .pictures import picture_of
 
@@ -125,7 +126,7 @@ class TrainRADAdapter(io.ComfyNode):
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
         if images is None:
-            pictures = Folder(picture_folder(folder))
+            pictures = Folder(picture_folder(folder), counting("reading the pictures"))
             captions = [pictures.caption(k) for k in range(len(pictures))]
         else:
             with torch.inference_mode(False):

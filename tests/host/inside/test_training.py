@@ -324,3 +324,36 @@ def test_captions_are_read_by_the_hosts_clip(host, adapters, tmp_path):
     (tmp_path / "1.txt").write_text("a red boat")
     train(host, tiny_model(host, "SD15"), folder=str(tmp_path), vae=Blocks(), clip=Clip(), size=64, steps=1)
     assert read == ["", "a red boat"]
+
+
+@pytest.mark.parametrize("stage", ["reading the pictures", "reading the captions", "encoding the pictures"])
+def test_what_is_prepared_shows_its_progress_and_heeds_the_cancel_button(host, stage, tmp_path, monkeypatch):
+    """The third of four calls cancels; the host's own networks would hear it on a CPU alone."""
+    import comfy.model_management
+    import comfy.utils
+
+    seen, worked, data = [], [], host.module("rad_core.training.data")
+    bar = type("Bar", (), {"update_absolute": lambda _, value, total, preview: seen.append((value, total))})
+    monkeypatch.setattr(comfy.utils, "ProgressBar", lambda total: bar())
+
+    def work(name, result):
+        worked.append(name)
+        if worked.count(stage) == 3:
+            comfy.model_management.interrupt_current_processing()
+        return result
+
+    class Clip:
+        tokenize = lambda self, text: text
+        encode_from_tokens_scheduled = lambda self, text: work("reading the captions", prompt("SD15"))
+
+    class VAE(Blocks):
+        encode = lambda self, image: work("encoding the pictures", super().encode(image))
+
+    monkeypatch.setattr(data, "check_readable", lambda path: work("reading the pictures", None))
+    for k in range(4):
+        Image.new("RGB", (64, 64), (40 * k, 0, 0)).save(tmp_path / f"{k}.png")
+    settings = {"vae": VAE(), "clip": Clip(), "size": 64, "steps": 1, "flip": False}
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(host, tiny_model(host, "SD15"), folder=str(tmp_path), **settings)
+    assert worked.count(stage) == 3 and worked[-1] == stage
+    assert seen[-3:] == [(0, 4), (1, 4), (2, 4)]
