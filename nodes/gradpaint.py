@@ -4,7 +4,8 @@ from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
-from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_inpaint_inputs, with_reference
+from .host.crop_conditioning import in_crops, with_inpaint_inputs, with_reference
+from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
 from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
@@ -277,9 +278,10 @@ class GradPaintInpaint(io.ComfyNode):
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
 
         def fill(start: int, stop: int):
-            def sample(latents, holes, first, crop_latents):
+            def sample(latents, holes, first, crop_latents, cut):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
+                words = in_crops(words, picture.shape[2:], latents, cut)
                 guider = GradPaintGuider(model, *words, cfg, chosen)
                 callback = report.of_latents(model, first, count if whole else first + len(latents))
                 return sample_crops(guider, seed + first, steps, sampler_name, scheduler, denoise, latents, holes, callback)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import comfy.utils
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +16,11 @@ from ...rad_core.losses import dilate
 
 RIM = 16  # pixels around the hole in which colours are compared
 
+# (maps (n, C, h, w) of whole pictures, one for all or for each; how to resize and to fit them, as `common_upscale`)
+# -> the crops' parts, a single one if it is the same for all
+Cut = Callable[[Tensor, str, str], Tensor]
 # (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now or grey) -> latents
-Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor]], Tensor]
+Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor], Cut], Tensor]
 
 
 def has_time_axis(vae) -> bool:
@@ -79,7 +83,15 @@ def fill_through_vae(
             again = torch.cat([_shown(shown[k][0], crop) for k, crop in batch.crops.items()])
             return encode(vae, torch.where(holes > 0, 0.5, again) if grey else again, whole)
 
-        latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), crops_again)
+        def cut(maps: Tensor, method: str, fit: str, batch=batch, holes=holes) -> Tensor:
+            resize = lambda maps, like, fit: comfy.utils.common_upscale(maps, like.shape[3], like.shape[2], method, fit)
+            maps, places = resize(maps, image, fit), [(k, crop.box) for k, crop in batch.crops.items()]
+            if len(maps) == 1 and len({box for _, box in places}) == 1:
+                places = places[:1]
+            return torch.cat([resize(box.cut(maps[k % len(maps)][None]), holes, "disabled") for k, box in places])
+
+        at = _pad_frames(vae, holes) if whole else holes
+        latents = sample(encode(vae, pictures, whole), at, min(batch.crops), crops_again, cut)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
     return out[part.start : part.stop]
