@@ -4,13 +4,14 @@ from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS, Guidance
 from . import inputs
-from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops, with_inpaint_inputs, with_reference
+from .host.crop_conditioning import in_crops, with_inpaint_inputs, with_reference
+from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
 from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
 from .host.through_vae import fill_through_vae, has_time_axis
 from .host.token_grid import working_size
-from .pictures import entries, image_of, mask_of, match_counts, painted, picture_of
+from .pictures import image_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
 CFG = 7.0
@@ -272,22 +273,20 @@ class GradPaintInpaint(io.ComfyNode):
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
         side, stride = working_size(model, size)
-        chosen, count = resolve(preset, settings), len(picture)
+        chosen, count, whole = resolve(preset, settings), len(picture), video and has_time_axis(vae)
         report = Progress(count)
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
 
         def fill(start: int, stop: int):
-            def sample(latents, holes, first, crop_latents):
+            def sample(latents, holes, first, crop_latents, cut):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
-                guider, at = GradPaintGuider(model, *words, cfg, chosen), start + first
-                callback = report.of_latents(model, at, min(at + len(latents), count))
-                return sample_crops(guider, seed + at, steps, sampler_name, scheduler, denoise, latents, holes, callback)
+                words = in_crops(words, picture.shape[2:], latents, cut)
+                guider = GradPaintGuider(model, *words, cfg, chosen)
+                callback = report.of_latents(model, first, count if whole else first + len(latents))
+                return sample_crops(guider, seed + first, steps, sampler_name, scheduler, denoise, latents, holes, callback)
 
-            masks = {"context_mask": entries(look, start, stop), "stitch_mask": entries(paste, start, stop)}
-            pictures = picture[start:stop], hole[start:stop]
-            return fill_through_vae(vae, *pictures, side, stride, context, denoise < 1, sample, video, **masks)
+            return fill_through_vae(vae, picture, hole, side, stride, context, denoise < 1, sample, video, look, paste, start, stop)
 
-        whole = video and has_time_axis(vae)
         filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
-        return io.NodeOutput(image_of(filled, alpha, hole if paste is None else paste))
+        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))

@@ -24,10 +24,8 @@ def mask(
     return io.Mask.Input("mask", tooltip=tooltip)
 
 
-def seed(
-    tooltip: str = "Another seed, another fill.", default: int = 0, most: int = 0xFFFFFFFFFFFFFFFF, changes: bool | None = True
-) -> io.Input:
-    """The seed of a run. `changes`: the page offers to change it after each run."""
+def seed(tooltip: str = "Another seed, another fill.", default: int = 0, most: int = 0xFFFFFFFFFFFFFFFF, changes: bool = True) -> io.Input:
+    """The seed of a run. `changes`: whether the page may draw another after each run; it does unless this is False."""
     return io.Int.Input("seed", default=default, min=0, max=most, control_after_generate=changes, tooltip=tooltip)
 
 

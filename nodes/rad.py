@@ -11,7 +11,7 @@ from .host.region_aware import with_levels_alone
 from .host.run import in_batches, load_network
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
 
@@ -97,7 +97,8 @@ class RADInpaint(io.ComfyNode):
                 stitch_mask=entries(paste, start, stop),
             )
 
-        return io.NodeOutput(image_of(in_batches(fill, count), alpha, hole if paste is None else paste))
+        filled = in_batches(fill, count)
+        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))
 
 
 class RADSampler(io.ComfyNode):

@@ -13,7 +13,7 @@ from .host.progress import Progress
 from .host.run import in_batches, load_network
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, pasted, picture_of
 
 CATEGORY = "region-aware inpainting/SDM"
 DEFAULTS = SDMSettings()
@@ -164,7 +164,7 @@ class SDMInpaint(io.ComfyNode):
         out, uncertainty, history = in_batches(fill, len(picture), advice)
         if transparency is not None:
             transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
-        image = image_of(out, transparency, hole if paste is None else paste)
+        image = image_of(out, transparency, pasted(out, picture, hole, paste))
         return io.NodeOutput(image, uncertainty, history.flatten(0, 1).movedim(1, -1))
 
 
@@ -195,19 +195,21 @@ class RefineWithRAD(io.ComfyNode):
                 ),
                 inputs.view("network's own", "around the hole", "whole picture"),
                 inputs.context(),
+                inputs.class_label("The class to draw, for class-conditional networks only.", optional=True),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("region-aware", "uncertainty", "improve", "redo", "detail"),
         )
 
     @classmethod
-    def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context) -> io.NodeOutput:
+    def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0) -> io.NodeOutput:
         settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, align=0.0, sigma_scale=strength)
         picture, alpha = picture_of(image)
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
         net, report = load_network(model, "Refine with RAD", len(picture)), Progress(len(picture))
+        labels = picture.new_full((len(picture),), class_label).long() if net.config.num_classes else None
 
         def fill(start: int, stop: int):
             return rad_inpaint(
@@ -216,6 +218,7 @@ class RefineWithRAD(io.ComfyNode):
                 hole[start:stop],
                 settings,
                 seed=[seed + k for k in range(start, stop)],
+                labels=None if labels is None else labels[start:stop],
                 uncertainty=entries(uncertainty, start, stop),
                 callback=report.part(start, stop),
             )

@@ -7,6 +7,7 @@ from ..rad_core.training import OPTIMISERS
 from ..rad_core.training.data import MASKS, Folder
 from . import inputs
 from .host.folders import picture_folder
+from .host.progress import counting
 from .host.schema import search_aliases
 from .pictures import picture_of
 
@@ -48,7 +49,7 @@ class TrainRADAdapter(io.ComfyNode):
                 inputs.precision("auto", tooltip="auto: bfloat16 on a GPU, float32 on a CPU. float16 is for GPUs that have no bfloat16."),
                 io.Boolean.Input("gradient_checkpointing", default=False, tooltip="Half the memory for a third more time."),
                 io.Int.Input("save_every", default=250, min=1, max=100000, tooltip="Steps between checkpoints and new sample pictures."),
-                inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=None),
+                inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=False),
                 io.Boolean.Input(
                     "resume", default=True, tooltip="Continue an interrupted run of this name. Off: start from the beginning."
                 ),
@@ -125,7 +126,7 @@ class TrainRADAdapter(io.ComfyNode):
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
         if images is None:
-            pictures = Folder(picture_folder(folder))
+            pictures = Folder(picture_folder(folder), counting("reading the pictures"))
             captions = [pictures.caption(k) for k in range(len(pictures))]
         else:
             with torch.inference_mode(False):

@@ -17,7 +17,7 @@ def match_fill(filled: Tensor, image: Tensor, mask: Tensor, ring: int = 24, stre
 
     Args:
         filled: (B, 3, h, w) in [0, 1], the whole picture as it came back; another size than `image` is resized.
-        image: (B, 3, H, W) in [0, 1]. mask: (B, 1, H, W), 1 = hole, grey mixes.
+        image: (B, 3, H, W) in [0, 1]. mask: (B, 1, H, W), 1 = hole, grey mixes. A single fill, picture or mask serves all others.
         ring: width in pixels of what is compared.
         strength: 0 adds no correction, 1 all of it.
 
@@ -30,8 +30,10 @@ def match_fill(filled: Tensor, image: Tensor, mask: Tensor, ring: int = 24, stre
     if ring < 1 or not 0 <= strength <= 1:
         raise ValueError(f"ring must be at least 1 and strength between 0 and 1, got {ring} and {strength}.")
     image, mask = check_image_and_mask(image, mask)
-    if len(filled) not in (1, len(image)):
-        raise ValueError(f"{len(filled)} fills and {len(image)} pictures do not fit: give equally many, or one fill for all.")
+    if 1 not in (len(filled), len(image)) and len(filled) != len(image):
+        raise ValueError(f"{len(filled)} fills and {len(image)} pictures do not fit: give equally many, or one of either.")
+    if len(image) == 1:
+        image, mask = (maps.expand(len(filled), -1, -1, -1) for maps in (image, mask))
     filled = filled.to(image.device, torch.float32)
     if filled.shape[2:] != image.shape[2:]:
         filled = F.interpolate(filled, image.shape[2:], mode="bicubic", antialias=True)

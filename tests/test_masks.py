@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rad_core.masks import SHAPES, animated_perlin_masks, grow_masks, perlin_masks
+from rad_core.masks import SHAPES, _grow, animated_perlin_masks, grow_masks, perlin_masks
 from rad_core.noise import gradient_noise, unit_gradients
 
 
@@ -68,6 +68,21 @@ def test_grown_masks_hold_every_pixel_within_the_distance(pixels):
     assert torch.equal(grown[0, 0], expected) and not grown[1].any() and mask.sum() == 1.5
     with pytest.raises(ValueError, match="0 pixels or more"):
         grow_masks(mask, -1)
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1.0, torch.uint8), (51 / 255, torch.uint8), (0.3, torch.float32)])
+def test_holes_are_grown_in_bytes_where_these_lose_nothing_and_only_around_the_hole(scale, dtype, monkeypatch):
+    seen = []
+    monkeypatch.setattr("rad_core.masks._grow", lambda hole, pixels, grow=_grow: seen.append(hole) or grow(hole, pixels))
+    mask = torch.zeros(1, 1, 90, 70)
+    mask[..., 20:30, 60:70] = scale
+    mask[..., 22, 55] = 1.0
+    grown = grow_masks(mask, 9)
+    offsets = [(y, x) for y in range(-9, 10) for x in range(-9, 10) if y * y + x * x <= 81]
+    padded = torch.nn.functional.pad(mask, (9,) * 4)
+    expected = torch.stack([padded[..., 9 + y : 99 + y, 9 + x : 79 + x] for y, x in offsets]).amax(0)
+    assert torch.equal(grown, expected)
+    assert [(hole.dtype, tuple(hole.shape)) for hole in seen] == [(dtype, (1, 1, 28, 33))]
 
 
 def test_tiles_meet():

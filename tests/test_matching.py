@@ -55,3 +55,11 @@ def test_odd_inputs():
             match_fill(PICTURES, PICTURES, MASK, **wrong)
     with pytest.raises(ValueError, match="do not fit"):
         match_fill(PICTURES[:3], PICTURES, MASK)
+
+
+def test_a_single_fill_picture_or_mask_serves_all_others():
+    fills, masks = PICTURES.flip(3), torch.cat([MASK.roll(4 * k, 3) for k in range(4)])
+    for some in ((fills, PICTURES[:1], MASK), (fills, PICTURES[:1], masks), (fills[:1], PICTURES, MASK), (fills[:1], PICTURES[:1], masks)):
+        every = [maps.expand(4, -1, -1, -1) for maps in some]
+        alone = [match_fill(*(maps[k : k + 1] for maps in every)) for k in range(4)]
+        torch.testing.assert_close(match_fill(*some), torch.cat(alone), atol=1e-6, rtol=0)

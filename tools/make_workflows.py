@@ -52,8 +52,9 @@ def default(info: dict, name: str):
 
 
 def has_control(name: str, spec: list) -> bool:
-    """Whether the page adds a widget below: how the value changes after a run. It does for every seed, whatever its schema says."""
-    return name in ("seed", "noise_seed") or bool(len(spec) > 1 and spec[1].get("control_after_generate"))
+    """Whether the page adds a widget below: how the value changes after a run. It does for every seed whose schema does not say."""
+    options = spec[1] if len(spec) > 1 else {}
+    return bool(options.get("control_after_generate", name in ("seed", "noise_seed")))
 
 
 def has_upload(spec: list) -> bool:

@@ -91,6 +91,8 @@ def _on_latents(model, path: str, strength: float):
             f"({len(layers) - len(wrong)} of {len(layers)} layers do). Load the network it was trained on."
         )
     _warn(Adapter(file.name, {}, {}, {}, metadata=adapter_metadata(metadata, file.name)), base)
+    if strength == 0:
+        return model.clone()  # off: without the noise level per pixel too
     patched, _ = comfy.sd.load_lora_for_models(aware, None, tensors, strength, 0.0)
     return patched
 

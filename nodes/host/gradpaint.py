@@ -201,18 +201,3 @@ def sample_crops(
     noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed_of(seed, k)) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
     return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise, callback)["samples"]
-
-
-def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:
-    """A CONDITIONING of an edit model (Flux Kontext, Flux.2, Qwen-Image-Edit) whose first reference picture is another: `latents()`."""
-    key, made = "reference_latents", []
-    if any(options.get(key) for _, options in conditioning):
-        made.append(latents())
-    return [[text, options | {key: [*made, *options[key][1:]]} if options.get(key) else options] for text, options in conditioning]
-
-
-def with_inpaint_inputs(conditioning: list, latents: Callable[[], Tensor], holes: Tensor) -> list:
-    """A CONDITIONING of an inpainting model (from InpaintModelConditioning) whose picture and mask are a crop's: `latents()`, `holes`."""
-    cut = [getattr(options.get("concat_mask"), "ndim", 5) < 5 for _, options in conditioning]  # those of videos have an axis of time
-    inputs = {"concat_latent_image": latents(), "concat_mask": holes} if any(cut) else {}
-    return [[text, options | inputs if own else options] for (text, options), own in zip(conditioning, cut, strict=True)]

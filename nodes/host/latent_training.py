@@ -20,6 +20,7 @@ from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
 from .flow_training import FlowPictures, draw_pictures
 from .latents import check_latents
+from .progress import counting
 from .region_aware import is_unet
 from .shared_copy import shared_copy
 from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
@@ -163,8 +164,9 @@ def encode_pictures(
         raise ValueError("This MODEL works on latents: connect its VAE too.")
     if not prompts:
         raise ValueError("This MODEL needs prompts: connect 'positive' (what the pictures show), or 'clip' for captions.")
-    latents = []
+    latents, report = [], counting("encoding the pictures")
     for picture in pictures:
+        report(len(latents), len(pictures))
         height, width = bucket_of(*picture.shape[1:], size) if buckets else (size, size)
         crop = middle(picture, height, width)[None]
         both = [crop, crop.flip(3)] if flip else [crop]
@@ -185,7 +187,11 @@ def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[lis
     """CONDITIONINGs to train with: `positive`, one for each picture if it has as many entries; else the captions, read by CLIP."""
     if positive is not None:
         return [[entry] for entry in positive] if len(positive) == len(captions) else [positive]
-    return [] if clip is None else [clip.encode_from_tokens_scheduled(clip.tokenize(caption)) for caption in captions]
+    prompts, report = [], counting("reading the captions")
+    for caption in captions if clip is not None else ():
+        report(len(prompts), len(captions))
+        prompts.append(clip.encode_from_tokens_scheduled(clip.tokenize(caption)))
+    return prompts
 
 
 def conds_of(model, context: Tensor, extra: dict, size: tuple[int, int], keep: Callable[[Tensor], Tensor]) -> Cond:

@@ -34,7 +34,7 @@ def shown_on_node() -> Iterator[None]:
     if _collecting:  # a guider or sampler inside a node of ours
         yield
         return
-    texts, began = dict[str, None](), time.monotonic()
+    texts, began, ended = dict[str, None](), time.monotonic(), "Stopped after"
     _collecting = True
     try:
         with warnings.catch_warnings():
@@ -42,21 +42,22 @@ def shown_on_node() -> Iterator[None]:
             warnings.simplefilter("always", Note)
             warnings.showwarning = lambda text, kind, *rest: texts.setdefault(str(text)) if kind is Note else others(text, kind, *rest)
             yield
+        ended = "Done in"
     except CheckpointError as error:
         raise ValueError(str(error)) from error
     finally:
         _collecting = False
-        _show(list(texts), time.monotonic() - began)
+        _show(list(texts), f"{ended} {time.monotonic() - began:.0f} s.")
 
 
-def _show(texts: list[str], seconds: float) -> None:
+def _show(texts: list[str], otherwise: str) -> None:
     for text in texts:
         logging.warning(text)
     context = get_executing_context()
     if texts:
         say("\n".join(texts))
     elif context is not None and context.node_id in _told:
-        say(f"Done in {seconds:.0f} s.")
+        say(otherwise)
         _told.discard(context.node_id)
 
 

@@ -68,6 +68,13 @@ class Progress:
                 say(", ".join([*filter(None, [self.words]), f"{duration(left)} left"]))
 
 
+def counting(words: str) -> Callable[[int, int], None]:
+    """A callback for what a node prepares: (done, of how many). `words`: what the node does meanwhile."""
+    progress = Progress()
+    progress.words = words
+    return lambda done, total: progress.report(done, total, lambda: None)
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: "12 s", "3 min", "2 h 5 min"."""
     minutes = round(seconds / 60)

@@ -57,7 +57,8 @@ class HostSampler(comfy.samplers.Sampler):
         denoise = _HostDenoiser(model_wrap, extra_args, flow)
         fresh_noise = partial(normal, streams, noise.shape[1:], noise.device)
         start = flow_start(latent_image, noise, maps[0]) if flow else latent_image + maps[0] * noise
-        return self.sampler(denoise, start, maps, fresh_noise, report)
+        last_state = self.sampler(denoise, start, maps, fresh_noise, report)
+        return last_state / (1 - maps[-1]) if flow else last_state  # as the host: the next part of split sigmas multiplies by 1 - s
 
     def _order(self, model, mask: Tensor) -> Tensor:
         """The order map at the mask's size, the same for all frames, and with one value in each token: the token's last."""

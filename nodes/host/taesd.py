@@ -22,7 +22,7 @@ class TAESDColours(Colours):
     def __init__(self, latent_format, picture: Tensor):
         super().__init__()
         name = latent_format.taesd_decoder_name
-        if name is None:
+        if name is None or not name.endswith("_decoder") or picture.ndim != 4:  # others are files of TAEHV, for the latents of videos
             raise ValueError("There is no TAESD for this MODEL's latents: set align_in to 'colours' in GradPaint Settings.")
         file = next((f for f in folder_paths.get_filename_list("vae_approx") if f.startswith(name)), None)
         if file is None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import comfy.utils
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +16,11 @@ from ...rad_core.losses import dilate
 
 RIM = 16  # pixels around the hole in which colours are compared
 
+# (maps (n, C, h, w) of whole pictures, one for all or for each; how to resize and to fit them, as `common_upscale`)
+# -> the crops' parts, a single one if it is the same for all
+Cut = Callable[[Tensor, str, str], Tensor]
 # (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now or grey) -> latents
-Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor]], Tensor]
+Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor], Cut], Tensor]
 
 
 def has_time_axis(vae) -> bool:
@@ -36,6 +40,8 @@ def fill_through_vae(
     video: bool = False,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Tensor:
     """Fill the hole of each picture, or of the frames of a video, with a sampler of latents.
 
@@ -47,12 +53,16 @@ def fill_through_vae(
         sample: for consecutive pictures with crops of equal size, or for all frames of a video.
         video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
         context_mask, stitch_mask: as `rad_inpaint`.
+        start, stop: fill pictures [start, stop) alone, by default all. The crop of a frame is the same in any part of its video.
 
     Returns:
-        (B, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
+        (stop - start, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
     """
     image, mask = check_image_and_mask(image, mask)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
+    part = range(len(image))[start:stop]
+    if not mask.any():
+        return image[part.start : part.stop].clone()
     out, whole = image.clone(), video and has_time_axis(vae)
     least = min(size, *image.shape[2:])
     looks = [None] * len(image) if context_mask is None else context_mask
@@ -60,11 +70,11 @@ def fill_through_vae(
         boxes = steady_boxes(mask, context, least, context_mask)
     else:
         boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
-    shown = {k: _seen(image[k], mask[k], looks[k]) for k in range(len(image)) if whole or mask[k].any()}
+    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if whole or mask[k].any()}
     crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)
-    one_batch = len(crops) == len(image) and len({crop.picture.shape for crop in crops.values()}) == 1
+    one_batch = len(crops) == len(part) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)
@@ -73,10 +83,18 @@ def fill_through_vae(
             again = torch.cat([_shown(shown[k][0], crop) for k, crop in batch.crops.items()])
             return encode(vae, torch.where(holes > 0, 0.5, again) if grey else again, whole)
 
-        latents = sample(encode(vae, pictures, whole), _pad_frames(vae, holes) if whole else holes, min(batch.crops), crops_again)
+        def cut(maps: Tensor, method: str, fit: str, batch=batch, holes=holes) -> Tensor:
+            resize = lambda maps, like, fit: comfy.utils.common_upscale(maps, like.shape[3], like.shape[2], method, fit)
+            maps, places = resize(maps, image, fit), [(k, crop.box) for k, crop in batch.crops.items()]
+            if len(maps) == 1 and len({box for _, box in places}) == 1:
+                places = places[:1]
+            return torch.cat([resize(box.cut(maps[k % len(maps)][None]), holes, "disabled") for k, box in places])
+
+        at = _pad_frames(vae, holes) if whole else holes
+        latents = sample(encode(vae, pictures, whole), at, min(batch.crops), crops_again, cut)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
-    return out
+    return out[part.start : part.stop]
 
 
 def encode(vae, pictures: Tensor, video: bool = False) -> Tensor:

@@ -3,6 +3,7 @@
 Training works on a copy of the MODEL's network: the host's own is only read, so nothing of a run stays behind in it.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -123,7 +124,11 @@ def train_adapter(
         # encoded in the host's inference mode, which its own networks need
         latents = None if adm else encode_pictures(model, vae, pictures, prompts, size, settings.flip, settings.buckets, store.keep)
         with torch.inference_mode(False), torch.enable_grad(), in_training():
-            curve, sheet = _train_on(model, pictures, latents, settings, size, path, resume, vae, prompts)
+            try:
+                curve, sheet = _train_on(model, pictures, latents, settings, size, path, resume, vae, prompts)
+            finally:
+                gc.collect()  # the trained copy's own layers hold each other, and would stay on the device
+                comfy.model_management.soft_empty_cache()
     return with_adapter(model, str(path), 1.0), curve, sheet
 
 

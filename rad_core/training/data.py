@@ -31,18 +31,23 @@ class Folder(Sequence):
 
     Broken and truncated files are skipped, with a note that names them: every file is decoded once at the start.
 
+    Args:
+        callback: takes how many files were decoded, and of how many.
+
     Raises:
         ValueError: the folder cannot be read, or contains no readable picture.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, callback: Callable[[int, int], None] | None = None):
         self.folder = Path(folder)
         try:
             paths = picture_files(self.folder)
         except OSError as error:
             raise ValueError(f"The folder {folder} cannot be read: {error.strerror or error}.") from None
         self.paths, broken = [], []
-        for path in paths:
+        for k, path in enumerate(paths):
+            if callback:
+                callback(k, len(paths))
             try:
                 check_readable(path)
                 self.paths.append(path)

@@ -45,6 +45,19 @@ def test_the_stitch_mask_is_all_that_changes(fill, landscape, node):
         fill(node, mask=mask, stitch_mask=paste.expand(3, -1, -1))
 
 
+@pytest.mark.parametrize("node", NODES)
+def test_a_stitch_mask_makes_nothing_opaque_that_was_not_filled(host, fill, node):
+    """A cut-out with a small hole: the network sees 64 pixels around it."""
+    picture = host.call("RAI_DrawLandscape", size=192, batch_size=2, seed=7, time_of_day="any")[0]
+    image = torch.cat([picture, torch.zeros(2, 192, 192, 1)], -1)
+    mask, everywhere = torch.zeros(1, 192, 192), torch.ones(1, 96, 96)
+    mask[:, 30:40, 20:40] = 1
+    out = fill(node, image=image, mask=mask, stitch_mask=everywhere)[0]
+    opaque = out[..., 3] == 1
+    assert opaque[mask.expand(2, -1, -1) > 0].all() and opaque[(out[..., :3] != picture).any(-1)].all()
+    assert opaque.sum() <= 2 * 64 * 64 and torch.equal(out[~opaque], image[~opaque])
+
+
 def test_a_source_mask_names_where_patches_come_from(fill, landscape):
     mask, source = square(24, 24, 12), square(40, 0, 24)
     out = fill("RAI_FillFromPicture", mask=mask, source_mask=source)[0]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import flow_model, tiny_model
+from helpers import defaults, flow_model, tiny_model
 
 KINDS = {"SD15": (4, 0), "v": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
 
@@ -264,6 +264,21 @@ def test_the_rim_is_looked_at_through_taesd(host, scene):
     finally:
         path.unlink()
         host.folder_paths.filename_list_cache.clear()
+
+
+def test_the_latents_of_a_videos_vae_have_no_taesd(host):
+    """Newer hosts name a file for them, which is of another kind."""
+    from families import build, in_host, prompts
+    from families import scene as latents_of
+
+    name = "Qwen-Image, -Edit"
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    (settings,) = host.call("RAI_GradPaintSettings", **defaults(host, "RAI_GradPaintSettings") | {"align_in": "TAESD"})
+    positive, negative = prompts(name)
+    shared = {"model": build(name), "latent_image": latents_of(name), "positive": positive, "negative": negative, "steps": 2, "cfg": 1.0}
+    with pytest.raises(ValueError, match="There is no TAESD for this MODEL's latents: set align_in to 'colours'"):
+        host.call("RAI_GradPaintSampler", **defaults(host, "RAI_GradPaintSampler") | shared | {"settings": settings})
 
 
 def inpaint(host, adm, image, mask, **change):

@@ -341,6 +341,14 @@ def test_classes_reach_the_network(host):
     (conditioning,) = host.call("RAI_ADMConditioning", class_label=7)
     with pytest.raises(ValueError, match="0 to 2"):
         host.nodes.common_ksampler(model, 0, 1, 1.0, "euler", "normal", conditioning, conditioning, latent)
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 4:12] = 1
+    shared = {"model": model, "image": torch.rand(1, 16, 16, 3), "mask": mask, "steps": 2}
+    for node, own in (("RAI_RADInpaint", {}), ("RAI_RefineWithRAD", {"uncertainty": mask})):
+        call = lambda label, node=node, own=own: host.call(node, **defaults(host, node) | shared | own | {"class_label": label})[0]
+        assert not torch.equal(call(0), call(2))
+        with pytest.raises(ValueError, match="This network draws by class: give a label from 0 to 2"):
+            call(7)
 
 
 def rad_sample(host, model, image, mask, vae, sampler="ddpm", conditioning=None):

@@ -24,6 +24,18 @@ def test_odd_pictures_and_masks_are_noted_on_every_inpaint_node(fill, landscape,
     assert fill(node, mask=mask * (1 + 1e-6))[1] == ""
 
 
+def test_what_was_cancelled_or_failed_is_not_said_to_be_done(host):
+    from comfy.model_management import InterruptProcessingException
+    from comfy_execution.utils import CurrentNodeContext
+
+    notes = host.module("nodes.host.notes")
+    for error in (InterruptProcessingException, ValueError):
+        with CurrentNodeContext("prompt", "7"), pytest.raises(error), notes.shown_on_node():
+            notes.say("2 min left")
+            raise error
+        assert host.server.messages[-1] == ("Stopped after 0 s.", "7")
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_impossible_input_is_refused_in_a_sentence(fill, landscape, node):
     for change, sentence in (

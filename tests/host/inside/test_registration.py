@@ -73,6 +73,11 @@ def shape(tree):
     return {k: shape(v) for k, v in tree.items()} if isinstance(tree, dict) else bool(tree)
 
 
+def test_a_training_keeps_its_seed_because_another_cannot_resume(host):
+    """Without the entry, the page would draw another seed after each run."""
+    assert host.info("RAI_TrainRADAdapter")["input"]["required"]["seed"][1]["control_after_generate"] is False
+
+
 def test_extra_model_paths_are_respected(host):
     folders = host.module("nodes.host.folders")
     extra = host.base / "elsewhere"

@@ -230,6 +230,31 @@ def test_euler_of_ksampler_and_rad_samplers_ddim_agree(host):
     torch.testing.assert_close(ours["samples"], theirs["samples"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["SD3, 3.5", "Qwen-Image, -Edit"])
+def test_split_sigmas_give_what_the_whole_run_gives(host, name):
+    """As with the host's samplers; soft pixels stop at a level of their own."""
+    import comfy.sample
+    import comfy.samplers
+
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    patched, words, latents = patch(host, build(name)), prompts(name), scene(name)["samples"]
+    mask = torch.zeros(1, 1, *latents.shape[-2:])
+    mask[..., latents.shape[-2] // 4 * 2 :, :] = 1
+    mask[..., -4:, :] = 0.5
+    (sampler,) = host.call("RAI_RADSamplerSelect", sampler="ddim", eta=0.0)
+    sigmas = comfy.samplers.calculate_sigmas(patched.get_model_object("model_sampling"), "simple", 6)
+    noise = comfy.sample.prepare_noise(latents, 3)
+
+    def run(noise, sigmas, latents):
+        with torch.inference_mode():
+            return comfy.sample.sample_custom(patched, noise, 1.0, sampler, sigmas, *words, latents, noise_mask=mask, seed=3)
+
+    whole, first = run(noise, sigmas, latents), run(noise, sigmas[:4], latents)
+    torch.testing.assert_close(run(torch.zeros_like(noise), sigmas[3:], first), whole, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(whole, latents)
+
+
 def test_families_without_a_way_in_are_refused_in_a_sentence(host):
     for name in ("HiDream", "Lens", "Wan VACE"):
         if in_host(name):

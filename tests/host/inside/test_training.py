@@ -1,5 +1,8 @@
 """Train RAD Adapter in the host: on the bundled pixel network, and on latent models."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -178,6 +181,8 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
     assert (out - latents)[known].abs().max() <= 1e-6, "known latents stay, but for the rounding of the VAE's scale"
     assert not torch.equal(out, ksample_latents(host, base, kind, latents, mask))
     assert torch.equal(out, ksample_latents(host, model, kind, latents, mask))
+    off = host.call("RAI_LoadRADAdapter", model=base, adapter_name=name, strength=0.0)[0]
+    assert torch.equal(ksample_latents(host, off, kind, latents, mask), ksample_latents(host, base, kind, latents, mask))
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(adapters / "latent" / "sea.safetensors")
@@ -186,6 +191,26 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
         host.call("RAI_LoadRADAdapter", model=base, adapter_name=name.replace("sea", "wrong"), strength=1.0)
     with pytest.raises(ValueError, match="not a RAD adapter for a latent model"):
         host.call("RAI_LoadRADAdapter", model=base, adapter_name="landscapes (bundled)", strength=1.0)
+
+
+@pytest.mark.parametrize("name", ["SD15", "Flux.1 dev"])
+def test_the_trained_copy_is_gone_when_the_node_is_done(host, name, monkeypatch):
+    from graphs import trained
+
+    run, copies = host.module("nodes.host.train_adapter"), []
+
+    def spy(*args, copy_of=run.copy_of):
+        net, base = copy_of(*args)
+        copies.append(weakref.ref(net))
+        return net, base
+
+    monkeypatch.setattr(run, "copy_of", spy)
+    gc.disable()
+    try:
+        trained(host, name)
+        assert [copy() for copy in copies] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["SD15", "SDXL"])
@@ -299,3 +324,36 @@ def test_captions_are_read_by_the_hosts_clip(host, adapters, tmp_path):
     (tmp_path / "1.txt").write_text("a red boat")
     train(host, tiny_model(host, "SD15"), folder=str(tmp_path), vae=Blocks(), clip=Clip(), size=64, steps=1)
     assert read == ["", "a red boat"]
+
+
+@pytest.mark.parametrize("stage", ["reading the pictures", "reading the captions", "encoding the pictures"])
+def test_what_is_prepared_shows_its_progress_and_heeds_the_cancel_button(host, stage, tmp_path, monkeypatch):
+    """The third of four calls cancels; the host's own networks would hear it on a CPU alone."""
+    import comfy.model_management
+    import comfy.utils
+
+    seen, worked, data = [], [], host.module("rad_core.training.data")
+    bar = type("Bar", (), {"update_absolute": lambda _, value, total, preview: seen.append((value, total))})
+    monkeypatch.setattr(comfy.utils, "ProgressBar", lambda total: bar())
+
+    def work(name, result):
+        worked.append(name)
+        if worked.count(stage) == 3:
+            comfy.model_management.interrupt_current_processing()
+        return result
+
+    class Clip:
+        tokenize = lambda self, text: text
+        encode_from_tokens_scheduled = lambda self, text: work("reading the captions", prompt("SD15"))
+
+    class VAE(Blocks):
+        encode = lambda self, image: work("encoding the pictures", super().encode(image))
+
+    monkeypatch.setattr(data, "check_readable", lambda path: work("reading the pictures", None))
+    for k in range(4):
+        Image.new("RGB", (64, 64), (40 * k, 0, 0)).save(tmp_path / f"{k}.png")
+    settings = {"vae": VAE(), "clip": Clip(), "size": 64, "steps": 1, "flip": False}
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(host, tiny_model(host, "SD15"), folder=str(tmp_path), **settings)
+    assert worked.count(stage) == 3 and worked[-1] == stage
+    assert seen[-3:] == [(0, 4), (1, 4), (2, 4)]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import build, in_host, prompts, scene
+from helpers import Blocks, prompt, tiny_model
 from matrix import parts, sample
 
 WAN = "Wan 2.1, 2.2 14B"
@@ -91,12 +92,45 @@ def inpaint(host, model, vae, words, image, mask, **change):
     return host.call("RAI_GradPaintInpaint", model=model, vae=vae, image=image, mask=mask, **options)[0]
 
 
+def test_frames_in_parts_have_the_crops_of_the_whole_video(host):
+    """An image MODEL out of memory takes half of the frames at a time; their crops have one size and follow the hole as before."""
+    import comfy.model_management
+
+    class VAE(Blocks):
+        def __init__(self, most):
+            self.most, self.seen = most, []
+
+        def encode(self, images):
+            if len(images) > self.most:
+                raise comfy.model_management.OOM_EXCEPTION("pretended")
+            self.seen.append(images)
+            return super().encode(images)
+
+    image, mask = torch.rand(8, 64, 192, 3), moving_hole(9, 64, 192, 20)[:8]
+    mask[4:, 8:56] = mask[4:, 16:17]  # taller holes in the second half
+    vaes, words = (VAE(8), VAE(4)), (prompt("SD15"), prompt("SD15"))
+    for vae in vaes:
+        out = inpaint(host, tiny_model(host, "SD15"), vae, words, image, mask, video=True, steps=1, size=32)
+        known = (mask == 0)[..., None].expand_as(out)
+        assert torch.equal(out[known], image[known]) and not torch.equal(out[~known], image[~known])
+    assert [len(vae.seen) for vae in vaes] == [1, 2]
+    assert torch.equal(vaes[0].seen[0], torch.cat(vaes[1].seen))
+    assert torch.equal(inpaint(host, tiny_model(host, "SD15"), vaes[0], words, image, mask * 0, video=True), image), "no hole at all"
+
+
 def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
     """9 frames, a hole that moves, and a tiny Wan with its causal VAE: what the masks keep is bit-exact in every frame."""
+    import comfy.utils
+
+    done = []
+    bar = type("Bar", (), {"update_absolute": lambda _, value, total, preview: done.append(value / total)})
+    monkeypatch.setattr(comfy.utils, "ProgressBar", lambda total: bar())
     model, vae, words = build("Wan 2.1 (picture)"), tiny_wan_vae(monkeypatch), prompts(WAN)
     image, mask = torch.rand(9, 48, 112, 3, generator=torch.Generator().manual_seed(1)), moving_hole(9, 48, 112)
     for frames in (9, 7):  # 7 are not 1 + 4 k
+        done.clear()
         out = inpaint(host, model, vae, words, image[:frames], mask[:frames], video=True)
+        assert done == [0.5, 1], "two steps for all frames"
         known = (mask[:frames] == 0)[..., None].expand_as(out)
         assert torch.equal(out[known], image[:frames][known])
         assert not torch.equal(out[~known], image[:frames][~known]) and torch.isfinite(out).all()

@@ -1,0 +1,72 @@
+"""CONDITIONINGs of a whole picture as its crops need them: reference pictures, hints of ControlNets, masks and areas."""
+
+from collections.abc import Callable
+
+import comfy.utils
+import torch
+from torch import Tensor
+
+from .through_vae import Cut
+
+
+def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:
+    """A CONDITIONING of an edit model (Flux Kontext, Flux.2, Qwen-Image-Edit) whose first reference picture is another: `latents()`."""
+    key, made = "reference_latents", []
+    if any(options.get(key) for _, options in conditioning):
+        made.append(latents())
+    return [[text, options | {key: [*made, *options[key][1:]]} if options.get(key) else options] for text, options in conditioning]
+
+
+def with_inpaint_inputs(conditioning: list, latents: Callable[[], Tensor], holes: Tensor) -> list:
+    """A CONDITIONING of an inpainting model (from InpaintModelConditioning) whose picture and mask are a crop's: `latents()`, `holes`."""
+    cut = [getattr(options.get("concat_mask"), "ndim", 5) < 5 for _, options in conditioning]  # those of videos have an axis of time
+    inputs = {"concat_latent_image": latents(), "concat_mask": holes} if any(cut) else {}
+    return [[text, options | inputs if own else options] for (text, options), own in zip(conditioning, cut, strict=True)]
+
+
+def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, cut: Cut) -> list[list]:
+    """CONDITIONINGs of pictures of a size (height, width) whose hints of ControlNets, masks and areas are those of crops.
+
+    Args:
+        latents: of the crops, (b, C, h, w) or (b, C, T, h, w); b is 1 for a video.
+    """
+    copies = {}  # by the control's id: the host runs conditionings together only where they share it
+
+    def cropped(options: dict) -> dict:
+        options = dict(options)
+        if (control := options.get("control")) is not None:
+            options["control"] = _control(control, cut, copies)
+        if (region := _region(options, *size)) is not None:
+            parts = cut(region, "bilinear", "disabled")
+            parts = parts.amax(0, keepdim=True) if len(latents) == 1 else parts
+            options["mask"] = parts if latents.ndim == 5 else parts[:, 0]
+        return options
+
+    return [[[text, cropped(options)] for text, options in conditioning] for conditioning in conditionings]
+
+
+def _control(control, cut: Cut, copies: dict):
+    """A copy of a ControlNet, and of those before it, whose hint is the crops'."""
+    if id(control) not in copies:
+        copied = copies[id(control)] = control.copy()
+        fit = lambda hint: hint if hint is None else cut(hint, control.upscale_algorithm, "center")  # as the host fits it
+        copied.cond_hint_original = fit(control.cond_hint_original)
+        copied.extra_concat_orig = [fit(hint) for hint in control.extra_concat_orig]
+        if control.previous_controlnet is not None:
+            copied.set_previous_controlnet(_control(control.previous_controlnet, cut, copies))
+    return copies[id(control)]
+
+
+def _region(options: dict, height: int, width: int) -> Tensor | None:
+    """The mask (n, 1, h, w) of a conditioning, if any. It takes in the area, which would not be the same in every crop."""
+    mask, area = options.get("mask"), options.get("area")
+    mask = None if mask is None else mask.reshape(-1, 1, *mask.shape[-2:])
+    if area is None or len(area) not in (4, 5):  # those of videos have a length
+        return mask
+    del options["area"]
+    sides = (height, width, height, width)
+    pixels = [share * side for share, side in zip(area[1:], sides, strict=True)] if area[0] == "percentage" else [8 * x for x in area]
+    high, wide, top, left = map(round, pixels)
+    inside = torch.zeros(1, 1, height, width)
+    inside[..., top : top + high, left : left + wide] = 1
+    return inside if mask is None else inside * comfy.utils.common_upscale(mask, width, height, "bilinear", "disabled")

@@ -1,0 +1,73 @@
+"""What a CONDITIONING says about places of the picture, in GradPaint Inpaint's crops of it: hints of ControlNets, masks and areas."""
+
+import pytest
+import torch
+from helpers import Blocks, defaults, prompt, tiny_model
+
+SIDE = 256
+
+
+@pytest.fixture(scope="module")
+def inpaint(host):
+    """inpaint(positive, negative) fills a small hole at the right of two pictures; the crops are columns 176 to 240."""
+    model, mask = tiny_model(host, "SD15"), torch.zeros(1, SIDE, SIDE)
+    mask[:, 100:132, 192:224] = 1
+    settings = {"model": model, "vae": Blocks(), "mask": mask, "steps": 2, "cfg": 1.0, "size": 64, "context": 0.5, "preset": "combine"}
+    image = torch.rand(2, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
+
+    def run(positive, negative, **change):
+        options = defaults(host, "RAI_GradPaintInpaint") | settings | {"image": image, "positive": positive, "negative": negative}
+        return host.call("RAI_GradPaintInpaint", **options | change)[0]
+
+    return run
+
+
+@pytest.mark.parametrize("size", [SIDE, SIDE // 2])
+def test_a_controlnet_gets_the_crops_part_of_its_hint(inpaint, size):
+    """Two ControlNets, one after the other, each picture with a hint of its own; both prompts still go through the network together."""
+    import comfy.controlnet
+    import comfy.utils
+
+    seen = []
+
+    class Recorder(comfy.controlnet.ControlBase):
+        def get_control(self, x_noisy, t, cond, batched, *rest):
+            if self.previous_controlnet is not None:
+                self.previous_controlnet.get_control(x_noisy, t, cond, batched, *rest)
+            sides = x_noisy.shape[3] * 8, x_noisy.shape[2] * 8
+            hint = comfy.utils.common_upscale(self.cond_hint_original, *sides, self.upscale_algorithm, "center")
+            seen.append((self.strength, len(x_noisy), hint))
+
+        def copy(self):
+            copied = Recorder()
+            self.copy_to(copied)
+            return copied
+
+    ramp = torch.linspace(0, 1, size).expand(1, 3, size, size)
+    first, second = (Recorder().set_cond_hint(hint, strength) for hint, strength in ((ramp, 0.3), (torch.cat([ramp, 1 - ramp]), 0.6)))
+    second.set_previous_controlnet(first)
+    words = [[prompt("SD15")[0][0], {"control": second, "control_apply_to_uncond": True}]]
+    inpaint(words, words, cfg=2.0)
+    across = torch.linspace(176 / SIDE, 240 / SIDE, 64)
+    assert {strength for strength, _, _ in seen} == {0.3, 0.6} and {count for _, count, _ in seen} == {4}
+    for strength, _, hint in seen:
+        expected = [across] if strength == 0.3 else [across, 1 - across]
+        torch.testing.assert_close(hint[:, 0, 32], torch.stack(expected), rtol=0, atol=0.02)
+    assert first.cond_hint_original is ramp and second.previous_controlnet is first
+
+
+@pytest.mark.parametrize("kind", ["mask", "area", "percentage"])
+def test_a_prompt_for_another_part_of_the_picture_does_not_reach_the_crop(host, inpaint, kind):
+    def at(words, left):
+        if kind == "mask":
+            mask = torch.zeros(1, SIDE // 2, SIDE // 2)
+            mask[..., left // 2 : (left + 128) // 2] = 1
+            return host.nodes.ConditioningSetMask().append(words, mask, "default", 1.0)[0]
+        if kind == "area":
+            return host.nodes.ConditioningSetArea().append(words, 128, SIDE, left, 0, 1.0)[0]
+        return host.nodes.ConditioningSetAreaPercentage().append(words, 0.5, 1.0, left / SIDE, 0.0, 1.0)[0]
+
+    words, other = prompt("SD15"), [[3 * prompt("SD15")[0][0].flip(1), {}]]
+    alone, there = inpaint(words, words), inpaint(at(words, 128) + at(other, 0), words)
+    torch.testing.assert_close(there, alone, rtol=0, atol=1e-4)
+    assert not torch.allclose(inpaint(at(words, 0) + at(other, 128), words), alone, rtol=0, atol=1e-2)
