@@ -17,7 +17,6 @@ from ..settings import resolve_settings
 from .level import COLOUR, Level
 from .posterior import patch_posterior
 from .progress import Poll, no_poll
-from .repeats import Repeats
 from .scene import Scene, pages_at, references_of
 from .search import Queries, common_offsets, distances, search_all, search_near
 from .settings import PRESETS, ExemplarSettings
@@ -41,7 +40,7 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
     weight = torch.ones(level.height * level.width, device=device)
     weight[level.pixels] = settings.tau**2 / (sigma.square() + settings.tau**2)
     weight.mul_(level.confidence)[level.excluded] = 0
-    level.repeats, keys = _repeats(level), level.keys
+    keys = level.keys
     if everywhere:
         most = max(64, int(settings.limit / max(1, len(level.queries))))
         if len(keys) > most:
@@ -59,21 +58,8 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
         else:
             before = level.match[part]
             now = distances(level, queries, before)
-            if level.repeats is not None:
-                now += level.repeats(queries.index, before)
             level.match[part], level.distance[part] = search_near(level, queries, before, now, step, rng, common)
         poll()
-    if level.repeats is not None:  # votes are by d alone
-        level.distance.sub_(level.repeats(level.queries, level.match)).clamp_(min=0)
-        level.repeats = None
-
-
-def _repeats(level: Level) -> Repeats | None:
-    """Who uses which source before a step; None in the first, or where nothing differs or repeats cost nothing."""
-    if not level.settings.repeat or bool((level.match < 0).any()):
-        return None
-    cost = level.settings.repeat * float(level.distance.median())
-    return Repeats.of(level.match, level.queries, len(level.state), cost, level.width) if cost else None
 
 
 class ExemplarDenoiser(Denoiser):

@@ -46,7 +46,7 @@ class Level:
         known, usable: (N,) bool, pixels that may be copied, and those where a wholly known patch starts.
         keys: (K,) usable source patches. queries: (Q,) patches that touch the hole. pixels: (P,) the hole's pixels.
         match: (Q,) source of each query, and distance: (Q,) its mean weighted squared difference.
-        guide: a `LineGuide`, or None. repeats: `Repeats` during a search, or None.
+        guide: a `LineGuide`, or None.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Level:
         self.hole, self.excluded = self._flat(hole), self._flat(excluded)
         depth = depth_of(hole) + (0 if extra_depth is None else extra_depth)
         self.confidence = self._flat(settings.falloff**-depth)
-        self.guide = self.repeats = None
+        self.guide = None
         self.set_hole(self.hole)
 
     def _flat(self, map_: Tensor) -> Tensor:

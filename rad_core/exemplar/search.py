@@ -1,7 +1,6 @@
 """The patch of least distance for each query: among all of them by matrix products, or among coherent candidates (PatchMatch).
 
 The distance is d(q, k) = sum_j c_qj |x_qj - P_kj|^2 + near |q - k| / H, with sum_j c_qj = 1, plus what `LineGuide` adds on a line.
-A search adds `Repeats`, too, for a source that is in use nearby.
 """
 
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ class Queries:
 
 
 def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
-    """d of queries (n,) to one source each, (n,), without `Repeats`."""
+    """d of queries (n,) to one source each, (n,)."""
     parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
     errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
     d = torch.cat(errors).add_(level.distance_cost(queries.index, sources))
@@ -79,8 +78,6 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
             d += distance_cost if level.all_aligned else distance_cost * aligned
         if line is not None:
             d += level.guide.cost(line, index[:, None], keys)
-        if level.repeats is not None:
-            level.repeats.add_to(d, index, keys)
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
         found.append(keys[which])
@@ -114,12 +111,8 @@ def search_near(
         if not len(chosen):
             return
         sources = candidates.index_select(0, chosen)
-        d, least = distances(level, queries.take(chosen), sources), distance.index_select(0, chosen)
-        better = d < least
-        if level.repeats is not None:  # they only add: few candidates need them
-            near = better.nonzero()[:, 0]
-            d[near] += level.repeats(index[chosen[near]], sources[near])
-            better = d < least
+        d = distances(level, queries.take(chosen), sources)
+        better = d < distance.index_select(0, chosen)
         improved = chosen[better]
         distance[improved], match[improved] = d[better], sources[better]
 

@@ -16,7 +16,6 @@ class ExemplarSettings:
         falloff: confidence of a hole pixel is falloff^-depth, depth being its distance from the known pixels.
         texture: weight of the two texture channels (mean |dx| and |dy| around a pixel) beside the colours; 0 for none.
         near: cost of a source far away: added to d (a mean squared difference of colours) per height of the hole's context; 0 for none.
-        repeat: cost of a source that a place nearby uses already, added to d in units of its median over the hole; 0 for none.
         factor: scale between levels, above 1.
         quantile: which share of the patches over a pixel counts as well fitting in the vote.
         random: random candidates per step, besides those of the neighbours.
@@ -48,7 +47,6 @@ class ExemplarSettings:
     falloff: float = 1.3
     texture: float = 3.0
     near: float = 0.03
-    repeat: float = 0.3
     factor: float = 1.5
     quantile: float = 0.33
     random: int = 1
@@ -80,8 +78,8 @@ class ExemplarSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.quantile < 1:
             raise ValueError(f"quantile must be at least 0 and below 1, got {self.quantile}.")
-        zero = "sigma texture near repeat random common lines reach coherence sweeps poisson eps order_depth frames_near"
-        for name in zero.split():
+        zero = ("sigma", "texture", "near", "random", "common", "lines", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
+        for name in (*zero, "frames_near"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
 
