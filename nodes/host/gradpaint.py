@@ -154,8 +154,10 @@ class _GuidedSampler(comfy.samplers.Sampler):
         return parts.join(torch.where(mask > 0, first, known.to(first)), rest)
 
     def _guided(self, mask: Tensor, model, x: Tensor, sigmas: Tensor, extra_args: dict, **options) -> Tensor:
-        guided = GuidedModel(model, self.guider, sigmas, mask, extra_args.get("seed") or 0)
-        return self.sampler.sampler_function(guided, x, sigmas, extra_args=extra_args, **options)
+        function = self.sampler.sampler_function
+        own_levels = getattr(function, "__name__", "") in ("dpm_fast_function", "dpm_adaptive_function")
+        guided = GuidedModel(model, self.guider, sigmas, mask, extra_args.get("seed") or 0, own_levels)
+        return function(guided, x, sigmas, extra_args=extra_args, **options)
 
 
 def run_gradpaint(

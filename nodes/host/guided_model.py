@@ -1,5 +1,6 @@
 """What a host sampler calls in place of the MODEL while GradPaint guides it."""
 
+import math
 from functools import partial
 
 import comfy.model_patcher
@@ -38,9 +39,10 @@ class GuidedModel:
     Args:
         model: that wrapper. guider: a `GradPaintGuider`. sigmas: the run's.
         mask: of the latents as the host hands it on.
+        own_levels: the sampler steps between levels of its own; how far, is not known, so no step is taken to leave anything to the next.
     """
 
-    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, seed: int):
+    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, seed: int, own_levels: bool = False):
         self.model, self.guider, self.parts, settings = model, guider, guider.parts, guider.settings
         inner, latents = guider.inner_model, model.latent_image
         self.noise = partial(normal, generators(seed, latents.shape[0], "gradpaint"), latents.shape[1:], latents.device)
@@ -54,6 +56,7 @@ class GuidedModel:
             KnownPixels(picture, hole, (hole == 0).float(), self._combine, clean=self._known_is_clean(sigmas[:1])),
             sigmas,
             settings.guidance,
+            response=math.inf if own_levels else 1.0,
             flow=guider.flow,
             probe=Probe(probe, self._difference),
             colours=colours_of(settings.align_in, inner.latent_format, picture),

@@ -6,7 +6,7 @@ import pytest
 from gaussian import KINDS, errors
 
 STEPS, CONVERGED = 8, 1.5  # pictures have a deviation of 1: a sampler that is farther from the mean has not converged in so few steps
-SOME = ("euler", "ddim", "dpmpp_2m", "dpmpp_2m_cfg_pp", "uni_pc", "heun", "er_sde")
+SOME = ("euler", "ddim", "dpmpp_2m", "dpmpp_2m_cfg_pp", "uni_pc", "heun", "er_sde", "dpm_adaptive")
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
