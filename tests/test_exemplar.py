@@ -358,3 +358,9 @@ def test_frames_that_show_nothing_go_on_as_a_still(near):
     masks = torch.cat([torch.zeros(1, 48, 48), torch.ones(5, 48, 48)])
     filled, _ = quick(still.expand(6, -1, -1, -1), masks, frames=True, frames_near=near)
     assert (filled - still).abs().max() < 1e-5
+
+
+def test_the_last_preview_is_the_fill():
+    image, mask, shown = noise_picture(1, 40, 40), box_mask(40, 40, 8, 8, 24, 24), []
+    filled, _ = quick(image, mask, callback=lambda step, steps, picture: shown.append(picture))
+    assert shown[-1].shape == filled.shape and torch.allclose(shown[-1], filled, atol=1e-6)

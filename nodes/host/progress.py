@@ -57,7 +57,7 @@ class Progress:
         stop, now = self.count if stop is None else stop, time.monotonic()
         unit = math.gcd(start, stop - start, self.count)
         done, total = (start * steps + (stop - start) * step) // unit, self.count * steps // unit
-        shown = preview() if self.previewing <= SHARE * (now - self.began) else None
+        shown = preview() if self.previewing <= SHARE * (now - self.began) or done == total else None
         self.previewing += time.monotonic() - now
         self.bar.update_absolute(done, total, shown)
         self.first = self.first or (now, done / total)

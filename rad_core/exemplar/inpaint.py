@@ -101,9 +101,10 @@ def exemplar_inpaint(
                 continue
             others, before = _frames(image, hole, copyable, out, k, fill, fills, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], *(None if maps is None else maps[k, 0] for maps in (order, uncertainty, copyable)))
-            progress.start(canvas.colour, canvas.open)
+            progress.show(canvas.colour, hole[k])
             for group in groups[k]:
                 canvas.fill(group, shared, others, before, settings, streams[n], progress)
+            progress.show(canvas.colour, hole[k])
             colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
             kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
             out.append(image[k].clone())

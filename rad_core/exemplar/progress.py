@@ -39,8 +39,8 @@ class Progress:
         self.view: Box | None = None  # what of the picture the preview shows
         self.began, self.drawing = time.monotonic(), 0.0
 
-    def start(self, picture: Tensor, hole: Tensor) -> None:
-        """Another picture (3, H, W) in [-1, 1] is filled now, where its hole (H, W) is."""
+    def show(self, picture: Tensor, hole: Tensor) -> None:
+        """Show a picture (3, H, W) in [-1, 1] around its hole (H, W): before it is filled, and as it was filled."""
         if self.callback:
             self.view = hole_box(hole[None], AROUND, PREVIEW)
             part, scale = self.view.cut(picture)[None], max(1.0, max(self.view.height, self.view.width) / PREVIEW)
