@@ -187,7 +187,8 @@ class GradPaint(Denoiser):
         trusted = 1 - self.mask if known.trusted is None else known.trusted.to(known.picture)
         self.known = trusted.expand(known.picture.shape[0], *trusted.shape[1:])
         self.compared = self.known * dilate(1 - self.known, guidance.band)
-        self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).cpu()  # waits for a GPU once
+        # numbers: a GPU is waited for here once, and in each step for its own level
+        self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).tolist()
         self.guided = guidance.guided(len(self.levels) - 1)
         self.align_end = round(guidance.align_until * (len(self.levels) - 1))
         few = guidance.step == "none" or len(self.levels) - 1 <= CARRY_STEPS
@@ -274,7 +275,7 @@ class GradPaint(Denoiser):
                 return min(guidance.eta, 1 / (1 - self._kept(step))) * fall / (2 * curve)
             excess = (loss - align * self._natural_rim(x0)).clamp(min=0)
             return guidance.eta * (fall - (fall.square() - 4 * curve * excess).clamp(min=0).sqrt()) / (2 * curve)
-        sigma, sigma_next = self.levels[step].item(), self.levels[step + 1].item()
+        sigma, sigma_next = self.levels[step : step + 2]
         alpha = max(1 - sigma, 0.05) if self.flow else 1.0
         size = min((alpha**2 + sigma**2) ** 0.5, 20.0)  # of x; some networks' first sigma is in the thousands
         x_move = guidance.eta / (len(self.guided) * guidance.inner_steps) * size
@@ -284,7 +285,7 @@ class GradPaint(Denoiser):
 
     def _kept(self, step: int) -> float:
         """Share of x that a first-order step keeps, in x0's units: x / (1 - sigma) in a flow."""
-        noise = [self._noise(level) for level in self.levels[step : step + 2].tolist()]
+        noise = [self._noise(level) for level in self.levels[step : step + 2]]
         return (noise[1] / noise[0]) ** self.response
 
     def _noise(self, level: float) -> float:
@@ -313,7 +314,7 @@ class GradPaint(Denoiser):
 
     def _step(self, sigma: float) -> int:
         """Number of the step that a noise level belongs to. Multistage samplers ask for levels between two of the schedule's."""
-        return int((self.levels[1:-1] >= sigma * (1 - 1e-5)).sum())
+        return sum(level >= sigma * (1 - 1e-5) for level in self.levels[1:-1])
 
     def _record(self, loss: Tensor) -> None:
         self.losses.append(loss)

@@ -22,6 +22,8 @@ from .latents import check_latents, seed_of
 from .notes import shown_on_node
 from .progress import Progress
 
+OWN_LEVELS = ("dpm_fast_function", "dpm_adaptive_function")  # the host's samplers that step between noise levels of their own
+
 
 @dataclass(frozen=True)
 class HostSettings:
@@ -155,7 +157,7 @@ class _GuidedSampler(comfy.samplers.Sampler):
 
     def _guided(self, mask: Tensor, model, x: Tensor, sigmas: Tensor, extra_args: dict, **options) -> Tensor:
         function = self.sampler.sampler_function
-        own_levels = getattr(function, "__name__", "") in ("dpm_fast_function", "dpm_adaptive_function")
+        own_levels = getattr(function, "__name__", "") in OWN_LEVELS
         guided = GuidedModel(model, self.guider, sigmas, mask, extra_args.get("seed") or 0, own_levels)
         return function(guided, x, sigmas, extra_args=extra_args, **options)
 
