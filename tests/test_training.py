@@ -353,6 +353,25 @@ def test_rank_alpha_targets_and_own_masks(place):
     assert torch.equal(own_masks([torch.ones(1, 2, 2)])(1, 3, 3, 0), torch.ones(1, 1, 3, 3))
 
 
+def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):
+    compiled, compile_ = [], torch.compile
+
+    def traced(net, **how):
+        compiled.append(net)
+        return compile_(net, backend="aot_eager", **how)  # all but the code generation, which takes minutes
+
+    monkeypatch.setattr(torch, "compile", traced)
+    run = ["train", "rad", *SMALL, "--stages", "16:2:2"]
+    assert main([*run, "-o", "plain.safetensors"]) == 0 and not compiled
+    assert main([*run, "--compile", "-o", "compiled.safetensors"]) == 0 and len(compiled) == 1
+    plain, other = (load_file(name) for name in ("plain.safetensors", "compiled.safetensors"))
+    assert plain.keys() == other.keys() and all(torch.allclose(value, other[name], atol=1e-5) for name, value in plain.items())
+    assert main(["train", "rad", *SMALL, "--stages", "16:3:2", "-o", "compiled.safetensors"]) == 0, "it goes on without"
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert main([*run, "--compile", "-o", "none.safetensors"]) == 1
+    assert "--compile needs a C++ compiler" in capsys.readouterr().err and not (place / "none.safetensors").exists()
+
+
 def test_pictures_that_cannot_be_read_are_named_and_left_out(place):
     folder = place / "pictures"
     folder.mkdir()

@@ -1,6 +1,8 @@
 """`train`: train a plain ADM network, a RAD network or adapter, or an SDM network. The bundled networks were trained with it."""
 
 import argparse
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,7 +40,7 @@ KINDS = {
     "sdm": "an SDM network",
 }
 # options that a resumed run may change; the plan has the stages
-MAY_CHANGE = ("run", "output", "any_size", "stages", "device", "threads", "workers", "save_every", "tensorboard", "licence")
+MAY_CHANGE = ("run", "output", "any_size", "stages", "device", "threads", "workers", "save_every", "tensorboard", "licence", "compile")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():
         raise ValueError("--workers needs a system that can fork processes, which this one cannot: leave it out.")
+    if getattr(options, "compile", False) and options.device == "cpu" and not shutil.which(os.environ.get("CXX", "c++")):
+        raise ValueError("--compile needs a C++ compiler on a CPU, and none is installed: install one (g++, or clang), or leave it out.")
     if options.threads:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)
@@ -150,7 +154,8 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
         trained = net
         save = lambda steps: save_model(net, options.output, note=plan.describe())
     schedule, masks = RegionSchedule(net.config.schedule), mask_source(options.masks)
-    method = lambda source: DiffusionTraining(trained, pictures_of(source, options.label), plan, schedule, masks)
+    called = torch.compile(trained, dynamic=False) if options.compile else trained  # the samples' few pictures are not worth compiling for
+    method = lambda source: DiffusionTraining(called, pictures_of(source, options.label), plan, schedule, masks)
     return Recipe(plan, OneLevel(net) if options.one_level else net, method, masks, save, net.config.tiles)
 
 

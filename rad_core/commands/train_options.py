@@ -60,6 +60,9 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
         "--optimiser", choices=list(OPTIMISERS), default="adamw", help="adamw8bit takes less memory and needs bitsandbytes (default: adamw)"
     )
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing: half the memory for a third more time")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the network, which takes some minutes: for runs of an hour and more"
+    )
     parser.set_defaults(base=None, phases=2, one_level=False)
 
 
@@ -120,5 +123,5 @@ def _add_precision(parser: argparse.ArgumentParser, choices: list[str]) -> None:
         "--precision",
         choices=choices,
         default="float32",
-        help="bfloat16: about twice as fast on GPUs and on CPUs with AMX, slower elsewhere (default: float32)",
+        help="bfloat16: about twice as fast on GPUs and on CPUs with AMX; on other CPUs as fast or slower (default: float32)",
     )
