@@ -257,12 +257,10 @@ def _build(config: UNetConfig, state: dict[str, Tensor], path: Path, layers) -> 
         raise CheckpointError(
             f"{path.name} takes {config.in_channels} channels and returns {config.out_channels}; RAD needs 3, and 3 or 6."
         )
-    if config.num_heads is None and any(
-        config.block_out_channels[i] % config.num_head_channels for i in {*config.attention, len(config.block_out_channels) - 1}
-    ):
-        raise CheckpointError(
-            f"{path.name}: its attention channels are no multiple of {config.num_head_channels} per head; pass num_head_channels."
-        )
+    name, share = ("num_heads", config.num_heads) if config.num_heads else ("num_head_channels", config.num_head_channels)
+    attended = [config.block_out_channels[i] for i in sorted({*config.attention, len(config.block_out_channels) - 1})]
+    if share < 1 or any(channels % share for channels in attended):
+        raise CheckpointError(f"{path.name}: its attention channels, {attended}, are no multiples of {share}; pass another {name}.")
     with torch.device("meta"):  # names and shapes come from plain layers: a host's may have no weights yet
         wanted, net = UNet(config).state_dict(), UNet(config, layers)
     for name, tensor in wanted.items():

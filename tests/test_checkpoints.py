@@ -156,6 +156,13 @@ def test_adapters_and_other_channels_are_told(tmp_path):
         load_model(tmp_path / "six.safetensors")
 
 
+@pytest.mark.parametrize("heads", [{"num_heads": 7}, {"num_heads": -1}, {"num_head_channels": 48}, {"num_head_channels": -8}])
+def test_heads_that_do_not_divide_the_channels_are_refused(heads):
+    (name, value), *_ = heads.items()
+    with pytest.raises(CheckpointError, match=f"channels, .*160.*, are no multiples of {value}; pass another {name}"):
+        load_model("landscapes", **heads)
+
+
 def test_a_folder_of_pictures_does_not_hide_a_bundled_network(tmp_path, monkeypatch):
     name = bundled_networks()[0]
     (tmp_path / name).mkdir()
