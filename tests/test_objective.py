@@ -10,6 +10,7 @@ from rad_core.training.objective import (
     masked_mean,
     objective,
     region_levels,
+    rim_weights,
     variational_bound,
 )
 
@@ -88,3 +89,19 @@ def test_discretised_likelihood_sums_to_one():
         log = discretised_gaussian_log_likelihood(values, torch.tensor(mean).double(), torch.tensor(std).double().log())
         assert abs(log.exp().sum().item() - 1) < 1e-4
     assert torch.isfinite(discretised_gaussian_log_likelihood(values.float(), torch.tensor(-1.0), torch.tensor(-5.0))).all()
+
+
+def test_pixels_beside_known_ones_count_more_where_asked():
+    """A hole of 9 columns beside 2 known ones: weights 1 + 6 / d for d = 1, 2, 3, and the objective is the mean under them."""
+    mask = torch.zeros(1, 1, 11, 11)
+    mask[..., 2:] = 1
+    weights = rim_weights(mask.bool(), 6.0)
+    assert torch.equal(weights[0, 0, 5, 2:], torch.tensor([7.0, 4, 3, 1, 1, 1, 1, 1, 1]))
+    assert torch.equal(rim_weights(torch.ones(2, 1, 3, 8, 8).bool(), 6.0), torch.ones(2, 1, 3, 8, 8)), "no pixel is known"
+    generator = torch.Generator().manual_seed(0)
+    x0, noise, out = (torch.randn(1, 3, 11, 11, generator=generator) for _ in range(3))
+    levels = region_levels(mask, torch.tensor([400]), RegionSchedule())
+    found, errors = objective(lambda x, t: out, x0, noise, levels, rim_weight=6.0)
+    hole = (mask > 0).expand(1, 3, -1, -1)
+    torch.testing.assert_close(found, ((out - noise).square() * weights)[hole].mean())
+    torch.testing.assert_close(errors, (out - noise).square()[hole].mean()[None])  # the log's parts are without them

@@ -344,7 +344,7 @@ def test_train_base_has_no_options_of_adapters(place, capsys):
 def test_rank_alpha_targets_and_own_masks(place):
     (place / "masks").mkdir()
     Image.fromarray(np.repeat(np.uint8([[0, 255]]), 8, 0)).save(place / "masks" / "half.png")
-    more = ["--alpha", "8", "--targets", "to_q,conv1", "--masks", "masks", "--accumulate", "2", "--checkpointing"]
+    more = ["--alpha", "8", "--rim-weight", "2", "--targets", "to_q,conv1", "--masks", "masks", "--accumulate", "2", "--checkpointing"]
     assert main(["train", "rad", *SMALL, *more, "--stages", "16:2:3", "-o", "a.safetensors"]) == 0
     adapter = read_adapter("a.safetensors")
     assert adapter.config["lora_alpha"] == 8 and {name.split(".")[-2] for name in adapter.lora} == {"to_q", "conv1"}

@@ -83,6 +83,8 @@ def run(options: argparse.Namespace) -> None:
     for name in ("save_every", "accumulate", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
+    if not getattr(options, "rim_weight", 0) >= 0:
+        raise ValueError("--rim-weight must be 0 or more.")
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():
@@ -137,6 +139,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
         prediction=net.config.prediction,
         region=options.kind == "rad",
         phases=options.phases,
+        rim_weight=options.rim_weight,
         spatial=not options.one_level,
         vlb_weight=options.vlb_weight,
         optimiser=options.optimiser,

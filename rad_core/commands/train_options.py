@@ -63,7 +63,7 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile the network, which takes some minutes: for runs of an hour and more"
     )
-    parser.set_defaults(base=None, phases=2, one_level=False)
+    parser.set_defaults(base=None, phases=2, one_level=False, rim_weight=0.0)
 
 
 def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,12 @@ def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="the network to train an adapter for")
     parser.add_argument(
         "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: noise in the hole alone"
+    )
+    parser.add_argument(
+        "--rim-weight",
+        type=float,
+        default=0.0,
+        help="count the noised pixels at distance d = 1, 2, 3 from a known one 1 + this / d times (default: 0, as in the paper)",
     )
     parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
     parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, as in the paper)")

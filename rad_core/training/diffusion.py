@@ -43,6 +43,7 @@ class TrainingPlan(Plan):
         prediction: what the network predicts, see `UNetConfig`; "flow" for flow models.
         region: train with RAD's objective; False: with a plain network's.
         phases: 2: both phases, as in the paper; 1: noise in the hole alone, the only phase that inpainting visits.
+        rim_weight: how much more the noised pixels beside known ones count, see `rim_weights`; 0 as in the paper.
         spatial: pass the network the timestep of every pixel; False: one timestep per picture, the paper's ablation (RAD, Table 3, Cfg. 2).
     """
 
@@ -53,6 +54,7 @@ class TrainingPlan(Plan):
     prediction: str = "eps"
     region: bool = True
     phases: int = 2
+    rim_weight: float = 0.0
     spatial: bool = True
 
 
@@ -171,8 +173,9 @@ class DiffusionTraining:
             layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
             x0, noise = x0.to(self.device, memory_format=layout), noise.to(self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
+            how = self.plan.vlb_weight, self.plan.prediction, counts, cond, self.plan.rim_weight
             with autocast(self.device, self.plan.precision):
-                loss, errors = objective(self.net, x0, noise, levels, self.plan.vlb_weight, self.plan.prediction, counts, cond)
+                loss, errors = objective(self.net, x0, noise, levels, *how)
             self.scaler.scale(loss).backward()
             total += loss.detach()
             sums += torch.stack([parts @ errors.to(sums), parts.sum(1)])
