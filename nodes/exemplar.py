@@ -14,6 +14,7 @@ from .host.run import in_batches
 from .host.schema import search_aliases
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
+FRAMES_ADVICE = "Its frames are all there at once: connect fewer, or smaller ones."
 ADVICE = "Choose the preset 'fast' or a smaller picture."
 
 
@@ -128,7 +129,7 @@ class FillFromPicture(io.ComfyNode):
             )
             return to_host(out), to_host(deviation[:, 0])
 
-        out, deviation = in_batches(lambda *_: fill(0, count), 1, ADVICE) if frames else in_batches(fill, count, ADVICE)
+        out, deviation = in_batches(lambda *_: fill(0, count), 1, FRAMES_ADVICE, "one video") if frames else in_batches(fill, count, ADVICE)
         alpha, hole = (maps if maps is None else maps.expand(count, -1, -1, -1).repeat_interleave(fills, 0) for maps in (alpha, hole))
         return io.NodeOutput(image_of(out, alpha, hole), deviation)
 

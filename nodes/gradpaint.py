@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS, Guidance
+from ..rad_core.images import pasted
 from . import inputs
 from .host.crop_conditioning import in_crops, with_inpaint_inputs, with_reference
 from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
@@ -11,7 +12,7 @@ from .host.run import in_batches
 from .host.schema import search_aliases
 from .host.through_vae import fill_through_vae, has_time_axis
 from .host.token_grid import working_size
-from .pictures import image_of, mask_of, match_counts, painted, pasted, picture_of
+from .pictures import image_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/GradPaint"
 CFG = 7.0

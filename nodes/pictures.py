@@ -99,21 +99,6 @@ def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
     return torch.cat([image, torch.maximum(alpha, hole)], -1)
 
 
-def pasted(filled: Tensor, picture: Tensor, hole: Tensor, paste: Tensor | None) -> Tensor:
-    """What of the filled pictures (B, 3, H, W) is fill: the hole or, of a stitch mask, the part inside the rectangle that was filled."""
-    if paste is None:
-        return hole
-    hole, paste = (resize_mask(mask.to(filled), filled.shape[2:]) for mask in (hole, paste))
-    changed = ((filled != picture).any(1, keepdim=True) | (hole > 0)).to(paste)
-    rows, columns = (changed.amax(axis, keepdim=True) for axis in (3, 2))
-    return paste * _from_first_to_last(rows, 2) * _from_first_to_last(columns, 3)
-
-
-def _from_first_to_last(line: Tensor, axis: int) -> Tensor:
-    """Zeros and ones -> ones from the first one to the last."""
-    return torch.minimum(line.cummax(axis).values, line.flip(axis).cummax(axis).values.flip(axis))
-
-
 def entries(maps: Tensor | None, start: int, stop: int) -> Tensor | None:
     """Entries of a batch, or the single one that serves all."""
     return maps if maps is None or maps.shape[0] == 1 else maps[start:stop]

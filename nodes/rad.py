@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..rad_core import rad_inpaint
+from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
@@ -11,7 +12,7 @@ from .host.region_aware import with_levels_alone
 from .host.run import in_batches, load_network
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, pasted, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
 

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rad_core import rad_inpaint, sdm_inpaint
+from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
@@ -13,7 +14,7 @@ from .host.progress import Progress
 from .host.run import in_batches, load_network
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, pasted, picture_of
+from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
 
 CATEGORY = "region-aware inpainting/SDM"
 DEFAULTS = SDMSettings()
@@ -203,7 +204,7 @@ class RefineWithRAD(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0) -> io.NodeOutput:
-        settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, align=0.0, sigma_scale=strength)
+        settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, sigma_scale=strength)
         picture, alpha = picture_of(image)
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)

@@ -51,7 +51,7 @@ class TrainRADAdapter(io.ComfyNode):
                 io.Int.Input("save_every", default=250, min=1, max=100000, tooltip="Steps between checkpoints and new sample pictures."),
                 inputs.seed("Another seed: other crops, masks and noise.", most=2**20, changes=False),
                 io.Boolean.Input(
-                    "resume", default=True, tooltip="Continue an interrupted run of this name. Off: start from the beginning."
+                    "resume", default=True, tooltip="Continue the run of this name. Off: a new run, under a name that no adapter has."
                 ),
                 io.Image.Input("images", optional=True, tooltip="Training pictures; or name a folder."),
                 io.String.Input(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from .commands import bench, convert, info, inpaint, masks, train
 from .commands.devices import check_device
+from .memory import out_of_memory
 from .notes import Note
 from .photo_files import any_size
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error or 'out of memory'}", file=sys.stderr)
         return 1
     except (RuntimeError, AssertionError) as error:
-        if "out of memory" not in str(error) and "can't allocate" not in str(error):
+        if not out_of_memory(error):
             raise
         print("Error: out of memory. Use fewer pictures at once, a smaller --context, or --device cpu.", file=sys.stderr)
         return 1

@@ -30,7 +30,8 @@ class ErrorField:
     def __init__(self, picture: Tensor, known: Tensor):
         self.known = known == 1
         jumps = [self._known_jumps(picture.float(), axis) for axis in range(2, picture.ndim)]
-        self.basis = torch.linalg.eigh(sum(jumps))[1]  # (B, C, C), a channel in each column
+        # (B, C, C), a channel in each column; by the CPU, as not every device can
+        self.basis = torch.linalg.eigh(sum(jumps).cpu())[1].to(picture.device)
         variances = [torch.einsum("bck,bcd,bdk->bk", self.basis, jump, self.basis) for jump in jumps]
         self.unit = torch.stack(variances).amax(0).clamp(min=1e-8)
         # a still video's jumps in time are 0; a hundredth of the others is stiff enough

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora_names, read_architecture
+from .memory import out_of_memory
 from .notes import note
 from .unet import UNet, UNetConfig
 
@@ -173,7 +174,7 @@ def load_model(
     except CheckpointError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        if "out of memory" in str(error) or "can't allocate" in str(error):  # torch says so in a RuntimeError
+        if out_of_memory(error):
             raise
         raise foreign from None
     net.region_aware = region_aware

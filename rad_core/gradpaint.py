@@ -187,8 +187,9 @@ class GradPaint(Denoiser):
         trusted = 1 - self.mask if known.trusted is None else known.trusted.to(known.picture)
         self.known = trusted.expand(known.picture.shape[0], *trusted.shape[1:])
         self.compared = self.known * dilate(1 - self.known, guidance.band)
-        # numbers: a GPU is waited for here once, and in each step for its own level
-        self.levels = torch.stack([torch.as_tensor(sigma, dtype=torch.float64).max() for sigma in sigmas]).tolist()
+        # numbers, in float64 on the CPU, as not every device has it: a GPU is waited for here once, and in each step for its own level
+        tops = [sigma.max() if isinstance(sigma, Tensor) else torch.tensor(sigma, dtype=torch.float64) for sigma in sigmas]
+        self.levels = torch.stack(tops).cpu().double().tolist()
         self.guided = guidance.guided(len(self.levels) - 1)
         self.align_end = round(guidance.align_until * (len(self.levels) - 1))
         few = guidance.step == "none" or len(self.levels) - 1 <= CARRY_STEPS

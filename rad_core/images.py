@@ -125,6 +125,21 @@ def check_extra_masks(context_mask: Tensor | None, stitch_mask: Tensor | None, m
     return context_mask, mask if stitch_mask is None else stitch_mask
 
 
+def pasted(filled: Tensor, picture: Tensor, hole: Tensor, paste: Tensor | None) -> Tensor:
+    """What of the filled pictures (B, 3, H, W) is fill: the hole or, of a stitch mask, the part inside the rectangle that was filled."""
+    if paste is None:
+        return hole
+    hole, paste = (resize_mask(mask.to(filled), filled.shape[2:]) for mask in (hole, paste))
+    changed = ((filled != picture).any(1, keepdim=True) | (hole > 0)).to(paste)
+    rows, columns = (changed.amax(axis, keepdim=True) for axis in (3, 2))
+    return paste * _from_first_to_last(rows, 2) * _from_first_to_last(columns, 3)
+
+
+def _from_first_to_last(line: Tensor, axis: int) -> Tensor:
+    """Zeros and ones -> ones from the first one to the last."""
+    return torch.minimum(line.cummax(axis).values, line.flip(axis).cummax(axis).values.flip(axis))
+
+
 def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     """Bring an order map to a mask's size and count, 0 = first to 1 = last within each hole.
 

@@ -80,7 +80,8 @@ def dilate(hole: Tensor, band: int) -> Tensor:
     if band == 0:
         return torch.ones_like(hole)
     frames = (hole > 0).to(hole).flatten(0, -3)[:, None]
-    return F.max_pool2d(frames, 2 * band + 1, 1, band).view(hole.shape)
+    rows = F.max_pool2d(frames, (2 * band + 1, 1), 1, (band, 0))  # a square is its rows' columns: 2 band steps for a pixel, not band^2
+    return F.max_pool2d(rows, (1, 2 * band + 1), 1, (0, band)).view(hole.shape)
 
 
 def rms(values: Tensor) -> Tensor:

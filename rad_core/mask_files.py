@@ -32,26 +32,40 @@ def read_mask(path: str | Path, photo: Photo | None = None) -> Tensor:
         FileNotFoundError, ValueError: as `read_photo`.
     """
     file, name = read_photo(path), Path(path).name
-    white, opaque = brightness(file), None if file.alpha is None else file.alpha.float() / 255
+    white, opaque = _classes(brightness(file), file.deep), None if file.alpha is None else file.alpha.float() / 255
     if opaque is None or bool((opaque == 1).all()):
         if ((file.rgb.amax(1) - file.rgb.amin(1)) * 255 > 2 * NOISE).float().mean() > 0.01:
             note(f"The mask {name} is in colour: its brightness was taken. A mask is white where the picture changes, else black.")
         mask = _without_noise(white, name)
     else:
         mask = _from_transparency(file.rgb[0], white, opaque, name)
-    return _as_shown(mask[None, None], file, photo, name)
+    return _as_shown(mask[None, None], file, photo, f"mask {name}")
 
 
-def read_map(path: str | Path) -> Tensor:
-    """Read a grey picture as a map (1, 1, H, W) in [0, 1], such as an order or an uncertainty. Raises as `read_photo`."""
+def read_map(path: str | Path, photo: Photo | None = None) -> Tensor:
+    """Read a grey picture as a map (1, 1, H, W) in [0, 1], such as an order or an uncertainty.
+
+    Args:
+        photo: that the map belongs to; see rule 3.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_photo`.
+    """
     file = read_photo(path)
-    return (brightness(file) * (1 if file.alpha is None else file.alpha.float() / 255))[None, None]
+    values = brightness(file) * (1 if file.alpha is None else file.alpha.float() / 255)
+    return _as_shown(values[None, None], file, photo, f"map {Path(path).name}")
 
 
 def brightness(photo: Photo) -> Tensor:
     """(H, W) in [0, 1]."""
     r, g, b = photo.rgb[0]
     return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).round(decimals=6).clamp(0, 1)
+
+
+def _classes(white: Tensor, deep: bool) -> Tensor:
+    """The 0 and 1 of a 16-bit map of classes, as those of one of 8 bits."""
+    values = (white * 65535).round()
+    return values / 255 if deep and values.max() == 1 else white
 
 
 def _without_noise(white: Tensor, name: str) -> Tensor:
@@ -91,10 +105,10 @@ def _as_shown(mask: Tensor, file: Photo, photo: Photo | None, name: str) -> Tens
         return mask
     turned = upright(mask, photo.orientation)
     if mask.shape[2:] != photo.rgb.shape[2:] and turned.shape[2:] == photo.rgb.shape[2:]:
-        note(f"The mask {name} was drawn on the photo's unturned pixels: it was turned with them.")
+        note(f"The {name} was drawn on the photo's unturned pixels: it was turned with them.")
         return turned
     if turned.shape == mask.shape:
-        note(f"The photo is shown turned, as its file says: the mask {name} is taken as drawn on the turned picture.")
+        note(f"The photo is shown turned, as its file says: the {name} is taken as drawn on the turned picture.")
     return mask
 
 

@@ -38,7 +38,7 @@ def perlin_masks(
         n, height, width: how many masks, and their size in pixels.
         seed: mask k uses seed + k.
         scale: lattice period in pixels, at least 1: the size of the blobs.
-        area: share of the picture that is hole, in [0, 1]; exact to the pixel.
+        area: share of the picture that is hole, in [0, 1]; exact to the pixel with a softness of 0.
         octaves: 1 for smooth blobs; each further octave adds detail of half the size and half the weight.
         softness: width of the soft rim in [0, 1], as a share of the noise's range; 0 gives a binary mask.
         tile: make the mask seamless: left continues right and top continues bottom (the period is rounded to divide the side).
@@ -89,7 +89,7 @@ def animated_perlin_masks(
         frames, height, width: number of frames and their size in pixels.
         seed: one seed for the whole clip.
         scale: lattice period in pixels, at least 1.
-        area: share of every frame that is hole, in [0, 1]; exact to the pixel.
+        area: share of every frame that is hole, in [0, 1]; exact to the pixel with a softness of 0.
         speed: lattice cells per frame along the time axis; after 1 / speed frames the mask is a new one.
         softness, invert, device: as in `perlin_masks`.
         loop: end where the clip began (the speed is rounded so that a whole number of cells fits).

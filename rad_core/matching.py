@@ -45,7 +45,8 @@ def match_fill(filled: Tensor, image: Tensor, mask: Tensor, ring: int = 24, stre
 
 
 def _smooth(maps: Tensor, ring: int) -> Tensor:
-    """A tent of half width `ring`: two box filters."""
+    """A tent of half width `ring`: two box filters, each along the columns, then the rows."""
     radius = min(max(ring // 2, 1), min(maps.shape[2:]) // 2)
-    box = lambda x: F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=True)
+    along = lambda x, size, pad: F.avg_pool2d(x, size, 1, pad, count_include_pad=True)
+    box = lambda x: along(along(x, (2 * radius + 1, 1), (radius, 0)), (1, 2 * radius + 1), (0, radius))
     return box(box(maps))

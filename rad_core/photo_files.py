@@ -21,6 +21,7 @@ EXTENSIONS |= {".ppm", ".pgm", ".pbm", ".pnm"}
 FOREIGN = {".heic", ".heif", ".jxl", ".psd", ".svg", ".pdf", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 _WRITE_OPTIONS = {".webp": {"lossless": True, "exact": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".png": {}, ".bmp": {}}
 _WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
+CAMERA = {0x010F, 0x0110, 0x0132, 0x8769, 0x8825}  # EXIF's maker, model, date, and the tables of the exposure and the place
 _LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels of a side
 _KEEPS = {".png": {"EXIF", "dpi", "text"}, ".jpg": {"EXIF", "dpi"}, ".webp": {"EXIF"}, ".tif": {"EXIF", "dpi"}, ".bmp": {"dpi"}}
 _KEEPS |= {".jpeg": _KEEPS[".jpg"], ".tiff": _KEEPS[".tif"]}
@@ -74,8 +75,10 @@ def read_photo(path: str | Path) -> Photo:
         with Image.open(path) as opened:
             raw_mode = str(opened.tile[0][3]) if opened.tile else ""
             frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a telephone's JPEG has a second picture
+            orientation = opened.getexif().get(0x0112, 1) if opened.format == "TIFF" else 1  # loading a TIFF turns it and drops this
             opened.load()
-            orientation = opened.getexif().get(0x0112, 1)
+            orientation = opened.getexif().get(0x0112, orientation)
+            camera = opened.format == "TIFF" and not CAMERA.isdisjoint(opened.getexif())
             picture, text = ImageOps.exif_transpose(opened), getattr(opened, "text", {})
     except UnidentifiedImageError:
         raise ValueError(f"{path.name} is not a picture that can be read.") from None
@@ -94,6 +97,7 @@ def read_photo(path: str | Path) -> Photo:
         "its colours are converted to RGB, without their profile": mode in ("CMYK", "LAB"),
         f"only the first of its {frames} frames is read": frames > 1,
         "its transparent value is not kept": deep and "transparency" in info,
+        "its EXIF is not kept": camera,
     }
     if any(lost.values()):
         note(f"{path.name}: {', '.join(text for text, happens in lost.items() if happens)}.")
@@ -137,9 +141,11 @@ def _read_deep(picture: Image.Image, name: str, shared: dict) -> Photo:
 
 
 def _metadata(picture: Image.Image, text: dict) -> dict:
-    """What a file says of its picture, by the names of `_KEEPS`."""
-    text = {key: value for key, value in text.items() if isinstance(value, str) and not key.startswith("XML:")}
-    found = {"EXIF": picture.info.get("exif"), "dpi": picture.info.get("dpi"), "text": text}
+    """What a file says of its picture, by the names of `_KEEPS`. `picture` is upright, and so is the EXIF it has."""
+    drop = ("XML:", "Raw profile type exif", "Raw profile type APP1")  # with the orientation of the stored pixels
+    exif = picture.info.get("exif") or ("Raw profile type exif" in text and picture.getexif().tobytes())
+    text = {key: value for key, value in text.items() if isinstance(value, str) and not key.startswith(drop)}
+    found = {"EXIF": exif, "dpi": picture.info.get("dpi"), "text": text}
     return {name: value for name, value in found.items() if value}
 
 
@@ -149,16 +155,9 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
     Raises:
         ValueError: an extension that cannot be written, 16 bits where the format has 8, or a picture larger than its format holds.
     """
-    name, extension = Path(path).name, Path(path).suffix.lower()
-    if extension not in _WRITE_OPTIONS:
-        raise ValueError(f"Cannot write {name}: choose one of {', '.join(_WRITE_OPTIONS)}.")
+    name, extension = Path(path).name, _extension(path, photo)
     if photo is None:
         return
-    if photo.deep and extension not in (".png", ".tif", ".tiff"):
-        raise ValueError(f"{name} would lose the photo's 16 bits: write a .png or .tif.")
-    height, width = photo.rgb.shape[2:]
-    if max(height, width) > _LONGEST.get(extension, height + width):
-        raise ValueError(f"{name} can have {_LONGEST[extension]} pixels a side, but the photo has {width}x{height}: write a .png or .tif.")
     if extension in (".jpg", ".jpeg"):
         note(f"{name} is a JPEG, which changes known pixels a little; PNG keeps them.")
     if photo.alpha is not None and extension in (".jpg", ".jpeg", ".bmp"):
@@ -169,6 +168,21 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
         note(f"{name} does not keep the photo's {' and '.join(lost)}.")
 
 
+def _extension(path: str | Path, photo: Photo | None) -> str:
+    """The extension of a file that can be written. Raises as `check_writable`."""
+    name, extension = Path(path).name, Path(path).suffix.lower()
+    if extension not in _WRITE_OPTIONS:
+        raise ValueError(f"Cannot write {name}: choose one of {', '.join(_WRITE_OPTIONS)}.")
+    if photo is None:
+        return extension
+    if photo.deep and extension not in (".png", ".tif", ".tiff"):
+        raise ValueError(f"{name} would lose the photo's 16 bits: write a .png or .tif.")
+    height, width = photo.rgb.shape[2:]
+    if max(height, width) > _LONGEST.get(extension, height + width):
+        raise ValueError(f"{name} can have {_LONGEST[extension]} pixels a side, but the photo has {width}x{height}: write a .png or .tif.")
+    return extension
+
+
 def write_photo(path: str | Path, photo: Photo) -> None:
     """Write a picture; its pixels come back bit-exact from PNG, TIFF, BMP and WebP (written lossless). JPEG loses some.
 
@@ -177,9 +191,7 @@ def write_photo(path: str | Path, photo: Photo) -> None:
     Raises:
         ValueError: as `check_writable`, or the place cannot be written.
     """
-    extension = Path(path).suffix.lower()
-    if extension not in _WRITE_OPTIONS:
-        check_writable(path)
+    extension = _extension(path, photo)
     rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
     if photo.grey:
         r, g, b = rgb

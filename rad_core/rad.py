@@ -25,7 +25,8 @@ class RADSettings(SamplingSettings):
     Args:
         steps, sampler, eta, view, context: see `SamplingSettings`.
         align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
-            loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained.
+            loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
+            order map that is of the parts filled last; with an uncertainty map nothing is aligned: what is refined meets the picture.
         overlap: with an order map, 0 finishes a part before the next begins, 1 denoises all at the same time.
         sigma_scale: with an uncertainty map, the noise that a pixel starts from in units of its uncertainty, above 0; 2 to 4
             did best of 1, 2, 4, 8 and 16 (`python -m measurements.sdm --sigma-scale 1 2 4 8 16 --seed 5000`).
@@ -104,7 +105,7 @@ def rad_inpaint(
     def fill(batch: Batch) -> Tensor:
         sigmas = schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap)
         denoise = batch.denoise
-        if settings.align:
+        if settings.align and uncertainty is None:
             known = KnownPixels(batch.picture, batch.mask)
             denoise = GradPaint(denoise, known, sigmas, guidance, probe=Probe(finite_difference_step(net.dtype)))
         return sample(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)

@@ -233,6 +233,7 @@ def test_ratios_take_the_pictures_both_filled():
     near, far = {"perceptual": (1.04, 1, 1.1), "Fréchet": None}, {"perceptual": (1.06, 1, 1.1), "Fréchet": None}
     assert fewest_calls({"rad-ddim-10": far, "rad-ddim-20": near, "rad-ddim-50": near}) == "rad-ddim-20"
     assert fewest_calls({"rad-ddim-10": far}) is None
+    assert fewest_calls({"rad-ddim-4": {"perceptual": None, "Fréchet": None}, "rad-ddim-20": near}) == "rad-ddim-20", "not measured"
 
 
 def test_a_combination_is_compared_with_each_of_its_parts():
@@ -266,5 +267,7 @@ def test_the_report_names_the_fewest_steps_or_the_nearest():
     few = {"rad-ddpm-50": found(1.2, 1.0), "rad-ddim-20": found(1.06, 1.07), "rad-ddim-10": {"all": {"Fréchet": None}}}
     sentence = few_steps({"fewer steps": few, "fewest": None})
     assert "No run of fewer calls" in sentence and "**RAD, DDIM 20** (Fréchet 1.06 [0.96, 1.16], perceptual 1.07 [0.97, 1.17])" in sentence
-    assert "within 5 % of RAD's 100, over all masks: **RAD, DDPM 50**" in few_steps({"fewer steps": few, "fewest": "rad-ddpm-50"})
+    assert "within 5 % of RAD's 100 in Fréchet and perceptual, over all masks: **RAD, DDPM 50**" in few_steps(
+        {"fewer steps": few, "fewest": "rad-ddpm-50"}
+    )
     assert "has filled enough" in few_steps({"fewer steps": {"rad-ddim-10": few["rad-ddim-10"]}, "fewest": None})

@@ -108,6 +108,12 @@ def test_a_mask_of_the_unturned_pixels_is_turned_with_the_photo(tmp_path, orient
         assert (mask == HOLE / 255).all() and ("turned picture" in note) == (orientation > 1)
 
 
+def test_classes_of_0_and_1_may_have_16_bits(tmp_path):
+    Image.fromarray((HOLE > 0).astype(np.uint16)).save(tmp_path / "classes.png")
+    mask, note = read(tmp_path / "classes.png")
+    assert (mask == HOLE / 255).all() and "map of classes" in note
+
+
 def test_a_map_is_read_as_it_is(tmp_path):
     ramp = np.arange(256, dtype=np.uint8).reshape(8, 32)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")

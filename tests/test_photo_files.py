@@ -88,6 +88,32 @@ def test_what_a_file_says_of_its_picture_is_kept_or_noted(tmp_path):
             assert (getattr(written, "text", {}).get("Title") == "Waves") == (name == "a.png")
 
 
+@pytest.mark.parametrize("name", ["in.tif", "in.png"])
+def test_pictures_are_turned_once(tmp_path, name):
+    """A TIFF, which Pillow turns as it loads it, and a PNG with its EXIF as text, as older ImageMagick wrote it."""
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112], exif[0x010F] = 6, "A maker"
+    data = exif.tobytes()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n")
+    Image.fromarray(RGB).save(tmp_path / name, **({"exif": exif} if name == "in.tif" else {"pnginfo": text}))
+    notes, photo = notes_of(lambda: read_photo(tmp_path / name))
+    assert photo.orientation == 6 and photo.rgb.shape == (1, 3, 8, 6)
+    assert notes == (["in.tif: its EXIF is not kept."] if name == "in.tif" else [])
+    write_photo(tmp_path / "out.png", photo)
+    again = read_photo(tmp_path / "out.png")
+    assert torch.equal(again.rgb, photo.rgb) and again.orientation == 1, "an upright file that says so"
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.getexif().get(0x010F) == (None if name == "in.tif" else "A maker")
+
+
+def test_sixteen_bits_are_never_written_as_eight(tmp_path):
+    deep = Photo(torch.full((1, 3, 2, 2), 0.3), grey=True, deep=True)
+    with pytest.raises(ValueError, match=r"lose the photo's 16 bits: write a \.png or \.tif"):
+        write_photo(tmp_path / "a.webp", deep)
+    write_photo(tmp_path / "a.png", deep)
+    assert not (tmp_path / "a.webp").exists() and read_photo(tmp_path / "a.png").deep
+
+
 def test_formats_that_hold_no_such_size_are_refused_before_the_work(tmp_path):
     wide = Photo(torch.zeros(1, 3, 1, 1).expand(1, 3, 1, 70000))
     for name, most in (("a.webp", 16383), ("a.jpg", 65500), ("a.jpeg", 65500)):

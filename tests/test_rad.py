@@ -247,8 +247,14 @@ def test_alignment_smooths_the_rim_and_touches_no_known_pixel(kind):
         rad_inpaint(net, image, mask, align=2)
 
 
+def test_what_is_refined_is_not_aligned():
+    image, mask = picture(1, 16, 16), torch.zeros(1, 1, 16, 16)
+    mask[..., 4:12, 5:11] = 1
+    fills = [rad_inpaint(NETS["fit"], image, mask, steps=4, align=align, uncertainty=0.3 * mask) for align in (0.0, 1.0)]
+    assert torch.equal(*fills), "its steps of uncertainty are no rims"
+
+
 def test_uncertainty_of_another_picture_changes_nothing():
-    """Guidance at the rim scales by each picture's own noise."""
     image, mask = picture(2, 16, 16), torch.zeros(2, 1, 16, 16)
     mask[..., 4:12, 5:11] = 1
     uncertainty = torch.tensor([0.05, 0.9]).view(2, 1, 1, 1) * mask

@@ -239,6 +239,22 @@ def test_cancelling_keeps_the_step_it_was_at(place):
     assert any(not torch.equal(a, b) for a, b in zip(again.parameters, fresh().parameters, strict=True)), "the weights were trained"
 
 
+def test_a_run_goes_on_whatever_became_of_its_files(place):
+    """Its network's file cannot be written, or its log is open elsewhere: the state is there all the same."""
+    plan = TrainingPlan([Stage(16, 2, 2)])
+    fresh = lambda: DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
+
+    def no_room():
+        raise ValueError("Cannot write a.safetensors.")
+
+    (place / "a.csv").mkdir()
+    with pytest.raises(ValueError, match="Cannot write"), pytest.warns(UserWarning, match="log is not up to date"):
+        train(fresh(), plan, Log(place / "a.csv"), no_room, place / "a.state")
+    saved, steps = [], []
+    train(fresh(), plan, Log(), lambda: saved.append(1), place / "a.state", callback=lambda *step: steps.append(step))
+    assert saved == [1] and not steps, "nothing was left to do but to write the file"
+
+
 def test_cancelling_within_a_step_keeps_the_step_before(place):
     plan = TrainingPlan([Stage(16, 5, 2)])
     fresh = lambda: DiffusionTraining(method().net, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))

@@ -136,7 +136,7 @@ def write_latent_adapter(
             tensors[PREFIX + name.rpartition(".lora_")[0] + ".alpha"] = torch.tensor(float(alpha))
         else:
             layer, _, leaf = name.rpartition(".")
-            tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float()
+            tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float().cpu()
     metadata = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(about))} | ({FAMILY: family} if family else {})
     tensors = {key: value.contiguous() for key, value in tensors.items()}
     atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))

@@ -152,7 +152,7 @@ def in_training() -> Iterator[None]:
 
 def flow_schedule(sampling) -> FlowSchedule:
     """RAD's schedule on a flow MODEL's own noise levels: s is drawn as its sampler visits it."""
-    table = sampling.sigmas.double().cpu()
+    table = sampling.sigmas.cpu().double()
     return FlowSchedule(table=(table / (1 + table) if predicts_ratio(sampling) else table.clamp(max=1)))
 
 
@@ -211,7 +211,7 @@ def conds_of(model, context: Tensor, extra: dict, latent: Tensor, keep: Callable
     inner = model.model
     device = model.load_device
     sides = {"width": latent.shape[-1] * 8, "height": latent.shape[-2] * 8}
-    about = {**extra, "cross_attn": context.to(device), "noise": torch.zeros_like(latent, device=device), "device": device, **sides}
+    about = {**sides, **extra, "cross_attn": context.to(device), "noise": torch.zeros_like(latent, device=device), "device": device}
     conds = {
         name: cond.process_cond(batch_size=1, area=None).cond for name, cond in inner.extra_conds(**about, prompt_type="positive").items()
     }

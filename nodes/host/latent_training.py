@@ -197,10 +197,8 @@ def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[lis
 def conds_of(model, context: Tensor, extra: dict, size: tuple[int, int], keep: Callable[[Tensor], Tensor]) -> Cond:
     """A prompt as the network takes it, for latents of `size`; `keep` copies each of its tensors."""
     noise = torch.zeros(1, model.model.latent_format.latent_channels, *size)
-    sides = {"width": size[1] * 8, "height": size[0] * 8}
-    y = model.model.extra_conds(**extra, cross_attn=context, noise=noise, device=torch.device("cpu"), **sides, prompt_type="positive").get(
-        "y"
-    )
+    extra = {"width": size[1] * 8, "height": size[0] * 8} | extra  # a prompt may say of which size its picture was, as in the host
+    y = model.model.extra_conds(**extra, cross_attn=context, noise=noise, device=torch.device("cpu"), prompt_type="positive").get("y")
     return keep(context.float()), y and keep(y.cond.float())
 
 

@@ -42,11 +42,11 @@ def is_oom(error: Exception) -> bool:
 ADVICE = "Choose a smaller context or picture, or float16 in 'Load ADM Model'."
 
 
-def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: str = ADVICE) -> Tensor | tuple:
+def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: str = ADVICE, one: str = "one picture") -> Tensor | tuple:
     """Run work(start, stop), which returns a tensor or several, on `count` pictures; where memory runs out, on half as many at a time.
 
     Args:
-        advice: what to do if a single picture does not fit.
+        advice: what to do if a single picture does not fit. one: what that is, where it is something else.
 
     Returns:
         the results of all pictures, concatenated.
@@ -63,7 +63,7 @@ def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: s
             if not is_oom(error):
                 raise
             if size == 1:
-                raise MemoryError(f"Not even one picture fits into the GPU's memory. {advice}") from None
+                raise MemoryError(f"Not even {one} fits into the GPU's memory. {advice}") from None
             size = (size + 1) // 2
             note(f"Out of GPU memory: continuing with {size} pictures at a time.")
         if start < count:

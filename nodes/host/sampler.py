@@ -70,13 +70,13 @@ class HostSampler(comfy.samplers.Sampler):
 
 def _maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, overlap: float):
     """Noise maps of a variance-preserving model, which ends phase 1 at its own highest level."""
-    schedule = RegionSchedule(betas(sampling.sigmas.double().cpu()))
-    return schedule.maps(mask, schedule.share_of_sigma(sigmas.double().cpu()).clamp(0, 1).tolist(), order, overlap)
+    schedule = RegionSchedule(betas(sampling.sigmas.cpu().double()))
+    return schedule.maps(mask, schedule.share_of_sigma(sigmas.cpu().double()).clamp(0, 1).tolist(), order, overlap)
 
 
 def _flow_maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, overlap: float):
     """Noise maps of a flow model: the levels themselves."""
-    return FlowSchedule().maps(mask, sigmas.double().cpu().clamp(0, 1).tolist(), order, overlap)
+    return FlowSchedule().maps(mask, sigmas.cpu().double().clamp(0, 1).tolist(), order, overlap)
 
 
 class _HostDenoiser(Denoiser):

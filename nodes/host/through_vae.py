@@ -70,7 +70,7 @@ def fill_through_vae(
         boxes = steady_boxes(mask, context, least, context_mask)
     else:
         boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
-    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if whole or mask[k].any()}
+    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if video or mask[k].any()}
     crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)

@@ -1,6 +1,8 @@
 """How large a MODEL works: what of a picture it decides at once, and the size of what it samples."""
 
 from .adm import ADMModel
+from .token_levels.families import FAMILIES, family_name
+from .token_levels.levels import TokenLevels
 
 SIDE = 512  # longer side of a crop where nobody says it
 STRIDE = 16  # at least: U-Nets halve latents of 8 pixels, transformers take them two by two
@@ -13,7 +15,10 @@ def token_size(model) -> int:
         return 1
     latents = model.model.latent_format
     spacing = getattr(latents, "spacial_downscale_ratio", None) or OLDER.get(latents.latent_channels, 8)
-    patch = getattr(model.model.diffusion_model, "patch_size", None) or 1
+    net = model.model.diffusion_model
+    if family_name(net) in FAMILIES:
+        return spacing * FAMILIES[family_name(net)](net, TokenLevels()).patch[-1]
+    patch = getattr(net, "patch_size", None) or 1
     return spacing * (patch if isinstance(patch, int) else patch[-1])
 
 

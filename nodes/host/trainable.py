@@ -43,7 +43,7 @@ def schedule_of(model) -> RegionSchedule | FlowSchedule:
         return flow_schedule(model.get_model_object("model_sampling"))
     if isinstance(model.model, ADMModel):
         return RegionSchedule(model.model.schedule)
-    return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.double().cpu()))
+    return RegionSchedule(betas(model.get_model_object("model_sampling").sigmas.cpu().double()))
 
 
 def prediction_of(model) -> str:

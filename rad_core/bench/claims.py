@@ -71,9 +71,6 @@ def _cases(claim: str, masks: dict[str, dict[str, Interval | None]], which: Call
 
 def few_steps(claims: dict) -> str:
     """A sentence with the method of the fewest calls within 5 % of RAD's 100, or else the one that comes nearest."""
-    if claims["fewest"]:
-        label = METHODS[claims["fewest"]].label
-        return f"The fewest calls that keep all three measures within 5 % of RAD's 100, over all masks: **{label}**."
     over_all = {
         method: {name: value for name, value in masks["all"].items() if value}
         for method, masks in claims["fewer steps"].items()
@@ -82,7 +79,10 @@ def few_steps(claims: dict) -> str:
     over_all = {method: found for method, found in over_all.items() if found}
     if not over_all:
         return "No method with fewer calls has filled enough pictures under every kind of mask."
+    *names, last = next(iter(over_all.values()))
+    within = f"within 5 % of RAD's 100 in {' and '.join(filter(None, [', '.join(names), last]))}, over all masks"
+    if claims["fewest"]:
+        return f"The run of the fewest calls that is {within}: **{METHODS[claims['fewest']].label}**."
     nearest = min(over_all, key=lambda method: max(value[0] for value in over_all[method].values()))
     values = ", ".join(f"{name} {format_value(value)}" for name, value in over_all[nearest].items())
-    none = "No run of fewer calls keeps all three measures within 5 % of RAD's 100, over all masks"
-    return f"{none}. The nearest: **{METHODS[nearest].label}** ({values})."
+    return f"No run of fewer calls is {within}. The nearest: **{METHODS[nearest].label}** ({values})."

@@ -105,7 +105,8 @@ def summarise(method: str, scores: Scores, draws: int = DRAWS) -> dict[str, floa
     count = scores.pictures
     enough = len(scores.features) * count >= ENOUGH
     numbers: dict = {"calls": METHODS[method].calls, "pictures": count, "seconds": scores.seconds, "peak MiB": scores.peak}
-    numbers["Fréchet"] = interval(lambda chosen: scores.distance(frechet_distance, chosen), count, draws) if enough else None
+    log_distance = lambda chosen: math.log(max(scores.distance(frechet_distance, chosen), 1e-12))  # so that no interval reaches below 0
+    numbers["Fréchet"] = tuple(map(math.exp, interval(log_distance, count, draws))) if enough else None
     for name in ("perceptual", "scene error", "hole RMSE"):
         if name in scores.values:
             numbers[name] = interval(lambda chosen, name=name: scores.mean(name, chosen), count, draws)
@@ -114,7 +115,9 @@ def summarise(method: str, scores: Scores, draws: int = DRAWS) -> dict[str, floa
     numbers["diversity"] = None if scores.spread is None else float(scores.spread.mean())
     # with fewer fills than features an SVM always separates the sets, and the kernel distance is noise
     many = len(scores.features) * count > scores.true_features.shape[1]
-    numbers["KID"] = scores.distance(kernel_distance) if many else None
+    # each kind of mask by itself: with every picture in several times the kernel distance would not be unbiased
+    kernel = [kernel_distance(fills, scores.true_features) for fills in scores.features] if many else []
+    numbers["KID"] = sum(kernel) / len(kernel) if many else None
     numbers["U-IDS"], numbers["P-IDS"] = scores.distance(inception_scores) if many else (None, None)
     return numbers
 
@@ -142,5 +145,6 @@ def ratios(of: Scores, to: Scores, draws: int = DRAWS) -> dict[str, Interval | N
 
 def fewest_calls(compared: dict[str, dict[str, Interval | None]], limit: float = 1.05) -> str | None:
     """The method of the fewest calls among those with no ratio above `limit`, or None. `compared`: by method, `ratios` to the same one."""
-    good = [method for method, found in compared.items() if all(value is None or value[0] <= limit for value in found.values())]
+    known = {method: [value[0] for value in found.values() if value] for method, found in compared.items()}
+    good = [method for method, values in known.items() if values and max(values) <= limit]
     return min(good, key=lambda method: METHODS[method].calls, default=None)

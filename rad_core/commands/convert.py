@@ -29,6 +29,8 @@ def run(options: argparse.Namespace) -> None:
     check_new([options.output])
     dtype = getattr(torch, options.dtype)
     if is_adapter(options.model):
+        if options.adapter or options.attention_order != "auto":
+            raise ValueError(f"{Path(options.model).name} is an adapter: --adapter and --attention-order are for networks.")
         adapter = read_adapter(options.model)
         if adapter.for_latents:
             raise ValueError(f"{adapter.name} is an adapter for a latent model; ComfyUI loads it without conversion.")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..images import check_extra_masks
-from ..mask_files import read_mask
+from ..images import pasted
+from ..memory import out_of_memory
 from ..photo_files import Photo
 from ..samplers import Callback
-from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod
+from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod, masks_of
 from .paths import check_outputs
 from .photos import Job, find_jobs, read_pair, write_result
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
     numbered = [each for job in jobs for each in job.numbered(1 if method.average else options.fills)]
     written = [path for each in numbered for path in (each.output, each.uncertainty)] + [job.sheet for job in jobs]
     check_outputs(filter(None, written), [path for job in jobs for path in (job.photo, job.mask)] + _other_inputs(options))
-    fill = lambda image, mask, callback: method.fill(net, image, mask, settings, options, callback)
+    fill = lambda image, mask, *more: method.fill(net, image, mask, settings, options, *more)  # the callback and the photo
     if getattr(options, "frames", False):
         net = method.load(options, None)
         fill_frames(fill, jobs, options)
@@ -111,8 +111,10 @@ def run(options: argparse.Namespace) -> None:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
                 fill_one(fill, job, *read_pair(job, options.grow), options, quiet=True)
-            except (ValueError, OSError) as error:
-                failed.append(f"{job.photo.name}: {error}")
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not out_of_memory(error):
+                    raise
+                failed.append(f"{job.photo.name}: {'out of memory.' if out_of_memory(error) else error}")
     if failed:
         raise ValueError(f"{len(failed)} of {len(share)} photos could not be filled: " + " ".join(failed))
 
@@ -131,17 +133,17 @@ def fill_one(
     options: argparse.Namespace,
     quiet: bool = False,
 ) -> None:
-    """Fill a photo by fill(image, mask, callback), behind a progress bar, and write the result."""
+    """Fill a photo by fill(image, mask, callback, photo), behind a progress bar, and write the result."""
     with _progress(job.photo.name, quiet) as advance:
         image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
-        fills, uncertainty = fill(image, mask, advance)
-    stitch = getattr(options, "stitch_mask", None)
-    paste = check_extra_masks(None, read_mask(stitch) if stitch else None, mask)[1]
+        fills, uncertainty = fill(image, mask, advance, photo)
+    stitch = masks_of(options, photo, "stitch_mask").get("stitch_mask")
+    paste = pasted(fills.cpu(), photo.rgb, mask, stitch).amax(0, keepdim=True)
     write_result(job, photo, paste, fills, uncertainty, METHODS[options.method].average)
 
 
 def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Job], options: argparse.Namespace) -> None:
-    """Fill a video's frames, each a job, in one call of fill(images, masks, callback), and write them."""
+    """Fill a video's frames, each a job, in one call of fill(images, masks, callback, photo), and write them."""
     if options.fills > 1:
         raise ValueError("--frames makes one fill of a video: leave out --fills, and try another --seed for another.")
     pairs = [read_pair(job, options.grow) for job in jobs]
@@ -152,7 +154,7 @@ def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Jo
             raise ValueError(f"The frames of a video have one size, but {job.photo} has {sizes[0]} and {jobs[0].photo} {sizes[1]}.")
     with _progress(f"{len(jobs)} frames") as advance:
         images = torch.cat([photo.rgb for photo, _ in pairs]).to(options.device)
-        fills, uncertainty = fill(images, torch.cat([mask for _, mask in pairs]), advance)
+        fills, uncertainty = fill(images, torch.cat([mask for _, mask in pairs]), advance, pairs[0][0])
     for k, (job, (photo, mask)) in enumerate(zip(jobs, pairs, strict=True)):
         one = slice(k, k + 1)
         write_result(job, photo, mask, fills[one], None if uncertainty is None else uncertainty[one])

@@ -15,8 +15,10 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..exemplar import exemplar_inpaint
 from ..gradpaint import gradpaint_inpaint
+from ..images import resize_mask
 from ..mask_files import read_map, read_mask
-from ..photo_files import read_photo
+from ..notes import note
+from ..photo_files import Photo, read_photo
 from ..rad import rad_inpaint
 from ..samplers import Callback
 from ..sdm import Generator, load_sdm, sdm_inpaint
@@ -35,7 +37,8 @@ class InpaintMethod:
         settings_help: fields of its settings that are options, of the same names and defaults, with their help texts.
         add_arguments: adds its other options.
         load: (options, photo (1, 3, H, W), if there is just one) -> the network.
-        fill: (network, image, mask, settings, options, callback) -> fills (B, 3, H, W), and uncertainties (B, 1, H, W) or None.
+        fill: (network, image, mask, settings, options, callback, photo) -> fills (B, 3, H, W), and uncertainties (B, 1, H, W) or None;
+            image (B, 3, H, W) is the photo's, or a video's, whose first frame is the photo.
         average: --fills writes the mean of the fills; otherwise, where a mean would be a blur, every one of them.
     """
 
@@ -68,7 +71,10 @@ class InpaintMethod:
             ValueError: a value out of its range.
         """
         changes = {name: getattr(options, name) for name in self.settings_help if getattr(options, name) is not None}
-        return resolve_settings(options.preset, self.presets, changes)
+        settings = resolve_settings(options.preset, self.presets, changes)
+        if changes.get("eta") and settings.sampler != "ddim":
+            raise ValueError(f"--eta is the noise of ddim, not of {settings.sampler}: leave it out, or pass --sampler ddim.")
+        return settings
 
 
 @dataclass(frozen=True)
@@ -108,16 +114,32 @@ def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uncertainty", type=Path, help="also write how uncertain each pixel is, as a picture (for a folder: a folder)")
 
 
-def _masks(options: argparse.Namespace, *names: str) -> dict[str, Tensor]:
-    """The masks (1, 1, h, w) of those of these options that are in use, by the option's name."""
-    return {name: read_mask(path) for name in names if (path := getattr(options, name))}
+def masks_of(options: argparse.Namespace, photo: Photo, *names: str) -> dict[str, Tensor]:
+    """The masks (1, 1, H, W) of those of these options that are in use, by the option's name, turned and resized to the photo."""
+    masks = {name: read_mask(path, photo) for name in names if (path := getattr(options, name, None))}
+    return {name: resize_mask(_noted(mask, photo, getattr(options, name)), photo.rgb.shape[2:]) for name, mask in masks.items()}
+
+
+def _maps(photo: Photo, **paths: Path | None) -> dict[str, Tensor]:
+    """The maps (1, 1, h, w) of those of these files that are given, by name, turned as the photo is."""
+    return {name: _noted(read_map(path, photo), photo, path) for name, path in paths.items() if path}
+
+
+def _noted(maps: Tensor, photo: Photo, path: Path) -> Tensor:
+    """The maps (1, 1, h, w) as they are, with a note where they have another size than the photo."""
+    have, want = (f"{m.shape[3]}x{m.shape[2]}" for m in (maps, photo.rgb))
+    if have != want:
+        note(f"{path.name} ({have}) was resized to the photo's size ({want}).")
+    return maps
 
 
 def _load_references(options: argparse.Namespace, photo: Tensor | None) -> References:
     pictures, masks = options.reference or [], options.reference_mask or []
     if masks and len(masks) != len(pictures):
         raise ValueError(f"{len(pictures)} --reference and {len(masks)} --reference-mask do not fit: pass one mask for each, or none.")
-    return References([read_photo(path).rgb for path in pictures] or None, [read_mask(path) for path in masks] or None)
+    read = [read_photo(path) for path in pictures]
+    masks = [read_mask(path, each) for path, each in zip(masks, read, strict=False)]
+    return References([each.rgb for each in read] or None, masks or None)
 
 
 def _fill_exemplar(
@@ -127,19 +149,20 @@ def _fill_exemplar(
     settings: exemplar.ExemplarSettings,
     options: argparse.Namespace,
     callback: Callback,
+    photo: Photo,
 ) -> tuple[Tensor, Tensor]:
-    maps = {name: read_map(path) for name, path in (("order", options.order), ("uncertainty", options.refine)) if path}
     return exemplar_inpaint(
-        image,
+        image if options.frames else image[:1],
         mask,
         settings=settings,
         seed=options.seed,
         references=references.pictures,
         reference_masks=references.masks,
         frames=options.frames,
+        fills=options.fills,
         callback=callback,
-        **maps,
-        **_masks(options, "source_mask"),
+        **_maps(photo, order=options.order, uncertainty=options.refine),
+        **masks_of(options, photo, "source_mask"),
     )
 
 
@@ -172,6 +195,8 @@ def _load_diffusion(options: argparse.Namespace, photo: Tensor | None, adapters:
 def split_strength(text: str) -> tuple[str, float]:
     """Split "path:0.7" into ("path", 0.7). A colon without a number after it is part of the path."""
     path, _, number = text.rpartition(":")
+    if not path:  # a name that is a number
+        return text, 1.0
     try:
         return path, float(number)
     except ValueError:
@@ -195,17 +220,29 @@ def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> UNet:
 
 
 def _fill_rad(
-    net: UNet, image: Tensor, mask: Tensor, settings: rad.RADSettings, options: argparse.Namespace, callback: Callback
+    net: UNet,
+    image: Tensor,
+    mask: Tensor,
+    settings: rad.RADSettings,
+    options: argparse.Namespace,
+    callback: Callback,
+    photo: Photo,
 ) -> tuple[Tensor, None]:
-    maps = _masks(options, *MASKS_HELP) | ({"order": read_map(options.order)} if options.order else {})
+    maps = masks_of(options, photo, *MASKS_HELP) | _maps(photo, order=options.order)
     labels = _labels(options, image)
     return rad_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback, **maps), None
 
 
 def _fill_gradpaint(
-    net: UNet, image: Tensor, mask: Tensor, settings: gradpaint.GradPaintSettings, options: argparse.Namespace, callback: Callback
+    net: UNet,
+    image: Tensor,
+    mask: Tensor,
+    settings: gradpaint.GradPaintSettings,
+    options: argparse.Namespace,
+    callback: Callback,
+    photo: Photo,
 ) -> tuple[Tensor, None]:
-    labels, masks = _labels(options, image), _masks(options, *MASKS_HELP)
+    labels, masks = _labels(options, image), masks_of(options, photo, *MASKS_HELP)
     return gradpaint_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback, **masks), None
 
 
@@ -219,9 +256,15 @@ def _load_sdm(options: argparse.Namespace, photo: Tensor | None) -> Generator:
 
 
 def _fill_sdm(
-    net: Generator, image: Tensor, mask: Tensor, settings: sdm.SDMSettings, options: argparse.Namespace, callback: Callback
+    net: Generator,
+    image: Tensor,
+    mask: Tensor,
+    settings: sdm.SDMSettings,
+    options: argparse.Namespace,
+    callback: Callback,
+    photo: Photo,
 ) -> tuple[Tensor, Tensor]:
-    return sdm_inpaint(net, image, mask, settings, seed=options.seed, callback=callback, **_masks(options, *MASKS_HELP))
+    return sdm_inpaint(net, image, mask, settings, seed=options.seed, callback=callback, **masks_of(options, photo, *MASKS_HELP))
 
 
 METHODS = {

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="mask k has the seed + k (default: 0)")
     perlin = parser.add_argument_group("Perlin masks")
     perlin.add_argument("--scale", type=float, help="size of the blobs in pixels (default: random)")
-    perlin.add_argument("--area", type=float, metavar="PERCENT", help="area of the hole, 0 to 100, exact to the pixel (default: random)")
+    perlin.add_argument(
+        "--area", type=float, metavar="PERCENT", help="area of the hole, 0 to 100; exact without --softness (default: random)"
+    )
     perlin.add_argument("--octaves", type=int, default=1, help="more octaves give rougher edges (default: 1)")
     perlin.add_argument("--softness", type=float, default=0.0, help="width of the soft rim, 0 to 1 (default: 0, hard)")
     perlin.add_argument("--tile", action="store_true", help="tile seamlessly")
@@ -48,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     perlin_options = (options.scale, options.area, options.octaves, options.softness, options.tile, options.animate)
     if options.kind != "perlin" and perlin_options != (None, None, 1, 0.0, False, None):
         raise ValueError("--scale, --area, --octaves, --softness, --tile and --animate are for Perlin masks alone.")
+    if options.animate is not None and (options.octaves, options.tile) != (1, False):
+        raise ValueError("--octaves and --tile are for still masks: leave them out, or leave out --animate.")
     paths = [options.output / f"mask_{k:03d}.png" for k in range(options.count)] if folder else [options.output]
     check_new(paths)
     area = None if options.area is None else options.area / 100

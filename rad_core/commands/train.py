@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> None:
 def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> Recipe:
     net = load_model(options.base) if options.base else new_network(options, stages[-1].size)
     if net.config.out_channels != 6:
-        raise ValueError(f"{options.base} has no learned variance (3 outputs); training needs a network with 6.")
+        raise ValueError(f"{options.base or options.init} has no learned variance (3 outputs); training needs a network with 6.")
     check_label(net.config.num_classes, options.label)
     plan = TrainingPlan(
         prediction=net.config.prediction,

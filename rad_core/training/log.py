@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..atomic import atomic_write
+from ..notes import note
 
 RATE = "pictures_per_second"
 PART = "loss_"  # losses that are a part of another one: in the log alone
@@ -55,7 +56,10 @@ class Log:
         if self.path:
             names = list(dict.fromkeys(name for row in self.rows for name in row))
             lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in self.rows)]
-            atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
+            try:
+                atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
+            except (OSError, ValueError) as error:  # open in a spreadsheet, for one; the next row is written with this one
+                note(f"The log is not up to date: {error}")
         if self.writer:
             for name, value in (means | {RATE: rate}).items():
                 self.writer.add_scalar(name, value, self.step)

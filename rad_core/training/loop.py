@@ -146,11 +146,13 @@ def train(
 
     def checkpoint(step: int) -> None:
         nonlocal saved
-        with method.ema.applied():
-            save()
-        if state:
-            save_state(state, step, objects, run)
-        saved = step
+        try:  # the state first: whatever becomes of the network's file and its samples, the run can go on
+            if state:
+                save_state(state, step, objects, run)
+            saved = step
+        finally:
+            with method.ema.applied():
+                save()
 
     progress = tqdm(total=plan.steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not processes.first)
     left = list(islice(_steps(plan, processes), done, None))

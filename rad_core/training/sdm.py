@@ -147,7 +147,7 @@ class SDMTraining:
     def _iteration_losses(self, batch: SDMBatch, count: int) -> Iterator[dict[str, Tensor]]:
         """The losses of every iteration, with gradients. The fills are kept for the discriminator."""
         plan, real, hole = self.plan, batch.real, batch.hole
-        seeds = torch.randint(2**31, (batch.part.count,), generator=batch.streams[0]).tolist()
+        seeds = [int(torch.randint(2**31, (), generator=stream)) for stream in batch.streams]
         augment = self.augment.sample(batch.part.count, batch.part.size, batch.streams)
         with autocast(self.device, plan.precision):
             with torch.no_grad():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import build, in_host
 from helpers import flow_model, tiny_model
 
 
@@ -21,6 +22,15 @@ def test_the_grid_is_the_models_own(host, adm):
     assert prepare(host, spot(), model=tiny_model(host, "SD15")).nonzero()[:, 1:].unique(dim=0).shape[0] == 8 * 16
     tokens = prepare(host, spot(), model=flow_model())[0]
     assert tokens.sum() == 16 * 32 and tokens[16:32, 16:48].all()
+
+
+@pytest.mark.parametrize(
+    "name", ["Flux.2, klein", "Krea 2", "Anima", "Cosmos Predict 2", "Ideogram 4", "Wan 2.1 (picture)", "Qwen-Image, -Edit"]
+)
+def test_a_token_is_16_pixels_however_the_network_calls_its_patch(host, name):
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    assert host.module("nodes.host.token_grid").token_size(build(name)) == 16
 
 
 def test_a_mask_takes_the_pictures_size_and_keeps_its_batch(host, landscape):

@@ -119,7 +119,12 @@ def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, network, 
     train(host, network, images=pictures, steps=4, adapter_name="whole")
     stopped, whole = (read(adapters / f"{name}.safetensors") for name in ("stopped", "whole"))
     assert all(torch.equal(stopped.time[name], whole.time[name]) for name in whole.time)
-    for change, sentence in (({"rank": 2}, r"run with rank 4 \(now 2\)"), ({"steps": 3}, "has taken 4 steps: plan at least as many")):
+    others = {"images": 1 - pictures}, "run with pictures of fingerprint"
+    for change, sentence in (
+        ({"rank": 2}, r"run with rank 4 \(now 2\)"),
+        ({"steps": 3}, "has taken 4 steps: plan at least as many"),
+        others,
+    ):
         with pytest.raises(ValueError, match=sentence):
             train(host, network, **{"images": pictures, "steps": 5, "adapter_name": "whole"} | change)
     train(host, network, images=pictures, steps=5, adapter_name="stopped")  # one more step on a run that had ended
@@ -156,7 +161,8 @@ def test_a_latent_adapter_in_our_loader_and_in_the_hosts_lora_loader(host, kind,
     base, vae = tiny_model(host, kind), Blocks()
     big = torch.nn.functional.interpolate(pictures.movedim(-1, 1), (128, 128)).movedim(1, -1)
     before = weights(base)
-    settings = {"images": big, "vae": vae, "positive": prompt(kind), "size": 128, "adapter_name": "sea", "learning_rate": 1e-2}
+    words = [[context, about | {"width": 96, "height": 80}] for context, about in prompt(kind)]  # as CLIPTextEncodeSDXL says it
+    settings = {"images": big, "vae": vae, "positive": words, "size": 128, "adapter_name": "sea", "learning_rate": 1e-2}
     model, _, samples = train(host, base, **settings)
     after = weights(base)
     assert all(torch.equal(before[name], after[name]) for name in before) and samples.shape[3] == 3
