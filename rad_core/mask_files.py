@@ -4,7 +4,7 @@
    to white as white: that is what JPEG makes of them. A mask of the values 0 and 1 alone is a map of classes: 1 is the hole.
 2. With transparency, if what can be seen is black and white, as 1., and what cannot be seen is kept; if it is all black, or of one
    colour, it is paint: the paint is the hole; and if it is a picture, what was erased from it is the hole.
-3. A mask that was drawn on the pixels of a photo as they are stored is turned as the photo is (EXIF).
+3. A mask or map that was drawn on the pixels of a photo as they are stored is turned as the photo is (EXIF).
 """
 
 from pathlib import Path
@@ -72,7 +72,7 @@ def _without_noise(white: Tensor, name: str) -> Tensor:
     """Rule 1."""
     levels = (white * 255).round(decimals=2)
     if levels.max() == 1 and bool(((levels == 0) | (levels == 1)).all()):
-        note(f"The mask {name} has the values 0 and 1 of 255: it was read as a map of classes, and 1 is the hole.")
+        note(f"The mask {name} has the values 0 and 1 alone: it was read as a map of classes, and 1 is the hole.")
         return levels
     nearly = (levels > 0) & (levels <= NOISE)
     if nearly.float().mean() > 0.01:

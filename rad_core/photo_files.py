@@ -37,7 +37,7 @@ class Photo:
     deep: bool = False  # 16 bits (grey only: Pillow has no 16-bit colour)
     profile: bytes | None = None  # ICC colour profile
     orientation: int = 1  # EXIF's, of the file: `rgb` is upright
-    metadata: dict = field(default_factory=dict)  # "EXIF" bytes, "dpi", "text" by keyword
+    metadata: dict = field(default_factory=dict)  # "EXIF" bytes, "dpi", "text" by keyword; "TIFF tags", which no file keeps
 
 
 def picture_files(folder: str | Path) -> list[Path]:
@@ -97,14 +97,13 @@ def read_photo(path: str | Path) -> Photo:
         "its colours are converted to RGB, without their profile": mode in ("CMYK", "LAB"),
         f"only the first of its {frames} frames is read": frames > 1,
         "its transparent value is not kept": deep and "transparency" in info,
-        "its EXIF is not kept": camera,
     }
     if any(lost.values()):
         note(f"{path.name}: {', '.join(text for text, happens in lost.items() if happens)}.")
     shared = {
         "profile": None if mode in ("CMYK", "LAB") else info.get("icc_profile"),
         "orientation": orientation if orientation in range(1, 9) else 1,
-        "metadata": _metadata(picture, text),
+        "metadata": _metadata(picture, text) | ({"TIFF tags": True} if camera else {}),
     }
     if deep:
         return _read_deep(picture, path.name, shared)

@@ -26,7 +26,7 @@ class RADSettings(SamplingSettings):
         steps, sampler, eta, view, context: see `SamplingSettings`.
         align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
-            order map that is of the parts filled last; with an uncertainty map nothing is aligned: what is refined meets the picture.
+            order map, only the rims of the parts filled last are aligned; with an uncertainty map, none: what is refined fits already.
         overlap: with an order map, 0 finishes a part before the next begins, 1 denoises all at the same time.
         sigma_scale: with an uncertainty map, the noise that a pixel starts from in units of its uncertainty, above 0; 2 to 4
             did best of 1, 2, 4, 8 and 16 (`python -m measurements.sdm --sigma-scale 1 2 4 8 16 --seed 5000`).

@@ -377,6 +377,7 @@ def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):
         return compile_(net, backend="aot_eager", **how)  # all but the code generation, which takes minutes
 
     monkeypatch.setattr(torch, "compile", traced)
+    monkeypatch.setenv("CXX", sys.executable)  # it is not called
     run = ["train", "rad", *SMALL, "--stages", "16:2:2"]
     assert main([*run, "-o", "plain.safetensors"]) == 0 and not compiled
     assert main([*run, "--compile", "-o", "compiled.safetensors"]) == 0 and len(compiled) == 1
@@ -385,7 +386,7 @@ def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):
     assert main(["train", "rad", *SMALL, "--stages", "16:3:2", "-o", "compiled.safetensors"]) == 0, "it goes on without"
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert main([*run, "--compile", "-o", "none.safetensors"]) == 1
-    assert "--compile needs a C++ compiler" in capsys.readouterr().err and not (place / "none.safetensors").exists()
+    assert "--compile needs the C++ compiler no-such-compiler" in capsys.readouterr().err and not (place / "none.safetensors").exists()
 
 
 def test_pictures_that_cannot_be_read_are_named_and_left_out(place):

@@ -6,7 +6,7 @@
 # One network after the other: the plain base of landscapes (500 thousand pictures of 64 px, then 100 thousand of 128), its RAD adapter
 # (400 thousand, then 100 thousand), and SDM (200 thousand). Everything is written to FOLDER; what is better goes into rad_core/weights
 # by hand, in float16: python -m rad_core convert FOLDER/base.safetensors -o rad_core/weights/landscapes.safetensors --dtype float16
-# DEVICE, PRECISION, BATCH, WORKERS, COMPILE (1: torch.compile) and PYTHON may be set; a run goes on with the values it began with.
+# DEVICE, PRECISION, BATCH, WORKERS, COMPILE (not empty: torch.compile for base and adapter) and PYTHON may be set; a run goes on with the values it began with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:?"usage: tools/train_all.sh FOLDER [SECONDS]"}
@@ -24,7 +24,7 @@ run() { # NAME KIND OPTIONS ...: until it has ended, or the time is over
     [ -e "$folder/$name.done" ] && return
     [ $left -gt 10 ] || { echo "The time is over: run it again to go on with $name."; exit 0; }
     echo "$name: $left s left"
-    timeout --signal=INT "$left" "$python" -m rad_core train "$@" --precision "$precision" --device "$device" --workers "$workers" ${COMPILE:+--compile} --save-every 100 \
+    timeout --signal=INT "$left" "$python" -m rad_core train "$@" --precision "$precision" --device "$device" --workers "$workers" --save-every 100 \
         -o "$folder/$name.safetensors" || status=$?
     if [ $status -eq 124 ]; then
         echo "The time is over: run it again to go on with $name."
@@ -36,8 +36,8 @@ run() { # NAME KIND OPTIONS ...: until it has ended, or the time is over
 
 steps() { echo $(($1 / batch)); }
 
-run base base --init landscapes --stages "64:$(steps 500000):$batch,128:$(steps 100000):$batch" --learning-rate 5e-4 --seed 31
-run adapter rad --base "$folder/base.safetensors" --init landscapes --stages "64:$(steps 400000):$batch,128:$(steps 100000):$batch" \
+run base base ${COMPILE:+--compile} --init landscapes --stages "64:$(steps 500000):$batch,128:$(steps 100000):$batch" --learning-rate 5e-4 --seed 31
+run adapter rad ${COMPILE:+--compile} --base "$folder/base.safetensors" --init landscapes --stages "64:$(steps 400000):$batch,128:$(steps 100000):$batch" \
     --learning-rate 5e-4 --seed 32
 run sdm sdm --init landscapes --widths 16,32,64,96 --attention 2,3 --latent 64 --code 128 --heads 2 --global-convs 1 \
     --iterations 1,2,3,4,4 --stages "64:$(steps 200000):$batch" --learning-rate 1e-3 --seed 33

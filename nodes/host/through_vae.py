@@ -61,7 +61,7 @@ def fill_through_vae(
     image, mask = check_image_and_mask(image, mask)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     part = range(len(image))[start:stop]
-    if not mask.any():
+    if not mask[part.start : part.stop].any():
         return image[part.start : part.stop].clone()
     out, whole = image.clone(), video and has_time_axis(vae)
     least = min(size, *image.shape[2:])
@@ -70,11 +70,11 @@ def fill_through_vae(
         boxes = steady_boxes(mask, context, least, context_mask)
     else:
         boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
-    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if video or mask[k].any()}
+    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if whole or mask[k].any()}
     crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)
-    one_batch = len(crops) == len(part) and len({crop.picture.shape for crop in crops.values()}) == 1
+    one_batch = (video or len(crops) == len(part)) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)

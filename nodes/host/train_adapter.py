@@ -206,7 +206,7 @@ def _train(
 
 
 def picture_fingerprint(pictures: Sequence[Tensor], most: int = 8) -> str:
-    """What tells one set of pictures from another when a run resumes: from every 16th pixel of `most` of them."""
+    """What tells a set of pictures from most others when a run resumes: a sum over every 16th pixel of `most` of them."""
     code = 0
     for k in sorted({j * len(pictures) // most for j in range(most)}):
         picture = pictures[k][:, ::16, ::16]

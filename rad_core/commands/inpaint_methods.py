@@ -15,7 +15,7 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..exemplar import exemplar_inpaint
 from ..gradpaint import gradpaint_inpaint
-from ..images import resize_mask
+from ..images import check_map
 from ..mask_files import read_map, read_mask
 from ..notes import note
 from ..photo_files import Photo, read_photo
@@ -117,7 +117,8 @@ def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
 def masks_of(options: argparse.Namespace, photo: Photo, *names: str) -> dict[str, Tensor]:
     """The masks (1, 1, H, W) of those of these options that are in use, by the option's name, turned and resized to the photo."""
     masks = {name: read_mask(path, photo) for name in names if (path := getattr(options, name, None))}
-    return {name: resize_mask(_noted(mask, photo, getattr(options, name)), photo.rgb.shape[2:]) for name, mask in masks.items()}
+    noted = {name: _noted(mask, photo, getattr(options, name)) for name, mask in masks.items()}
+    return {name: check_map(mask, photo.rgb[:, :1], name.replace("_", " ")) for name, mask in noted.items()}
 
 
 def _maps(photo: Photo, **paths: Path | None) -> dict[str, Tensor]:

@@ -1,8 +1,6 @@
 """`train`: train a plain ADM network, a RAD network or adapter, or an SDM network. The bundled networks were trained with it."""
 
 import argparse
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from ..adapter_files import AdapterMetadata, fingerprint, read_adapter
 from ..adapters import add_adapter, save_adapter
 from ..atomic import atomic_write
 from ..checkpoints import load_model, save_model
+from ..compiler import compiler_name, has_compiler
 from ..masks import SHAPES
 from ..noise import seeded
 from ..schedule import RegionSchedule
@@ -89,8 +88,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():
         raise ValueError("--workers needs a system that can fork processes, which this one cannot: leave it out.")
-    if getattr(options, "compile", False) and options.device == "cpu" and not shutil.which(os.environ.get("CXX", "c++")):
-        raise ValueError("--compile needs a C++ compiler on a CPU, and none is installed: install one (g++, or clang), or leave it out.")
+    if getattr(options, "compile", False) and options.device == "cpu" and not has_compiler():
+        raise ValueError(f"--compile needs the C++ compiler {compiler_name()}, which is not installed: install it, or leave --compile out.")
     if options.threads:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)

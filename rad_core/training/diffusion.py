@@ -116,6 +116,9 @@ class DiffusionTraining:
         schedule: RAD's schedule; its phase 1 is the network's own noise schedule. A `FlowSchedule` for flow models.
         masks: training masks at the size of x0; unused unless `plan.region`.
 
+    Raises:
+        ValueError: the network is on a device that cannot train.
+
     Attributes:
         changing: whether the step has begun to change parameters, so that what stands there is of no step.
     """
@@ -129,6 +132,8 @@ class DiffusionTraining:
         self.optimiser = make_optimiser(trained, plan)
         self.ema = EMA(trained, plan.ema)
         self.device = trained[0].device
+        if self.device.type == "mps":
+            raise ValueError("Training needs float64, which Apple's GPUs do not have: train on the CPU (--device cpu; ComfyUI: --cpu).")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")
         self.changing = False
         self.state = {"parameters": self.parameters, "optimiser": self.optimiser, "scaler": self.scaler}

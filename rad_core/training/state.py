@@ -47,7 +47,7 @@ def load_state(path: Path, objects: dict[str, Stateful], run: Mapping[str, objec
         raise ValueError(f"{path.name} is cut short or damaged: remove it to start again.") from error
     now = json.loads(json.dumps(run))
     stages = [settings.pop("stages") for settings in (before, now)]
-    if other := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+    if other := [name for name in before if before[name] != now.get(name)]:  # a setting that came later had no other value
         values = " and ".join(f"{name} {before.get(name)} (now {now.get(name)})" for name in other[:3])
         raise ValueError(f"{path.name} belongs to a run with {values}: use that run's settings, or another output name.")
     taken, planned = (list(islice(_steps(each), step)) for each in stages)

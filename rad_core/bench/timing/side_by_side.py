@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from statistics import median
 import torch
 
 from ...atomic import atomic_write
+from ...compiler import has_compiler
 from ...masks import perlin_masks, wide_masks
 from ...unet import UNet
 from ..methods import Networks
@@ -76,7 +75,7 @@ def scaling(net: UNet, rounds: int) -> Rows:
     rows["contiguous, not channels-last"] = step_cost(copy.deepcopy(net).to(memory_format=torch.contiguous_format), mask(), rounds)
     for dtype in (torch.bfloat16, torch.float16) if net.device.type == "cuda" else (torch.bfloat16,):
         rows[str(dtype).removeprefix("torch.")] = step_cost(copy.deepcopy(net).to(dtype), mask(), rounds)
-    if shutil.which(os.environ.get("CXX", "c++")):  # which torch.compile needs
+    if has_compiler():
         compiled = copy.deepcopy(net)
         compiled.compile()
         rows["compiled"] = step_cost(compiled, mask(), rounds)
