@@ -91,9 +91,9 @@ def test_python_examples_run(place, code):
     assert isinstance(names["filled"], torch.Tensor) and torch.isfinite(names["filled"]).all()
 
 
-def test_the_readme_has_a_python_example_of_three_lines():
+def test_the_readme_has_a_python_example_of_four_lines():
     (code,) = blocks(ROOT / "README.md", "python")
-    assert len([line for line in code.splitlines() if line and not line.startswith("import")]) == 3
+    assert len([line for line in code.splitlines() if line and not line.startswith("import")]) == 4
 
 
 def test_the_readme_example_gives_the_command_s_picture(place):

@@ -118,6 +118,11 @@ def test_frechet_and_kernel_distance_are_torchmetrics(sets):
     assert kernel_distance(a, b) == pytest.approx(float(kid.compute()[0]), rel=1e-4)
 
 
+def test_fills_that_are_the_pictures_have_a_kernel_distance_of_0():
+    pictures = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).double()
+    assert kernel_distance(pictures, pictures, paired=True) == pytest.approx(0, abs=1e-12) and kernel_distance(pictures, pictures) < -1
+
+
 def test_inception_scores_know_the_same_and_the_different(sets):
     pytest.importorskip("sklearn", reason="SKIPPED: scikit-learn is not here (pip install .[evaluation])")
     a, _ = sets

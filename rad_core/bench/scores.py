@@ -116,7 +116,7 @@ def summarise(method: str, scores: Scores, draws: int = DRAWS) -> dict[str, floa
     # with fewer fills than features an SVM always separates the sets, and the kernel distance is noise
     many = len(scores.features) * count > scores.true_features.shape[1]
     # each kind of mask by itself: with every picture in several times the kernel distance would not be unbiased
-    kernel = [kernel_distance(fills, scores.true_features) for fills in scores.features] if many else []
+    kernel = [kernel_distance(fills, scores.true_features, paired=True) for fills in scores.features] if many else []
     numbers["KID"] = sum(kernel) / len(kernel) if many else None
     numbers["U-IDS"], numbers["P-IDS"] = scores.distance(inception_scores) if many else (None, None)
     return numbers

@@ -11,15 +11,20 @@ from torch import Tensor
 from ..noise import generators
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
+def kernel_distance(a: Tensor, b: Tensor, paired: bool = False) -> float:
     """KID (Binkowski et al. 2018): the unbiased squared MMD with kernel (a.b / D + 1)^3.
 
     About 0 for two sets from one distribution, and sometimes negative.
+
+    Args:
+        paired: entry k of both sets is of the same picture, so that the two are no independent draws: their product is left out
+            (Gretton et al. 2012, Eq. 4).
     """
     a, b = a.double(), b.double()
     kernel = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
-    within = lambda x: (kernel(x, x).sum() - kernel(x, x).diagonal().sum()) / (len(x) * (len(x) - 1))
-    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+    others = lambda values: (values.sum() - values.diagonal().sum()) / (len(values) * (len(values) - 1))
+    between = others(kernel(a, b)) if paired else kernel(a, b).mean()
+    return float(others(kernel(a, a)) + others(kernel(b, b)) - 2 * between)
 
 
 def inception_scores(out: Tensor, truth: Tensor) -> tuple[float, float]:
