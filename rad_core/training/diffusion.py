@@ -42,7 +42,8 @@ class TrainingPlan(Plan):
         vlb_weight: weight of the variational bound, per step and in bits; 1e-3 in the RAD authors' program.
         prediction: what the network predicts, see `UNetConfig`; "flow" for flow models.
         region: train with RAD's objective; False: with a plain network's.
-        phases: 2: both phases, as in the paper; 1: noise in the hole alone, the only phase that inpainting visits.
+        phases: 2: both phases, as in the paper; 1: noise in the hole alone, all that inpainting visits without an
+            order map; with one, such an adapter makes noisier fills.
         rim_weight: how much more the noised pixels beside known ones count, see `rim_weights`; 0 as in the paper.
         spatial: pass the network the timestep of every pixel; False: one timestep per picture, the paper's ablation (RAD, Table 3, Cfg. 2).
     """
