@@ -121,7 +121,7 @@ def fractal_noise(streams: Sequence[torch.Generator], cells: int, octaves: int, 
     """
     total, amplitude = torch.zeros(()), 1.0
     for _ in range(octaves):
-        gradients = torch.stack([unit_gradients(g, cells + 1, cells + 1) for g in streams])
-        total = total + amplitude * gradient_noise(gradients, y * cells, x * cells)
+        angle = uniform(streams, (cells + 1, cells + 1)) * (2 * torch.pi)  # as `unit_gradients`, all at once
+        total = total + amplitude * gradient_noise(torch.stack([angle.cos(), angle.sin()], 1), y * cells, x * cells)
         cells, amplitude = cells * 2, amplitude / 2
     return total

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .noise import fractal_noise, generators, uniform
 
+_CHUNK = 16  # pictures drawn at once: more no longer fit the processor's cache
 UNSEEN = 10_000  # first seed of the test pictures; training pictures have seeds of 2 ** 40 and above
 
 # Colours through the day, at 0 h, 5 h, 6.5 h, 12 h, 17.5 h, 19 h and again 24 h. Rows: RGB in [0, 1].
@@ -178,9 +179,17 @@ def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, retu
     if size < 8:
         raise ValueError(f"A landscape needs a size of at least 8 pixels, got {size}.")
     streams = generators(seed, n, "landscape")
+    parts = [_draw(streams[first : first + _CHUNK], size, hour) for first in range(0, n, _CHUNK)]
+    pictures = torch.cat([pictures for pictures, _ in parts])
+    if not return_scene:
+        return pictures
+    return pictures, Scene(**{name: torch.cat([vars(scene)[name] for _, scene in parts]) for name in vars(parts[0][1])})
+
+
+def _draw(streams: list[torch.Generator], size: int, hour: float | None) -> tuple[Tensor, Scene]:
+    """One picture per stream, and what they show."""
     scene = _draw_scene(streams, hour)
-    y = x = ((torch.arange(size) + 0.5) / size).expand(n, size)
+    y = x = ((torch.arange(size) + 0.5) / size).expand(len(streams), size)
     light = _by_hour(_LIGHT, scene.hour)
     above = _ridges(scene, streams, y, x, _sky(scene, streams, y, x, light), light)
-    pictures = _foreground(scene, streams, y, x, above, light).clamp(0, 1)
-    return (pictures, scene) if return_scene else pictures
+    return _foreground(scene, streams, y, x, above, light).clamp(0, 1), scene
