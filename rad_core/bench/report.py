@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from .runs import Pictures, Piece, holes, read
 from .scene import scene_error
 from .scores import COMPARED, Scores, pool, score, summarise
 from .tables import SDM_FID, by_mask, format_value, overview, paper_table, ratio_table, sdm_table
-from .timing.side_by_side import Rows
 
 LEGEND = """Brackets hold 95 % confidence intervals, by resampling the pictures. *Seconds* are for a picture, *peak* (GPU) the memory
 beyond what was in use before, *seam* and *TV* (medians) are multiples of the true pictures', *diversity* is the RMSE between two fills of a
@@ -33,12 +31,12 @@ RATIO_NOTE = "Ratios of errors with their intervals; below 1, the first is bette
 
 
 def write_report(
-    pieces: Sequence[Piece], pictures: Pictures, extractor: FeatureExtractor, speed: dict[str, Rows], options: argparse.Namespace
+    pieces: Sequence[Piece], pictures: Pictures, extractor: FeatureExtractor, speed: dict, options: argparse.Namespace
 ) -> None:
     """Score all fills, and write the four files into `options.output`.
 
     Args:
-        pieces: those that have files. speed: the speed tables by their titles. options: of `bench`.
+        pieces: those that have files. speed: as `kept_speed_tables` returns it. options: of `bench`.
 
     Raises:
         ValueError: no method has filled pictures under every kind of mask.
@@ -48,8 +46,8 @@ def write_report(
     rows = {}
     for mask in tqdm(["all", *options.masks], desc="intervals", unit="table"):
         rows[mask] = {m: summarise(m, parts[mask], options.draws) for m, parts in scores.items() if mask in parts}
-    about = describe(pictures, extractor, options)
-    about["minutes of filling"] = sum(read(piece, folder)[1]["seconds"] for piece in pieces) / 60
+    records = [read(piece, folder)[1] for piece in pieces]
+    about = describe(records, pictures, extractor, options)
     claims = compare(scores, [*options.masks, "all"], options.draws)
     data = {"about": about, "rows": rows, "claims": claims, "speed": speed}
     atomic_write(folder / "results" / "bench.json", lambda path: Path(path).write_text(json.dumps(data, indent=1) + "\n"))
@@ -81,13 +79,10 @@ def score_methods(
     return scores
 
 
-def describe(pictures: Pictures, extractor: FeatureExtractor, options: argparse.Namespace) -> dict:
-    """The machine, the versions, the networks and the data of the benchmark."""
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    device = torch.cuda.get_device_name(options.device) if torch.device(options.device).type == "cuda" else cpu
+def describe(records: Sequence[dict], pictures: Pictures, extractor: FeatureExtractor, options: argparse.Namespace) -> dict:
+    """The machines, the networks and the data of the benchmark. records: of all pieces."""
     about = {
-        "machine": f"{device}, {torch.get_num_threads()} threads a process",
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
+        "machine": "; ".join(sorted({record["machine"] for record in records})),
         "networks": f"{options.model} with adapter {options.adapter}; SDM {options.sdm}",
         "ablation": " and ".join(path.stem for path in options.ablation or ()) or "none",
         "data": "drawn landscapes" if options.data is None else options.data.name,
@@ -99,11 +94,8 @@ def describe(pictures: Pictures, extractor: FeatureExtractor, options: argparse.
     if extractor.reader and pictures.scene is not None:
         with torch.no_grad():
             about["scene error of the pictures themselves"] = float(scene_error(extractor.reader, pictures.truth, pictures.scene).mean())
+    about["minutes of filling"] = sum(record["seconds"] for record in records) / 60
     return about
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
@@ -139,11 +131,11 @@ def claim_paragraphs(claims: dict) -> Iterable[str]:
     yield "### Claims that do not hold here\n\n" + ("\n".join(f"- {line}" for line in exceptions(claims)) or "None.")
 
 
-def speed_paragraphs(tables: dict[str, Rows]) -> Iterable[str]:
+def speed_paragraphs(speed: dict) -> Iterable[str]:
     """The speed tables, if there are any."""
-    if tables:
-        yield "## Speed side by side\n\nMeasured in turns in one process when the rest was done; ratios are medians over the rounds."
-    for title, rows in tables.items():
+    if speed:
+        yield f"## Speed side by side\n\nMeasured in turns in one process on {speed['machine']}; ratios are medians over the rounds."
+    for title, rows in speed.get("tables", {}).items():
         yield f"### {title}\n\n{markdown(rows)}"
 
 

@@ -1,10 +1,11 @@
 """Filling pictures for the benchmark, in pieces that are kept on disk: an interrupted run resumes, and processes share the work.
 
 A piece is one method's fills of some pictures under one kind of mask: a file with the fills in 8 bits, as a picture file has them, and a
-record of the seconds and the memory they took.
+record of the seconds and the memory they took, and on which machine.
 """
 
 import json
+import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,15 +108,27 @@ def fill(piece: Piece, nets: Networks, pictures: Pictures, folder: Path) -> None
         before = torch.cuda.memory_allocated(nets.device)
     began = time.perf_counter()
     out = METHODS[piece.method].fill(nets, truth, mask, seeds).cpu()
-    record = {"seconds": time.perf_counter() - began, "peak": None}
+    record = {"seconds": time.perf_counter() - began, "peak": None, "machine": machine(nets.device)}
     if on_gpu:  # a CPU process keeps memory of earlier pieces, see `measurements.gradpaint_cost`
         record["peak"] = (torch.cuda.max_memory_allocated(nets.device) - before) / 2**20
     data = {"fills": (out * 255).round().to(torch.uint8)}
     atomic_write(piece.path(folder), lambda path: save_file(data, path, {"record": json.dumps(record)}))
 
 
+def machine(device: torch.device | str) -> str:
+    """What fills: the GPU, or the processor and its threads, and the versions of Python and torch."""
+    if torch.device(device).type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.is_file() else []
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+        name = f"{cpu}, {torch.get_num_threads()} threads a process"
+    return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
 def read(piece: Piece, folder: Path) -> tuple[Tensor, dict]:
-    """A piece's fills (n, 3, H, W) in [0, 1], and their record: seconds, and peak memory in MiB or None."""
+    """A piece's fills (n, 3, H, W) in [0, 1], and their record: seconds, peak memory in MiB or None, and the machine."""
     with safe_open(piece.path(folder), "pt") as file:
         return file.get_tensor("fills").float() / 255, json.loads(file.metadata()["record"])
 

@@ -14,6 +14,7 @@ from ...compiler import has_compiler
 from ...masks import perlin_masks, wide_masks
 from ...unet import UNet
 from ..methods import Networks
+from ..runs import machine
 from .costs import gradpaint_cost, sdm_cost, training_step_cost
 from .other_program import Other, beside
 from .speed import ffhq_step_cost, perlin_cost, step_cost
@@ -48,12 +49,12 @@ def speed_tables(nets: Networks, rounds: int, other: Other | None = None) -> dic
     return {name: rows for name, rows in tables.items() if rows}
 
 
-def kept_speed_tables(nets: Networks, rounds: int, folder: Path, other: Other | None = None) -> dict[str, Rows]:
-    """`speed_tables`, measured once and then kept beside the fills. With 0 rounds nothing is measured: what was kept, or no tables."""
+def kept_speed_tables(nets: Networks, rounds: int, folder: Path, other: Other | None = None) -> dict:
+    """`speed_tables` and the machine, measured once and then kept beside the fills. With 0 rounds: what was kept, or nothing."""
     path = folder / "fills" / "speed.json"
     if not path.is_file() and rounds:
-        tables = speed_tables(nets, rounds, other)
-        atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(tables, indent=1) + "\n"))
+        measured = {"machine": machine(nets.device), "tables": speed_tables(nets, rounds, other)}
+        atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(measured, indent=1) + "\n"))
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
