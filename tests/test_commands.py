@@ -324,6 +324,10 @@ def test_folders(place):
         (["info", "photo.png"], "not a weights file"),
         (["convert", "net.safetensors", "-o", "x.pt"], "must end in .safetensors"),
         (["train", "rad", "-o", "x.safetensors", "--stages", "many"], "SIZE:STEPS:BATCH"),
+        (["train", "rad", "-o", "x.safetensors", "--base", "landscapes", "--widths", "64,64"], "Leave out --widths:"),
+        (["train", "rad", "-o", "x.safetensors", "--base", "landscapes", "--prediction", "v"], "predicts what its base does"),
+        (["train", "rad", "-o", "x.safetensors", "--rank", "4", "--alpha", "8"], "Leave out --rank and --alpha:"),
+        (["train", "base", "-o", "x.safetensors", "--data", ".", "--hour", "6"], "Leave out --hour:"),
         (["inpaint", "exmplar", "photo.png", "--mask", "mask.png", "-o", "x.png"], "neither a file nor a method"),
     ],
 )

@@ -30,7 +30,7 @@ from ..training.samples import COUNT, holes, sample_columns
 from ..training.sdm import TERMS, SDMPlan, SDMTraining
 from ..unet import UNet, UNetConfig, initialise
 from .paths import check_outputs
-from .train_options import add_common_arguments, add_diffusion_arguments, add_rad_arguments, add_sdm_arguments
+from .train_options import add_common_arguments, add_diffusion_arguments, add_rad_arguments, add_sdm_arguments, check_used
 
 HELP = "train a network or a RAD adapter, on drawn landscapes or on a folder of pictures"
 KINDS = {
@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
     if not getattr(options, "rim_weight", 0) >= 0:
         raise ValueError("--rim-weight must be 0 or more.")
+    if options.kind != "sdm":
+        check_used(options)
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():

@@ -12,6 +12,27 @@ from ..training import OPTIMISERS
 from ..training.data import AUGMENTATIONS, MASKS
 from ..training.sdm import SDMPlan
 
+# options that describe what a run may not make, and their defaults
+OF_A_NEW_NETWORK = {"widths": "32,32,96,160", "attention": "2,3", "tiles": False}
+OF_AN_ADAPTER = {"rank": 16, "alpha": None, "targets": ",".join(TARGETS), "licence": ""}
+
+
+def check_used(options: argparse.Namespace) -> None:
+    """Check that every option given to `train base` or `train rad` has an effect.
+
+    Raises:
+        ValueError: a new network's option with --base or --init, an adapter's without --base, or --hour with --data.
+    """
+    given = lambda names: [f"--{name}" for name, default in names.items() if getattr(options, name, default) != default]
+    for unused, why in (
+        (given(OF_A_NEW_NETWORK) if options.base or options.init else [], "that is for a new network, and --base or --init gives one"),
+        (given({"prediction": None}) if options.base else [], "an adapter predicts what its base does"),
+        ([] if options.base else given(OF_AN_ADAPTER), "that is for an adapter, which needs --base"),
+        (given({"hour": None}) if options.data else [], "that is for drawn landscapes, and --data gives pictures"),
+    ):
+        if unused:
+            raise ValueError(f"Leave out {' and '.join(unused)}: {why}.")
+
 
 def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, stages: str) -> None:
     """Options of every kind of training, with the kind's defaults."""
@@ -45,8 +66,8 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vlb-weight", type=float, default=1e-3, help="weight of the variational bound, which trains the variance (default: 0.001)"
     )
-    parser.add_argument("--widths", default="32,32,96,160", help="of a new network: channels of its levels (default: 32,32,96,160)")
-    parser.add_argument("--attention", default="2,3", help="of a new network: levels with attention, from 0 (default: 2,3)")
+    parser.add_argument("--widths", default=OF_A_NEW_NETWORK["widths"], help="of a new network: channels of its levels (default: 32,32,96,160)")
+    parser.add_argument("--attention", default=OF_A_NEW_NETWORK["attention"], help="of a new network: levels with attention, from 0 (default: 2,3)")
     parser.add_argument("--init", help="the network to start from, in architecture and weights; for an adapter: the adapter")
     parser.add_argument(
         "--prediction",
@@ -79,9 +100,9 @@ def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
         help="count the noised pixels at distance d = 1, 2, 3 from a known one 1 + this / d times (default: 0, as in the paper)",
     )
     parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
-    parser.add_argument("--rank", type=int, default=16, help="of the LoRA (default: 16, as in the paper)")
+    parser.add_argument("--rank", type=int, default=OF_AN_ADAPTER["rank"], help="of the LoRA (default: 16, as in the paper)")
     parser.add_argument("--alpha", type=float, help="of the LoRA, whose strength is alpha / rank (default: the rank)")
-    parser.add_argument("--targets", default=",".join(TARGETS), help="layers with a LoRA, comma-separated (default: the paper's)")
+    parser.add_argument("--targets", default=OF_AN_ADAPTER["targets"], help="layers with a LoRA, comma-separated (default: the paper's)")
     parser.add_argument("--licence", default="", help="the adapter's licence, to be written to its file")
 
 
