@@ -66,8 +66,12 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vlb-weight", type=float, default=1e-3, help="weight of the variational bound, which trains the variance (default: 0.001)"
     )
-    parser.add_argument("--widths", default=OF_A_NEW_NETWORK["widths"], help="of a new network: channels of its levels (default: 32,32,96,160)")
-    parser.add_argument("--attention", default=OF_A_NEW_NETWORK["attention"], help="of a new network: levels with attention, from 0 (default: 2,3)")
+    parser.add_argument(
+        "--widths", default=OF_A_NEW_NETWORK["widths"], help="of a new network: channels of its levels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--attention", default=OF_A_NEW_NETWORK["attention"], help="of a new network: levels with attention, from 0 (default: %(default)s)"
+    )
     parser.add_argument("--init", help="the network to start from, in architecture and weights; for an adapter: the adapter")
     parser.add_argument(
         "--prediction",
