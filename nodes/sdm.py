@@ -1,6 +1,7 @@
 """SDM: a few passes, the most certain pixels first; and RAD on what SDM is uncertain of."""
 
 import torch
+import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from .pictures import check_count, entries, image_of, map_of, mask_of, match_cou
 
 CATEGORY = "region-aware inpainting/SDM"
 DEFAULTS = SDMSettings()
+FRAME_SIDE = 1024  # the longest side of a pass's picture: those of a large photo would fill the memory
 
 
 class LoadSDMModel(io.ComfyNode):
@@ -112,7 +114,8 @@ class SDMInpaint(io.ComfyNode):
                     tooltip="How far each pixel may be from the truth: white is half the range of a colour or more.",
                 ),
                 io.Image.Output(
-                    display_name="passes", tooltip="The picture after each pass, grey where nothing is decided yet; fill after fill."
+                    display_name="passes",
+                    tooltip="The picture after each pass, grey where undecided; fill after fill; at most 1024 pixels on a side.",
                 ),
             ],
             **search_aliases("uncertainty", "confidence", "spatial diffusion", "psm", "fill hole"),
@@ -159,7 +162,7 @@ class SDMInpaint(io.ComfyNode):
                 stitch_mask=entries(paste, start, stop),
                 return_history=True,
             )
-            return out, uncertainty[:, 0], torch.stack([after for after, _ in history], 1)
+            return out, uncertainty[:, 0], torch.stack([_frame(after) for after, _ in history], 1)
 
         advice = "Choose another view, a smaller picture, or float16 in 'Load SDM Model'."
         out, uncertainty, history = in_batches(fill, len(picture), advice)
@@ -167,6 +170,14 @@ class SDMInpaint(io.ComfyNode):
             transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
         image = image_of(out, transparency, pasted(out, picture, hole, paste))
         return io.NodeOutput(image, uncertainty, history.flatten(0, 1).movedim(1, -1))
+
+
+def _frame(picture: Tensor) -> Tensor:
+    """A pass's picture for the output *passes*, of at most `FRAME_SIDE`."""
+    longest = max(picture.shape[2:])
+    if longest <= FRAME_SIDE:
+        return picture
+    return F.interpolate(picture, [max(1, side * FRAME_SIDE // longest) for side in picture.shape[2:]], mode="area")
 
 
 class RefineWithRAD(io.ComfyNode):

@@ -73,6 +73,15 @@ def test_fills_alpha_and_batches(host, sdm, scene):
         fill(host, sdm, image, mask.expand(3, -1, -1))
 
 
+def test_the_passes_of_a_large_picture_are_small(host, sdm):
+    image, mask = torch.rand(1, 80, 1280, 3, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 80, 1280)
+    mask[:, 30:50, 600:640] = 1
+    out, _, iterations = fill(host, sdm, image, mask, iterations=2)
+    assert out.shape == image.shape and iterations.shape == (2, 64, 1024, 3)
+    small = torch.nn.functional.interpolate(out.movedim(-1, 1), (64, 1024), mode="area").movedim(1, -1)
+    torch.testing.assert_close(iterations[1], small[0])
+
+
 def test_memory_that_runs_out_halves_the_batch(host, sdm, scene, monkeypatch):
     import comfy.model_management
 
