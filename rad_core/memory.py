@@ -1,4 +1,4 @@
-"""How running out of memory is told from other errors."""
+"""How running out of memory is distinguished from other errors."""
 
 
 def out_of_memory(error: BaseException) -> bool:

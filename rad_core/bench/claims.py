@@ -30,6 +30,7 @@ def compare(scores: dict[str, dict[str, Scores]], masks: Sequence[str], draws: i
     parts = {of: {to: of_to(of, to) for to in parts if to in scores} for of, parts in COMBINED.items() if of in scores}
     claims["combined"] = {of: found for of, found in parts.items() if found}
     claims["ablation"] = {of: of_to(of, to) for of, to in ABLATION.items() if of in scores and to in scores}
+    claims["first step"] = {"plain-base": of_to("plain-base", "one-level")} if {"plain-base", "one-level"} <= scores.keys() else {}
     return claims
 
 

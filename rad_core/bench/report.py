@@ -124,6 +124,7 @@ def claim_paragraphs(claims: dict) -> Iterable[str]:
         ("RAD, 100 calls, against RePaint", claims.get("RAD against RePaint")),
         ("Fewer steps against RAD's 100", claims.get("fewer steps")),
         ("Ablations against RAD with as many steps, trained equally long", claims.get("ablation")),
+        ("The plain base against RAD with one level, the ablation's first step", claims.get("first step")),
         *((f"{METHODS[method].label}, against its parts", found) for method, found in claims.get("combined", {}).items()),
     ):
         if found:

@@ -18,17 +18,17 @@ OF_AN_ADAPTER = {"rank": 16, "alpha": None, "targets": ",".join(TARGETS), "licen
 
 
 def check_used(options: argparse.Namespace) -> None:
-    """Check that every option given to `train base` or `train rad` has an effect.
+    """Check that every option passed to `train base` or `train rad` has an effect.
 
     Raises:
         ValueError: a new network's option with --base or --init, an adapter's without --base, or --hour with --data.
     """
-    given = lambda names: [f"--{name}" for name, default in names.items() if getattr(options, name, default) != default]
+    passed = lambda names: [f"--{name}" for name, default in names.items() if getattr(options, name, default) != default]
     for unused, why in (
-        (given(OF_A_NEW_NETWORK) if options.base or options.init else [], "that is for a new network, and --base or --init gives one"),
-        (given({"prediction": None}) if options.base else [], "an adapter predicts what its base does"),
-        ([] if options.base else given(OF_AN_ADAPTER), "that is for an adapter, which needs --base"),
-        (given({"hour": None}) if options.data else [], "that is for drawn landscapes, and --data gives pictures"),
+        (passed(OF_A_NEW_NETWORK) if options.base or options.init else [], "that is for a new network, and --base or --init gives one"),
+        (passed({"prediction": None}) if options.base else [], "an adapter predicts what its base does"),
+        ([] if options.base else passed(OF_AN_ADAPTER), "that is for an adapter, which needs --base"),
+        (passed({"hour": None}) if options.data else [], "that is for drawn landscapes, and --data gives pictures"),
     ):
         if unused:
             raise ValueError(f"Leave out {' and '.join(unused)}: {why}.")
