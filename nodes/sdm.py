@@ -203,7 +203,7 @@ class RefineWithRAD(io.ComfyNode):
                     min=0.1,
                     max=100.0,
                     step=0.1,
-                    tooltip="Noise in units of the uncertainty. More departs further from the fill.",
+                    tooltip="How much noise uncertain pixels get, the more the deeper inside the hole. More departs further from the fill.",
                 ),
                 inputs.view("network's own", "around the hole", "whole picture"),
                 inputs.context(),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .crops import Batch, fill_holes
 from .denoisers import Network
+from .depth import depth_of
 from .gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
 from .notes import note
@@ -28,8 +29,8 @@ class RADSettings(SamplingSettings):
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
             order map, only the rims of the parts filled last are aligned; with an uncertainty map, none: what is refined fits already.
         overlap: with an order map, 0 finishes a part before the next begins, 1 denoises all at the same time.
-        sigma_scale: with an uncertainty map, the noise that a pixel starts from in units of its uncertainty, above 0; 2 to 4
-            did best of 1, 2, 4, 8 and 16 (`python -m measurements.sdm --sigma-scale 1 2 4 8 16 --seed 5000`).
+        sigma_scale: with an uncertainty map, the noise that a pixel 3 pixels inside the hole starts from, in units of its uncertainty,
+            above 0; see `deepen`.
 
     Raises:
         ValueError: a value out of its range.
@@ -37,7 +38,7 @@ class RADSettings(SamplingSettings):
 
     align: float = 1.0
     overlap: float = 0.0
-    sigma_scale: float = 3.0
+    sigma_scale: float = 4.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,8 +80,8 @@ def rad_inpaint(
             stretched to this range over each hole and rounded to 15 levels. Parts that are finished guide those that follow.
         uncertainty: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 0 or more: how far the content of the hole may be from the truth, as
             `sdm_inpaint` returns it. Then the hole is refined instead of filled from nothing: each pixel starts from its present value,
-            with noise of `sigma_scale` times its uncertainty (in the network's units, where black to white is 2). Pixels of
-            uncertainty 0 come back bit-identical.
+            with the more noise the more uncertain it is and the deeper it lies in the hole, see `deepen`. Pixels of uncertainty 0
+            come back bit-identical.
         labels: (B,) class labels for class-conditional networks.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the crops under work; raise from
             it to cancel. Crops of different sizes run one after the other, and their steps are counted on.
@@ -103,10 +104,11 @@ def rad_inpaint(
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)
 
     def fill(batch: Batch) -> Tensor:
-        sigmas = schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap)
+        mask = batch.mask if uncertainty is None else deepen(batch.mask, schedule.nu)
+        sigmas = schedule.sigmas(mask, steps, SPACING[settings.sampler], batch.order, settings.overlap)
         denoise = batch.denoise
         if settings.align and uncertainty is None:
-            known = KnownPixels(batch.picture, batch.mask)
+            known = KnownPixels(batch.picture, mask)
             denoise = GradPaint(denoise, known, sigmas, guidance, probe=Probe(finite_difference_step(net.dtype)))
         return sample(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
@@ -115,18 +117,33 @@ def rad_inpaint(
     if uncertainty is not None:
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         mask = mask * (uncertainty > 0)
-        noise_mask = mask * noise_share(uncertainty, settings.sigma_scale, schedule.nu)
+        noise_mask = mask * noise_share(settings.sigma_scale * uncertainty.clamp(min=0), schedule.nu)
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
     return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, **masks)
 
 
-def noise_share(uncertainty: Tensor, sigma_scale: float, nu: float, levels: int = 15) -> Tensor:
-    """The mask value m at which a pixel ends phase 1 with noise sigma = sigma_scale * uncertainty: sigma^2 / (1 + sigma^2) = nu m.
+def noise_share(sigma: Tensor, nu: float) -> Tensor:
+    """The mask value m, above 0 and at most 1, at which a pixel ends phase 1 with noise sigma: sigma^2 / (1 + sigma^2) = nu m."""
+    return (sigma.square() / (1 + sigma.square()) / nu).clamp(1e-6, 1)
 
-    Rounded to a few values above 0, for which the network has a shortcut (see `unet`).
+
+def deepen(share: Tensor, nu: float, levels: int = 15) -> Tensor:
+    """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d pixels.
+
+    Near the rim a fill errs pixel by pixel. Deep in a hole it errs by whole shapes, and noise hides a shape only if it is stronger than the
+    error, since the network averages it over the shape's area. The power 1.5 did best of 0, .5, 1, 1.5 and 2, a `sigma_scale` of 4 about as
+    well as any from 3 to 5 (docs/measurements.md).
+
+    Args:
+        share: (b, 1, h, w), `noise_share` of each pixel's own noise sigma; 0 = certain. levels: the result is rounded to so many values
+            above 0, for which the network has a shortcut (see `unet`).
+
+    Returns:
+        (b, 1, h, w), the noise share of each pixel, 0 where it was 0.
     """
-    sigma = sigma_scale * uncertainty.clamp(min=0)
-    root = (sigma.square() / (1 + sigma.square()) / nu).clamp(max=1).sqrt()
-    return ((root * levels).round().clamp(min=1) / levels).square()
+    depth = torch.stack([depth_of(hole, most=64) for hole in share[:, 0] > 0])[:, None]
+    variance = nu * share / (1 - nu * share).clamp(min=1e-6) * (depth / 3) ** 3
+    root = noise_share(variance.sqrt(), nu).sqrt()
+    return torch.where(share > 0, ((root * levels).round().clamp(min=1) / levels).square(), 0)

@@ -10,7 +10,7 @@ from rad_core import ADMDenoiser, TiledDenoiser, UNet, UNetConfig, perlin_masks,
 from rad_core.crops import CropSpec, crop_holes
 from rad_core.masks import scratch_masks
 from rad_core.metrics import rim_jump
-from rad_core.rad import RADSettings
+from rad_core.rad import RADSettings, deepen, noise_share
 
 
 def make_net(tiles: bool = False) -> UNet:
@@ -252,6 +252,20 @@ def test_what_is_refined_is_not_aligned():
     mask[..., 4:12, 5:11] = 1
     fills = [rad_inpaint(NETS["fit"], image, mask, steps=4, align=align, uncertainty=0.3 * mask) for align in (0.0, 1.0)]
     assert torch.equal(*fills), "its steps of uncertainty are no rims"
+
+
+def test_what_is_uncertain_gets_more_noise_the_deeper_it_lies():
+    """sigma (d / 3)^1.5 at d pixels, as a share of nu, its root rounded to fifteenths."""
+    nu, sigma = 0.9999, torch.zeros(2, 1, 15, 15)
+    sigma[0, :, 1:14, 1:14], sigma[1, :, 1:4, 1:4] = 0.2, 5.0
+    deep = deepen(noise_share(sigma, nu) * (sigma > 0), nu)
+    for d in range(1, 8):
+        variance = (0.2 * (d / 3) ** 1.5) ** 2
+        share = variance / (1 + variance) / nu
+        assert abs(deep[0, 0, d, 7].sqrt() - share**0.5) <= 0.5 / 15 + 1e-6 or deep[0, 0, d, 7].sqrt() == pytest.approx(1 / 15)
+    assert (deep[0, 0, 1:7, 7].diff() > 0).all() and torch.equal(deep > 0, sigma > 0)
+    assert torch.equal(deep[1:], deepen(noise_share(sigma[1:], nu) * (sigma[1:] > 0), nu)), "of its own picture alone"
+    assert deepen(torch.ones(1, 1, 4, 4), nu).isfinite().all()
 
 
 def test_uncertainty_of_another_picture_changes_nothing():

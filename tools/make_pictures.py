@@ -195,7 +195,7 @@ class Pictures:
             "uncertainty": uncertainties[:1],
             "seed": 1,
             "steps": 10,
-            "strength": 3.0,
+            "strength": 4.0,
         }
         (refined,) = call("RAI_RefineWithRAD", **options, sampler="ddim", view="network's own", context=1.0)
         self.write("RAI_RefineWithRAD", hole, fill, uncertainty, ("refined", refined))

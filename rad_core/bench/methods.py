@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
-from ..exemplar.level import depth_of
+from ..depth import depth_of
 from ..gradpaint import PRESETS, gradpaint_inpaint
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint

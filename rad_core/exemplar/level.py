@@ -6,12 +6,12 @@ index that runs over a row's end meets a patch that is not usable, or another on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..depth import depth_of, touches
 from .settings import ExemplarSettings
 
 COLOUR = 3**-0.5  # scales of the state's channels: a squared difference of two states is the mean over colours ...
@@ -78,7 +78,7 @@ class Level:
             canvas[rows, :w, 3:] = page.texture.permute(1, 2, 0) * (TEXTURE * settings.texture)
             copyable[rows, :w] = known = page.known & ~(hole | excluded) if k == 0 else page.known
             if min(h, w) >= patch:
-                usable[rows, :w][: h - patch + 1, : w - patch + 1] = ~_touches(~known, patch)
+                usable[rows, :w][: h - patch + 1, : w - patch + 1] = ~touches(~known, patch)
             self.local_row[rows], self.aligned[rows] = torch.arange(h, device=device), float(page.aligned)
             self.page[rows] = k
             top += h
@@ -105,7 +105,7 @@ class Level:
         h, w, p = self.height, self.picture_width, self.patch
         touched = torch.zeros(h, self.width, dtype=torch.bool, device=hole.device)
         if min(h, w) >= p:
-            touched[: h - p + 1, : w - p + 1] = _touches(hole.view(h, self.width)[:, :w], p)
+            touched[: h - p + 1, : w - p + 1] = touches(hole.view(h, self.width)[:, :w], p)
         self.queries = touched.flatten().nonzero()[:, 0]
         self.pixels = hole.nonzero()[:, 0]
         # where a query stands in the list; -1 elsewhere, and for indices up to one patch before the first
@@ -143,27 +143,3 @@ class Level:
 def take(values: Tensor, index: Tensor) -> Tensor:
     """values[index] for an index of any shape, three times as quick on a CPU."""
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
-
-
-def _touches(bad: Tensor, patch: int) -> Tensor:
-    """Whether the patch that starts at a pixel has any bad one: (h, w) bool -> (h - p + 1, w - p + 1) bool."""
-    for axis in (0, 1):
-        count = bad.shape[axis] - patch + 1
-        bad = reduce(torch.logical_or, (bad.narrow(axis, k, count) for k in range(patch)))
-    return bad
-
-
-def depth_of(hole: Tensor, most: int = 24) -> Tensor:
-    """Steps (chessboard) from each hole pixel (h, w) to the nearest known one, `most` at most; 0 outside the hole."""
-    depth = torch.zeros(hole.shape, device=hole.device)
-    if not hole.any():
-        return depth
-    rows, columns = (hole.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    box = slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2), slice(max(int(columns[0]) - 1, 0), int(columns[-1]) + 2)
-    rest = hole[box]
-    for _ in range(most):
-        depth[box] += rest
-        if not rest.any():
-            break
-        rest = ~_touches(F.pad(~rest, (1,) * 4), 3)  # beyond the box's border: not known
-    return depth

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .level import depth_of
+from ..depth import depth_of
 from .scene import Scene
 
 LONGEST = 128  # pixels of the context's longer side at which the light is measured

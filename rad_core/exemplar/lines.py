@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .level import Level, depth_of
+from ..depth import depth_of
+from .level import Level
 from .scene import KNOWN, Scene
 
 LONGEST = 320  # pixels of the context's longer side where lines are looked for

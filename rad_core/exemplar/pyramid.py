@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..depth import depth_of
 from .coherence import choose_sources
 from .denoiser import BLOCK, match
-from .level import COLOUR, Level, depth_of
+from .level import COLOUR, Level
 from .light import without_light
 from .lines import LineGuide, find_lines
 from .poisson import blend
