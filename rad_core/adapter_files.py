@@ -16,6 +16,7 @@ from .checkpoints import CheckpointError, FileKind, json_object, read_tensors, r
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
 TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
+FOLDER_OUTPUT = (FOLDER_FILES[0], "adapter_config.json")  # what is written there
 ADAPTER = FileKind("adapter", ".adapter.safetensors", FOLDER_FILES)
 CONFIG_KEY = "lora_adapter_config"  # PEFT's adapter_config.json, in the header of a single file
 ADAPTER_KEY = "rad_adapter"  # AdapterMetadata, in the header
@@ -153,8 +154,9 @@ def write_tensors(
     if path.suffix == ".safetensors":
         atomic_write(path, lambda temporary: save_file(tensors, temporary, header | {CONFIG_KEY: text}))
     else:
-        atomic_write(path / FOLDER_FILES[0], lambda temporary: save_file(tensors, temporary, header))
-        atomic_write(path / "adapter_config.json", lambda temporary: Path(temporary).write_text(text))
+        weights, settings = (path / name for name in FOLDER_OUTPUT)
+        atomic_write(weights, lambda temporary: save_file(tensors, temporary, header))
+        atomic_write(settings, lambda temporary: Path(temporary).write_text(text))
 
 
 def is_adapter(path: str | Path) -> bool:
@@ -177,7 +179,7 @@ def read_adapter(path: str | Path) -> Adapter:
     """
     file = resolve_file(path, ADAPTER)
     tensors, header = read_tensors(file)
-    config_file = file.parent / "adapter_config.json"
+    config_file = file.parent / FOLDER_OUTPUT[1]
     beside = file.name in FOLDER_FILES and config_file.is_file()
     text = header.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if beside else "{}")
     config = json_object(text, f"the configuration of adapter {file.name}")

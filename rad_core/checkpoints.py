@@ -110,7 +110,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise CheckpointError(
                 f"{path.name} holds more than weights (code or foreign objects) and was not opened. Ask for a .safetensors file."
             ) from None
-        if isinstance(error, MemoryError):
+        if out_of_memory(error):
             raise
         raise CheckpointError(f"{path.name} ({size:,} bytes) is cut short, damaged or not a weights file; download it again.") from None
     if not tensors:

@@ -169,6 +169,7 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
     hole = mask
     if context_mask is not None:
         mask = mask.maximum(1 - context_mask)
+        order = None if order is None else torch.where((hole == 0) & (mask > 0), order.amax(), order)  # what is hidden guides nothing
     picture = torch.where(mask < 1, picture.float().clamp(0, 1), 0.5)
     if spec.view == "native":
         box = Box(0, 0, *mask.shape[1:])
@@ -182,7 +183,7 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
         around = spec.view == "hole"
         box = hole_box(hole, spec.context, spec.size, context_mask) if around else Box(0, 0, *mask.shape[1:])
         picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, spec.size, spec.stride))
-        order = None if order is None else F.interpolate(box.cut(order)[None], mask.shape[2:], mode="nearest-exact")
+        order = None if order is None else F.adaptive_max_pool2d(box.cut(order)[None], mask.shape[2:])  # as the mask; it is 0 outside it
     to_device = lambda maps: None if maps is None else maps.to(spec.device)
     return Crop(to_device(picture), to_device(mask), to_device(order), box, spec.view in ("hole", "whole"))
 
@@ -222,7 +223,7 @@ def fill_holes(
         region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
         noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
-            hole is used.
+            hole is used. `mask`, if soft, then mixes the fill with the picture.
         context_mask, stitch_mask: as `rad_inpaint`.
 
     Raises:
@@ -230,7 +231,8 @@ def fill_holes(
     """
     spec = CropSpec.of(net, settings)
     image, mask = check_image_and_mask(image, mask)
-    mix = not region_aware or stitch_mask is not None or context_mask is not None  # a context mask may hide what a soft pixel keeps
+    others = (noise_mask, stitch_mask, context_mask)  # a context mask may hide what a soft pixel keeps
+    mix = not region_aware or any(each is not None for each in others)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     if order is not None:
         order = check_order(order, mask)

@@ -101,8 +101,8 @@ def animated_perlin_masks(
         ValueError: an argument is out of its range.
     """
     _check(scale=scale, area=area, softness=softness, height=height, width=width)
-    if not speed > 0:
-        raise ValueError(f"speed must be above 0, got {speed}.")
+    if not 0 < speed < math.inf:
+        raise ValueError(f"speed must be above 0 and finite, got {speed}.")
     stream = generators(seed, 1, "animated perlin")[0]
     depth = max(1, round(frames * speed)) if loop else math.ceil(frames * speed) + 1
     rows, columns = (math.floor((side - 1) / scale) + 2 for side in (height, width))

@@ -1,5 +1,6 @@
 """Picture files in and out without loss. What a format cannot hold is named in one note, before the work."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,9 +153,13 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
     """Raise before the work is done if a picture cannot be written, and note what its format loses.
 
     Raises:
-        ValueError: an extension that cannot be written, 16 bits where the format has 8, or a picture larger than its format holds.
+        ValueError: a folder or an extension that cannot be written, 16 bits where the format has 8, or a picture larger than its format
+            holds.
     """
     name, extension = Path(path).name, _extension(path, photo)
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"Cannot write to {folder}: choose another folder for the output.")
     if photo is None:
         return
     if extension in (".jpg", ".jpeg"):

@@ -29,8 +29,8 @@ class RADSettings(SamplingSettings):
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
             order map, only the rims of the parts filled last are aligned; with an uncertainty map, none: what is refined fits already.
         overlap: with an order map, 0 finishes a part before the next begins, 1 denoises all at the same time.
-        sigma_scale: with an uncertainty map, the noise that a pixel 3 pixels inside the hole starts from, in units of its uncertainty,
-            above 0; see `deepen`.
+        sigma_scale: with an uncertainty map, the noise that a pixel starts from in units of its uncertainty, above 0, where it is 3
+            pixels (as the network sees them) inside the hole; see `deepen`.
 
     Raises:
         ValueError: a value out of its range.
@@ -117,7 +117,7 @@ def rad_inpaint(
     if uncertainty is not None:
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         mask = mask * (uncertainty > 0)
-        noise_mask = mask * noise_share(settings.sigma_scale * uncertainty.clamp(min=0), schedule.nu)
+        noise_mask = (mask > 0) * noise_share(settings.sigma_scale * uncertainty.clamp(min=0), schedule.nu)
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
@@ -130,7 +130,7 @@ def noise_share(sigma: Tensor, nu: float) -> Tensor:
 
 
 def deepen(share: Tensor, nu: float, levels: int = 15) -> Tensor:
-    """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d pixels.
+    """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d of the crop's pixels.
 
     Near the rim a fill errs pixel by pixel. Deep in a hole it errs by whole shapes, and noise hides a shape only if it is stronger than the
     error, since the network averages it over the shape's area. The power 1.5 did best of 0, .5, 1, 1.5 and 2, a `sigma_scale` of 4 about as

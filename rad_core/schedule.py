@@ -186,7 +186,7 @@ class SigmaMaps(Sequence):
 
     end: Tensor  # ln alpha_bar of every pixel at the end of phase 1, (B, 1, H, W)
     shares: list[float]  # cumulative g at each noise level, falling to 0
-    order: Tensor | None = None  # (B or 1, 1, H, W) in [0, 1]: 0 = first, 1 = last
+    order: Tensor | None = None  # (B or 1, 1, [T,] H, W) in [0, 1]: 0 = first, 1 = last
     overlap: float = 0.0
 
     def __len__(self) -> int:
@@ -198,7 +198,8 @@ class SigmaMaps(Sequence):
     def _share(self, index: int) -> Tensor | float:
         if self.order is None:
             return self.shares[index]
-        last, spread = len(self) - 1, (1 - self.overlap) * self.order.amax((1, 2, 3), keepdim=True)
+        axes = tuple(range(1, self.order.ndim))
+        last, spread = len(self) - 1, (1 - self.overlap) * self.order.amax(axes, keepdim=True)
         place = (index * (1 + spread) - last * spread * self.order).clamp(0, last)
         table = torch.tensor(self.shares).to(place)
         below = place.floor().long().clamp(max=last - 1)

@@ -82,6 +82,12 @@ def test_an_order_changes_the_way_not_the_distribution(name):
     assert_law(run(name, HARD, 300, order), HARD, *conditional(HARD))
 
 
+def test_an_order_is_the_same_with_a_time_axis():
+    mask, order = torch.ones(1, 1, 4, 6), torch.linspace(0, 1, 6).expand(1, 1, 4, 6)
+    flat, frames = ([*FlowSchedule().maps(m, [1.0, 0.6, 0.3, 0.0], o)] for m, o in ((mask, order), (mask[:, :, None], order[:, :, None])))
+    assert all(torch.equal(a, b[:, :, 0]) for a, b in zip(flat, frames, strict=True))
+
+
 def test_a_constant_map_is_the_scalar_path():
     x = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)).double()
     levels = [torch.tensor(s).double() for s in (1.0, 0.7, 0.4, 0.1, 0.0)]

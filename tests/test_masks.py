@@ -100,6 +100,8 @@ def test_softness_and_animation():
     change = (clip - clip.roll(1, 0)).abs().mean((1, 2, 3))
     assert change.max() < 0.15 and change.min() > 0  # a small change in every frame, also from the last to the first
     assert torch.equal(clip[:5], animated_perlin_masks(24, 48, 48, scale=16, area=0.3, speed=0.1, loop=True)[:5])
+    with pytest.raises(ValueError, match="speed"):
+        animated_perlin_masks(2, 8, 8, scale=4, area=0.3, speed=float("inf"))
 
 
 @pytest.mark.parametrize(

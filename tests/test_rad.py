@@ -213,6 +213,22 @@ def test_order_map_finishes_one_part_before_the_next():
     assert all(t.unique().numel() == 1 for t in levels)
 
 
+def test_a_shrunk_order_keeps_its_last_part_and_what_is_hidden_is_last():
+    """The mask takes the strongest value under a pixel, and so does the order: the rim of the last part is not of the first."""
+    image, mask, order = picture(1, 60, 60), torch.zeros(1, 1, 60, 60), torch.zeros(1, 1, 60, 60)
+    mask[..., 11:49, 11:49] = 1
+    order[..., 11:49, 30:49] = 1
+    crop = crop_holes(image, mask, CropSpec(16, 2, torch.device("cpu"), "whole"), order)[0]
+    assert (crop.mask[0, 0, 4:12, 8:13] == 1).all() and (crop.order[0, 0, 4:12, 8:13] == 1).all()
+    thin = torch.zeros(1, 1, 60, 60)
+    thin[..., 20, 20] = 1
+    assert crop_holes(image, mask, CropSpec(16, 2, torch.device("cpu"), "whole"), thin)[0].order.max() == 1
+    context = torch.zeros(1, 1, 60, 60)
+    context[..., :, :50] = 1
+    crop = crop_holes(image, mask, CropSpec(16, 2, torch.device("cpu"), "native"), order, context)[0]
+    assert (crop.order[..., 50:] == 1).all() and (crop.order[..., :11] == 0).all()
+
+
 def test_flat_order_map_changes_nothing_and_bad_ones_are_told():
     image, mask = picture(2, 16, 16), perlin_masks(2, 16, 16, area=0.5)
     plain = rad_inpaint(NETS["fit"], image, mask, steps=4)
@@ -266,6 +282,13 @@ def test_what_is_uncertain_gets_more_noise_the_deeper_it_lies():
     assert (deep[0, 0, 1:7, 7].diff() > 0).all() and torch.equal(deep > 0, sigma > 0)
     assert torch.equal(deep[1:], deepen(noise_share(sigma[1:], nu) * (sigma[1:] > 0), nu)), "of its own picture alone"
     assert deepen(torch.ones(1, 1, 4, 4), nu).isfinite().all()
+
+
+def test_a_soft_mask_limits_what_refining_changes():
+    image, hole = picture(1, 16, 16), torch.zeros(1, 1, 16, 16)
+    hole[..., 1:15, 1:15] = 1
+    change = lambda m: (rad_inpaint(NETS["fit"], image, m * hole, steps=4, uncertainty=0.5 * hole) - image).abs().amax()
+    assert 0 < change(0.1) < 0.2 * change(1.0)
 
 
 def test_uncertainty_of_another_picture_changes_nothing():

@@ -335,6 +335,31 @@ def test_the_file_tells_how_it_was_made(place, capsys):
         rad_core.load_adapter(load_model("other.safetensors"), "a.safetensors")
 
 
+def test_a_peft_folder_resumes_and_no_other_folder_is_written_to(place, capsys):
+    run = ["train", "rad", *SMALL, "-o", "folder", "--stages"]
+    assert main([*run, "16:1:2"]) == 0 and main([*run, "16:2:2"]) == 0, "it goes on"
+    assert read_adapter("folder").metadata.steps == 2
+    (place / "theirs").mkdir()
+    assert main(["train", "rad", *SMALL, "--stages", "16:1:2", "-o", "theirs"]) == 1
+    assert "theirs is a folder" in capsys.readouterr().err
+
+
+def test_a_run_does_not_resume_on_other_pictures(place, capsys):
+    (place / "some").mkdir()
+    for name in "abc":
+        Image.new("RGB", (20, 20), "red").save(place / "some" / f"{name}.png")
+    run = ["train", "rad", *SMALL, "--data", "some", "-o", "a.safetensors", "--stages"]
+    assert main([*run, "16:1:2"]) == 0
+    (place / "some" / "b.png").rename(place / "some" / "d.png")
+    assert main([*run, "16:2:2"]) == 1
+    assert "a.state belongs to a run with files in some 3 (" in capsys.readouterr().err
+
+
+def test_a_network_trained_on_at_another_size_works_at_it(place):
+    assert main(["train", "base", "--init", "net.safetensors", "--device", "cpu", "--stages", "32:1:1", "-o", "large.safetensors"]) == 0
+    assert load_model("large.safetensors").config.image_size == 32
+
+
 def test_an_adapter_without_the_spatial_embedding(place):
     """The ablation's network never gets a map of timesteps, in training or for its samples, and its file records that."""
     dimensions, run = [], ["train", "rad", *SMALL, "--one-level", "--stages", "16:2:3", "-o", "a.safetensors"]

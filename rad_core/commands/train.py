@@ -4,23 +4,26 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from multiprocessing import get_all_start_methods
+from pathlib import Path
 
 import torch
 from torch.utils.data import Subset
 
-from ..adapter_files import AdapterMetadata, fingerprint, read_adapter
+from ..adapter_files import FOLDER_OUTPUT, AdapterMetadata, fingerprint, read_adapter
 from ..adapters import add_adapter, save_adapter
 from ..atomic import atomic_write
 from ..checkpoints import load_model, save_model
 from ..compiler import compiler_name, has_compiler
 from ..masks import SHAPES
 from ..noise import seeded
+from ..photo_files import picture_files
 from ..schedule import RegionSchedule
 from ..sdm import Discriminator, Generator, SDMConfig, load_sdm, save_sdm
 from ..sheets import sheet
 from ..training.buckets import split
-from ..training.data import Crops, Folder, MaskSource, Source, landscape_source, mask_source
+from ..training.data import MASKS, Crops, Folder, MaskSource, Source, landscape_source, mask_source, names_of
 from ..training.diffusion import DiffusionTraining, OneLevel, TrainingPlan, check_label, pictures_of
 from ..training.log import Log, loss_curve
 from ..training.loop import Plan, Stage, TrainingMethod, memory_format, train
@@ -84,8 +87,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
     if not getattr(options, "rim_weight", 0) >= 0:
         raise ValueError("--rim-weight must be 0 or more.")
-    if options.kind != "sdm":
-        check_used(options)
+    check_used(options)
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():
@@ -97,11 +99,16 @@ def run(options: argparse.Namespace) -> None:
     stages = Stage.parse(options.stages)
     pictures = Folder(options.data) if options.data else None
     beside = lambda suffix: options.output.with_suffix(suffix)
-    check_outputs(
-        [options.output, *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))],
-        [getattr(options, "base", None), options.init, *(pictures.paths if pictures else ())],
-    )
+    read, masks = [getattr(options, name, None) for name in ("base", "init", "perceptual")], getattr(options, "masks", None)
+    folders = {options.data: pictures.paths} if pictures else {}
+    if masks and masks not in MASKS and Path(masks).is_dir():
+        folders[masks] = picture_files(masks)
+    if any(options.output.resolve().parent == Path(folder).resolve() for folder in folders):
+        raise ValueError("Choose an output in another folder than the pictures: the run would train on its own sample sheet.")
+    outputs = [*_written(options), *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))]
+    check_outputs(outputs, chain(*map(_weights, read), pictures.paths if pictures else ()))
     about = {name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE}
+    about |= {f"files in {folder}": names_of(paths) for folder, paths in folders.items()}
     processes = Processes.launched(cpu=options.device == "cpu")
     options.device = torch.device(processes.device or options.device)
     log = Log(beside(".csv"), options.tensorboard) if processes.first else Log()
@@ -111,7 +118,10 @@ def run(options: argparse.Namespace) -> None:
     source = unseen = landscape_source(options.hour)  # the seeds below differ from training's
     if pictures:
         train_on, samples = split([()] * len(pictures))  # all are cropped to squares
-        source, unseen = (Crops(Subset(pictures, some), options.augment.split(","), recipe.tiles) for some in (train_on, samples))
+        source, unseen = (
+            Crops(Subset(pictures, some), [name for name in options.augment.split(",") if name], recipe.tiles)
+            for some in (train_on, samples)
+        )
     size = stages[-1].size
     examples = unseen(COUNT, size, 0), holes(recipe.masks, size, size)
 
@@ -129,6 +139,18 @@ def run(options: argparse.Namespace) -> None:
         raise
     if processes.first:
         print(f"Wrote {options.output}, and beside it its log, loss curve and samples.")
+
+
+def _written(options: argparse.Namespace) -> list[Path]:
+    """The files of the network or adapter. A run that resumes finds the PEFT folder that it made; any other folder is not written to."""
+    adapter = getattr(options, "base", None) and options.output.suffix != ".safetensors"
+    resumes = options.output.with_suffix(".state").exists()
+    return [options.output / name for name in FOLDER_OUTPUT] if adapter and resumes else [options.output]
+
+
+def _weights(path: str | Path | None) -> list[str | Path]:
+    """The files that a network or adapter may be read from: itself, or all files of a folder."""
+    return [] if path is None else [*Path(path).iterdir()] if Path(path).is_dir() else [path]
 
 
 def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> Recipe:
@@ -210,7 +232,7 @@ def new_network(options: argparse.Namespace, size: int) -> UNet:
     """A network from scratch, or one that starts with the weights of --init."""
     if options.init:
         start = load_model(options.init)
-        net = UNet(replace(start.config, prediction=options.prediction or start.config.prediction))
+        net = UNet(replace(start.config, image_size=size, prediction=options.prediction or start.config.prediction))
         net.load_state_dict(start.state_dict())
         return net
     widths, attention = _numbers("--widths", options.widths), _numbers("--attention", options.attention)

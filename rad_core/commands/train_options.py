@@ -14,20 +14,29 @@ from ..training.sdm import SDMPlan
 
 # options that describe what a run may not make, and their defaults
 OF_A_NEW_NETWORK = {"widths": "32,32,96,160", "attention": "2,3", "tiles": False}
-OF_AN_ADAPTER = {"rank": 16, "alpha": None, "targets": ",".join(TARGETS), "licence": ""}
+OF_AN_ADAPTER = {"rank": 16, "alpha": None, "targets": ",".join(TARGETS)}
+AUGMENT = "flip,crop"
 
 
 def check_used(options: argparse.Namespace) -> None:
-    """Check that every option passed to `train base` or `train rad` has an effect.
+    """Check that every option passed to `train` has an effect.
 
     Raises:
-        ValueError: a new network's option with --base or --init, an adapter's without --base, or --hour with --data.
+        ValueError: a new network's option with --base or --init, a new adapter's with --init, an adapter's without --base, --masks for a
+            plain network, --hour with --data, or --augment without it.
     """
+    sdm, base = options.kind == "sdm", getattr(options, "base", None)
     passed = lambda names: [f"--{name}" for name, default in names.items() if getattr(options, name, default) != default]
     for unused, why in (
-        (passed(OF_A_NEW_NETWORK) if options.base or options.init else [], "that is for a new network, and --base or --init gives one"),
-        (passed({"prediction": None}) if options.base else [], "an adapter predicts what its base does"),
-        ([] if options.base else passed(OF_AN_ADAPTER), "that is for an adapter, which needs --base"),
+        (
+            passed(OF_A_NEW_NETWORK) if not sdm and (base or options.init) else [],
+            "that is for a new network, and --base or --init gives one",
+        ),
+        (passed({"prediction": None}) if base else [], "an adapter predicts what its base does"),
+        ([] if sdm or base else passed(OF_AN_ADAPTER | {"licence": ""}), "that is for an adapter, which needs --base"),
+        (passed(OF_AN_ADAPTER) if base and options.init else [], "that is for a new adapter, and --init gives one"),
+        (passed({"masks": "perlin"}) if options.kind == "base" else [], "a plain network trains without masks"),
+        ([] if options.data else passed({"augment": AUGMENT}), "that is for the pictures of --data"),
         (passed({"hour": None}) if options.data else [], "that is for drawn landscapes, and --data gives pictures"),
     ):
         if unused:
@@ -40,7 +49,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, 
     parser.add_argument("--data", type=Path, help="a folder of pictures (default: drawn landscapes)")
     parser.add_argument("--any-size", action="store_true", help="read pictures of more than 179 megapixels, which are skipped otherwise")
     parser.add_argument(
-        "--augment", default="flip,crop", help=f"of the folder's pictures, comma-separated: {', '.join(AUGMENTATIONS)} (default: flip,crop)"
+        "--augment",
+        default=AUGMENT,
+        help=f"of the folder's pictures, comma-separated: {', '.join(AUGMENTATIONS)}; '' for none (default: {AUGMENT})",
     )
     parser.add_argument("--hour", type=float, help="time of day of the drawn landscapes, 0 to 24 (default: all)")
     parser.add_argument("--stages", default=stages, help=f"SIZE:STEPS:BATCH, comma-separated (default: {stages})")

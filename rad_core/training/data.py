@@ -4,6 +4,7 @@ A source is a function (n, size, seed) -> (n, 3, size, size) in [0, 1]; a mask s
 -> (n, 1, height, width) with 1 = hole. Both are deterministic: picture k depends on seed + k alone.
 """
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,6 +121,11 @@ class Crops:
         if "brightness" in self.augmentations:
             crop = crop * (0.85 + 0.3 * u[5])
         return crop.clamp(0, 1)
+
+
+def names_of(paths: Sequence[Path]) -> str:
+    """What a run remembers of a folder, so that it does not resume on other pictures: their number, and a checksum of their names."""
+    return f"{len(paths)} ({zlib.crc32(chr(10).join(path.name for path in paths).encode()):08x})"
 
 
 def middle(picture: Tensor, height: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from ..atomic import atomic_write
+from ..memory import out_of_memory
 
 
 class Stateful(Protocol):
@@ -44,6 +45,8 @@ def load_state(path: Path, objects: dict[str, Stateful], run: Mapping[str, objec
         state = torch.load(path, map_location="cpu", weights_only=True)
         step, before = state["step"], json.loads(state["run"])
     except Exception as error:  # torch.load raises anything on bad bytes
+        if isinstance(error, PermissionError) or out_of_memory(error):
+            raise
         raise ValueError(f"{path.name} is cut short or damaged: remove it to start again.") from error
     now = json.loads(json.dumps(run))
     stages = [settings.pop("stages") for settings in (before, now)]
