@@ -279,13 +279,13 @@ class GradPaintInpaint(io.ComfyNode):
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
 
         def fill(start: int, stop: int):
-            def sample(latents, holes, first, crop_latents, cut):
+            def sample(latents, holes, numbers, crop_latents, cut):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
                 words = in_crops(words, picture.shape[2:], latents, cut)
                 guider = GradPaintGuider(model, *words, cfg, chosen)
-                callback = report.of_latents(model, first, count if whole else first + len(latents))
-                return sample_crops(guider, seed + first, steps, sampler_name, scheduler, denoise, latents, holes, callback)
+                callback = report.of_latents(model, numbers[0], count if whole else numbers[0] + len(latents))
+                return sample_crops(guider, seed, steps, sampler_name, scheduler, denoise, latents, holes, numbers, callback)
 
             return fill_through_vae(vae, picture, hole, side, stride, context, denoise < 1, sample, video, look, paste, start, stop)
 

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from ..rad_core.training import OPTIMISERS
 from ..rad_core.training.data import MASKS, Folder
 from . import inputs
-from .host.folders import picture_folder
+from .host.folders import fingerprint_of_pictures, picture_folder
 from .host.progress import counting
 from .host.schema import search_aliases
 from .pictures import picture_of
@@ -94,6 +94,10 @@ class TrainRADAdapter(io.ComfyNode):
             is_output_node=True,
             **search_aliases("train lora", "fine-tune", "teach", "style", "inpaint lora"),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder="", **_) -> str:
+        return fingerprint_of_pictures(folder) if folder and folder.strip() else ""
 
     @classmethod
     def execute(

@@ -111,13 +111,17 @@ def class_conditioning(label: int) -> list:
     return [[torch.zeros(1, 1, 1), {"class_label": torch.tensor([label])}]]
 
 
-def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torch.float32):
-    """Load any file that `rad_core.load_model` reads as a host MODEL. Raises as it does."""
+def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torch.float32, disable_dynamic: bool = False):
+    """Load any file that `rad_core.load_model` reads as a host MODEL. Raises as it does.
+
+    disable_dynamic: without the host's dynamic memory, as it asks for a second copy for torch.compile and hooks.
+    """
     net = load_model(path, attention_order, dtype=dtype, layers=comfy.ops.disable_weight_init)
-    # v0.3.64 has no CoreModelPatcher
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    plain = comfy.model_patcher.ModelPatcher
+    patcher = plain if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", plain)  # v0.3.64 has none
     model = patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", _keep_known_of_adm)
+    model.cached_patcher_init = load_adm, (path, attention_order, dtype)
     return model
 
 

@@ -237,10 +237,15 @@ def _alike(conds: Sequence[Conds]) -> bool:
 def _batch(conds: Sequence[Conds], device: torch.device, dtype: torch.dtype) -> Conds:
     """Conditionings of pictures as one, on the network's device and in its precision, as the host's `apply_model` gives them."""
     place = lambda value: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-    join = lambda values: torch.cat(values) if len(values) > 1 else values[0]
-    first = conds[0]
-    joined = {name: join([cond[name] for cond in conds]) if isinstance(value, Tensor) else value for name, value in first.items()}
-    return {name: _map(place, value) for name, value in joined.items()}
+    return {name: _map(place, _joined([cond[name] for cond in conds])) for name in conds[0]}
+
+
+def _joined(values: Sequence) -> object:
+    """Values of several pictures as one: tensors along the batch, also inside lists (reference pictures); of others the first."""
+    first = values[0]
+    if isinstance(first, (list, tuple)):
+        return [_joined(items) for items in zip(*values, strict=True)]
+    return torch.cat(list(values)) if isinstance(first, Tensor) and len(values) > 1 else first
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ Adapters for latent models are in models/rad_adapters/latent, which the host's L
 
 import contextlib
 import os
+import zlib
 from pathlib import Path
 
 import folder_paths
@@ -51,6 +52,15 @@ def fingerprint(kind: str, choice: str) -> str:
         return choice
     path = folder_paths.get_full_path(kind, choice)
     return f"{choice}:{Path(path).stat().st_mtime_ns}" if path else choice
+
+
+def fingerprint_of_pictures(text: str) -> str:
+    """A text that changes when the files of a `picture_folder` do."""
+    try:
+        files = [(file.name, file.stat().st_mtime_ns) for file in sorted(Path(picture_folder(text)).iterdir())]
+    except (OSError, ValueError):
+        return text
+    return f"{text}:{len(files)}:{zlib.crc32(repr(files).encode()):08x}"
 
 
 def adapter_file(name: str, latent: bool) -> Path:

@@ -86,10 +86,11 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
             hole = hole_in_latents(mask, latents[0].shape)
             if self.picture is not None:
                 latents[0] = _place(latents[0], self.picture, hole)
-            if not mask.any():
+            if mask.any():
+                sampler = _GuidedSampler(sampler, self)
+            elif len(masks) == len(latents) and not any(other.any() for other in masks[1:]):  # the host samples what has no mask
                 note(NO_HOLE)
                 return _joined(latents)
-            sampler = _GuidedSampler(sampler, self)
             latent_image, denoise_mask = _joined(latents), _joined([hole, *masks[1:]])
         else:
             note("GradPaint: there is no mask, so no pixel is known and the picture is sampled without guidance.")
@@ -199,9 +200,14 @@ def sample_crops(
     denoise: float,
     latents: Tensor,
     holes: Tensor,
+    numbers: list[int],
     callback: Callable,
 ) -> Tensor:
-    """`run_gradpaint` on latents (B, C, ...) with holes (n, 1, H, W); picture k starts from the noise of seed + k, whatever its batch."""
-    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seed_of(seed, k)) for k in range(len(latents))])
+    """`run_gradpaint` on latents (B, C, ...) with holes (n, 1, H, W); picture k starts from the noise of seed + k, whatever its batch.
+
+    numbers: k of each, or of a video's frames, whose first counts.
+    """
+    seeds = [seed_of(seed, number) for number in numbers]
+    noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seeds[k]) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
-    return run_gradpaint(guider, seed_of(seed, 0), steps, sampler, scheduler, denoise, latent, noise, callback)["samples"]
+    return run_gradpaint(guider, seeds[0], steps, sampler, scheduler, denoise, latent, noise, callback)["samples"]

@@ -29,9 +29,13 @@ def hole_in_latents(mask: Tensor, shape) -> Tensor:
     if len(shape) == 4:
         return small
     if small.ndim == 4:
-        each_picture = shape[2] == 1 or (len(small) == shape[0] and len(small) != shape[2])
-        small = small[:, :, None] if each_picture else small.movedim(0, 1)[None]
+        small = small[:, :, None] if one_mask_a_picture(len(small), shape) else small.movedim(0, 1)[None]
     return _latent_frames(small, shape[2])
+
+
+def one_mask_a_picture(masks: int, shape) -> bool:
+    """Whether so many masks are one for every picture of latents (B, C, T, h, w), not for every frame."""
+    return shape[2] == 1 or (masks == shape[0] and masks != shape[2])
 
 
 def _latent_frames(hole: Tensor, frames: int) -> Tensor:

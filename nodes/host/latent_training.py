@@ -23,7 +23,7 @@ from .latents import check_latents
 from .progress import counting
 from .region_aware import is_unet
 from .shared_copy import shared_copy
-from .spatial_embedding import Differences, SpatialEmbedding, blocks_of, embed_steps
+from .spatial_embedding import Differences, blocks_of, embed_steps, stand_ins
 
 LATENT_SIZE = 512  # side of training pictures, in pixels
 LATENT_TARGETS = [  # as RAD's on an ADM network
@@ -53,8 +53,9 @@ class LatentNetwork(nn.Module):
     def __init__(self, unet: UNetModel):
         super().__init__()
         self.unet, self.differences, self.checkpointing = unet, Differences(), False
-        for _, block, depth in blocks_of(unet):
-            block.emb_layers = SpatialEmbedding(block.emb_layers, depth, self.differences)
+        for _, block in blocks_of(unet):
+            for name, stand_in in stand_ins(block, self.differences).items():
+                setattr(block, name, stand_in)
         for part in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
             for layer in part:
                 layer.forward = _Checkpointed(lambda: self.checkpointing, layer.forward)

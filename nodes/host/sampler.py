@@ -15,6 +15,7 @@ from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, set_conds
+from .holes import one_mask_a_picture
 from .latents import check_latents
 from .notes import shown_on_node
 from .progress import Progress
@@ -144,8 +145,15 @@ def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: i
         positive,
         negative,
         samples,
-        noise_mask=latent.get("noise_mask"),
+        noise_mask=_masks_of_pictures(latent.get("noise_mask"), samples.shape),
         callback=Progress().of_latents(model),
         seed=seed,
     )
     return {**latent, "samples": filled}
+
+
+def _masks_of_pictures(mask: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """Masks of pictures whose latents have a time axis, each with a frame of its own: the host would take them for a video's frames."""
+    if mask is None or len(shape) != 5 or mask.ndim == 5 or not one_mask_a_picture(len(mask.flatten(0, -3)), shape):
+        return mask
+    return mask.reshape(-1, 1, 1, *mask.shape[-2:])

@@ -11,12 +11,13 @@ import comfy.model_sampling
 import comfy.patcher_extension
 import torch
 import torch.nn.functional as F
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, UNetModel, Upsample
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.timestep_embedding import MAX_LEVELS
 from .adm import keep_known, noise_levels
+from .clones import on_another_network
 
 WRAPPER = "rad_spatial_noise_embedding"
 
@@ -27,25 +28,39 @@ class Differences:
 
     vectors: Tensor | None = None  # (B, L, E): each timestep's embedding minus that of the scalar timestep
     weights: Tensor | None = None  # (B, L, h, w): where each of them applies
+    size: tuple[int, int] | None = None  # rows and columns of the features of the block under way
 
 
 class SpatialEmbedding(nn.Sequential):
     """A block's `emb_layers` (SiLU, Linear; the same children under the same names, so LoRA still applies), per pixel."""
 
-    def __init__(self, layers: nn.Sequential, depth: int, differences: Differences):
+    def __init__(self, layers: nn.Sequential, differences: Differences):
         super().__init__(*layers)
-        self.depth, self.differences = depth, differences
+        self.differences = differences
 
     def forward(self, embedding: Tensor) -> Tensor:
         """(B, E) -> (B, C, h, w) at the block's size, or (B, C) where no map is set."""
         if self.differences.vectors is None:
             return super().forward(embedding)
         vectors = super().forward(embedding[:, None] + self.differences.vectors)  # (B, L, C)
-        weights, size = self.differences.weights, self.differences.weights.shape[2:]
-        for _ in range(self.depth):  # a stride-2 convolution gives half the size, rounded up
-            size = [(side + 1) // 2 for side in size]
-        weights = F.interpolate(weights, tuple(size), mode="bilinear", align_corners=True)
+        weights = F.interpolate(self.differences.weights, self.differences.size, mode="bilinear", align_corners=True)
         return torch.einsum("blc,blhw->bchw", vectors, weights.to(vectors.dtype))
+
+
+class Measured(nn.Sequential):
+    """A block's `in_layers` (the same children under the same names), which tell its `emb_layers` the size of the features.
+
+    It follows from the block's depth, but for nodes that shrink features on the way (Kohya's Deep Shrink).
+    """
+
+    def __init__(self, layers: nn.Sequential, differences: Differences):
+        super().__init__(*layers)
+        self.differences = differences
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = super().forward(x)
+        self.differences.size = tuple(features.shape[2:])
+        return features
 
 
 def has_spatial_embedding(model) -> bool:
@@ -59,16 +74,24 @@ def with_spatial_embedding(model):
     Raises:
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
     """
-    net = need_unet(model, "RAD Spatial Noise Embedding")
+    need_unet(model, "RAD Spatial Noise Embedding")
     if has_spatial_embedding(model):
         return model
-    patched, differences = model.clone(), Differences()
-    for name, block, depth in blocks_of(net):
-        patched.add_object_patch(f"diffusion_model.{name}.emb_layers", SpatialEmbedding(block.emb_layers, depth, differences))
-    patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, _PerPixel(differences))
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
+    patched = model.clone()
+    _patch(patched)
+    on_another_network(patched, WRAPPER, _patch)
     return patched
+
+
+def _patch(model) -> None:
+    """Give a MODEL's network its stand-ins, and the MODEL their wrappers."""
+    differences = Differences()
+    for name, block in blocks_of(model.get_model_object("diffusion_model")):
+        for layers, stand_in in stand_ins(block, differences).items():
+            model.add_object_patch(f"diffusion_model.{name}.{layers}", stand_in)
+    model.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, _PerPixel(differences))
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, keep_known)
 
 
 def need_unet(model, node: str) -> UNetModel:
@@ -89,15 +112,14 @@ def need_unet(model, node: str) -> UNetModel:
     return net
 
 
-def blocks_of(net: UNetModel) -> list[tuple[str, ResBlock, int]]:
-    """Every residual block with its name and its depth: how often the picture was halved before it."""
-    blocks, depth = [], 0
-    for part in ("input_blocks", "middle_block", "output_blocks"):
-        for name, module in getattr(net, part).named_modules():
-            depth += isinstance(module, Downsample) - isinstance(module, Upsample)
-            if isinstance(module, ResBlock):
-                blocks.append((f"{part}.{name}", module, depth))
-    return blocks
+def blocks_of(net: UNetModel) -> list[tuple[str, ResBlock]]:
+    """Every residual block with its name."""
+    return [(name, module) for name, module in net.named_modules() if isinstance(module, ResBlock)]
+
+
+def stand_ins(block: ResBlock, differences: Differences) -> dict[str, nn.Sequential]:
+    """What stands for a block's layers, by their names."""
+    return {"in_layers": Measured(block.in_layers, differences), "emb_layers": SpatialEmbedding(block.emb_layers, differences)}
 
 
 class _PerPixel:
@@ -130,7 +152,7 @@ class _PerPixel:
             x_in = x * ((sigma.square() + 1) / (sigma_i.square() + 1)).sqrt()
             x0 = executor(x_in, t, *others, **kwargs)
         finally:
-            self.differences.vectors = self.differences.weights = None
+            self.differences.vectors = self.differences.weights = self.differences.size = None
         if isinstance(inner.model_sampling, comfy.model_sampling.V_PREDICTION):
             v = (x_in / (sigma.square() + 1) - x0) * (sigma.square() + 1).sqrt() / sigma
             return x / (sigma_i.square() + 1) - v * sigma_i / (sigma_i.square() + 1).sqrt()

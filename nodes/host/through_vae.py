@@ -19,8 +19,8 @@ RIM = 16  # pixels around the hole in which colours are compared
 # (maps (n, C, h, w) of whole pictures, one for all or for each; how to resize and to fit them, as `common_upscale`)
 # -> the crops' parts, a single one if it is the same for all
 Cut = Callable[[Tensor, str, str], Tensor]
-# (latents, their holes in pixels, number of the first picture, latents of the crops with what the hole shows now or grey) -> latents
-Sample = Callable[[Tensor, Tensor, int, Callable[[bool], Tensor], Cut], Tensor]
+# (latents, their holes in pixels, the pictures' numbers, latents of the crops with what the hole shows now or grey) -> latents
+Sample = Callable[[Tensor, Tensor, list[int], Callable[[bool], Tensor], Cut], Tensor]
 
 
 def has_time_axis(vae) -> bool:
@@ -91,7 +91,7 @@ def fill_through_vae(
             return torch.cat([resize(box.cut(maps[k % len(maps)][None]), holes, "disabled") for k, box in places])
 
         at = _pad_frames(vae, holes) if whole else holes
-        latents = sample(encode(vae, pictures, whole), at, min(batch.crops), crops_again, cut)
+        latents = sample(encode(vae, pictures, whole), at, list(batch.crops), crops_again, cut)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
     return out[part.start : part.stop]

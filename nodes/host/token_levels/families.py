@@ -5,6 +5,7 @@ import comfy.patcher_extension
 from torch import nn
 
 from ....rad_core.notes import note
+from ..clones import on_another_network
 from .chroma import Chroma
 from .cosmos import Cosmos
 from .family import Family
@@ -86,21 +87,27 @@ def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
     if name not in FAMILIES or not predicts_velocity(sampling):
         reason = WHY_NOT.get(name, f"there is no way in for a network of type {type(net).__name__} yet")
         raise ValueError(f"'{node}' cannot give this MODEL a noise level per token: {reason}. It works on {WORKS_ON}.")
-    levels = TokenLevels()
-    family = FAMILIES[name](net, levels)
     patched = model.clone()
     try:
-        for layer, stand_in in family.patches():
-            patched.add_object_patch(layer, stand_in(model.get_model_object(layer)))
+        _patch(patched)
     except AttributeError as error:
         raise ValueError(
             f"This version of ComfyUI has another {type(net).__name__} than '{node}' knows ({error}). Update the pack "
             "Region-aware Inpainting, or remove the node."
         ) from None
-    patched.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, PerToken(family, levels))
-    patched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, KeepKnown(family.patch))
+    on_another_network(patched, WRAPPER, _patch)
     return patched
+
+
+def _patch(model) -> None:
+    """Give a MODEL's network its stand-ins, and the MODEL their wrappers."""
+    net, levels = model.get_model_object("diffusion_model"), TokenLevels()
+    family = FAMILIES[family_name(net)](net, levels)
+    for layer, stand_in in family.patches():
+        model.add_object_patch(layer, stand_in(model.get_model_object(layer)))
+    model.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, PerToken(family, levels))
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, KeepKnown(family.patch))
 
 
 def predicts_velocity(sampling) -> bool:

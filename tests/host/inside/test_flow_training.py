@@ -121,6 +121,14 @@ def test_an_adapter_is_trained_saved_loaded_and_refused_elsewhere(host, name, tm
                 path.unlink()
 
 
+def test_pictures_with_references_make_a_batch(host):
+    training = host.module("nodes.host.flow_training")
+    conds = [{"c_crossattn": torch.full((1, 3, 4), k), "ref_latents": [torch.full((1, 2, 5, 6), k)], "method": "index"} for k in (1.0, 2.0)]
+    batch = training._batch(conds, torch.device("cpu"), torch.float32)
+    assert batch["c_crossattn"].shape == (2, 3, 4) and batch["method"] == "index"
+    assert torch.equal(batch["ref_latents"][0], torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 2, 5, 6))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
 @pytest.mark.parametrize("name", ["Flux.1 dev", "Qwen-Image, -Edit"])
 def test_a_base_in_its_own_precision_is_trained_on_and_stays_in_it(host, name, dtype):

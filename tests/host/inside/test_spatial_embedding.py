@@ -60,6 +60,26 @@ def test_every_block_gets_maps_of_its_own_size(host):
         assert torch.isfinite(out).all() and not torch.equal(out, apply(patched, x, 2.0, extra))
 
 
+def test_features_may_be_shrunk_on_the_way(host):
+    """As Kohya's Deep Shrink does: under it too a constant map is the plain model at that level."""
+    from torch.nn.functional import interpolate
+
+    def shrink(h, options):
+        return interpolate(h, scale_factor=0.5) if options["block"][1] == 1 else h
+
+    def enlarge(h, skip, options):
+        return (h if h.shape == skip.shape else interpolate(h, skip.shape[2:])), skip
+
+    model = tiny_model(host, "SD15")
+    model.set_model_input_block_patch_after_skip(shrink)
+    model.set_model_output_block_patch(enlarge)
+    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=model)
+    x, extra = inputs("SD15", 1, (16, 16))
+    plain = apply(model, x, 2.0, extra)
+    assert not torch.equal(plain, apply(tiny_model(host, "SD15"), x, 2.0, extra)), "the patch has an effect"
+    torch.testing.assert_close(apply(patched, x, 2.0, extra, torch.ones(1, 1, 16, 16)), plain, rtol=1e-4, atol=1e-4)
+
+
 def test_ksampler_keeps_known_latents_and_host_loras_still_apply(host):
     base = tiny_model(host, "SD15")
     (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)

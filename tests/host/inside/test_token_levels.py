@@ -209,6 +209,24 @@ def test_rad_sampler_fills_in_an_order(host, name, sampler):
     assert not torch.equal(out, ordered)
 
 
+def test_every_picture_of_latents_with_frames_has_its_own_mask(host):
+    name = "Qwen-Image, -Edit"
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    latent = scene(name, batch=2)
+    mask = torch.zeros(2, *latent["noise_mask"].shape[1:])
+    mask[0, :, :, : mask.shape[-1] // 2], mask[1, :, : mask.shape[-2] // 2] = 1, 1
+    positive, negative = prompts(name)
+    words = {"positive": positive, "negative": negative, "seed": 0, "steps": 2, "cfg": 1.0, "sampler": "ddim", "scheduler": "simple"}
+    latent["noise_mask"] = mask[:, 0]
+    out = host.call("RAI_RADSampler", model=patch(host, build(name)), latent_image=latent, eta=0.0, **words)[0]["samples"]
+    for k in range(2):
+        hole = latent_mask(mask[k : k + 1], latent["samples"][k : k + 1])
+        assert_known(out[k : k + 1], latent["samples"][k : k + 1], hole)
+        changed = ((out[k] - latent["samples"][k]).abs() > 1e-3).float()
+        assert (changed * (hole[0] > 0)).sum() > 0.95 * (hole[0] > 0).expand_as(changed).sum()
+
+
 def test_euler_of_ksampler_and_rad_samplers_ddim_agree(host):
     """On a flow model both are Euler's method; they share the noise, the levels and the network."""
     patched, latent = patch(host, build("Flux.1 dev")), scene("Flux.1 dev")

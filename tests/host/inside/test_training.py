@@ -137,6 +137,16 @@ def test_cancel_keeps_the_checkpoint_and_the_same_settings_go_on(host, network, 
     assert read(adapters / "anew.safetensors").metadata.steps == 5
 
 
+def test_a_changed_folder_runs_the_node_again(host, tmp_path):
+    fingerprint = host.nodes.NODE_CLASS_MAPPINGS["RAI_TrainRADAdapter"].fingerprint_inputs
+    (tmp_path / "a.txt").write_text("a field")
+    before = fingerprint(folder=str(tmp_path), steps=5)
+    assert fingerprint(folder=str(tmp_path), steps=5) == before
+    (tmp_path / "b.txt").write_text("a lake")
+    assert fingerprint(folder=str(tmp_path), steps=5) != before
+    assert fingerprint(folder="") == fingerprint() and fingerprint(folder="nowhere")
+
+
 def test_what_is_missing_is_told_in_a_sentence(host, network, pictures, adapters, tmp_path):
     for change, sentence in (
         ({}, "one of the two"),

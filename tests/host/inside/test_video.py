@@ -77,6 +77,19 @@ def test_sound_goes_along(host):
     assert ((out[1] - sound)[:, :, 3:].abs() > 1e-3).float().mean() > 0.99
 
 
+def test_new_sound_for_a_video_without_a_hole(host):
+    name = "LTX 2 (video, sound)"
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    import comfy.nested_tensor
+
+    latent, (video, sound) = scene(name), parts(scene(name)["samples"])
+    masks = comfy.nested_tensor.NestedTensor([0 * latent["noise_mask"][:, :, None], torch.ones(1, 1, 6, 16)])
+    out = parts(sample(host, build(name), prompts(name), latent | {"noise_mask": masks}, 3.0, "simple"))
+    torch.testing.assert_close(out[0], video)
+    assert ((out[1] - sound).abs() > 1e-3).float().mean() > 0.99
+
+
 def inpaint(host, model, vae, words, image, mask, **change):
     options = {
         "seed": 5,
@@ -117,6 +130,28 @@ def test_frames_in_parts_have_the_crops_of_the_whole_video(host):
     assert [len(vae.seen) for vae in vaes] == [1, 2]
     assert torch.equal(vaes[0].seen[0], torch.cat(vaes[1].seen))
     assert torch.equal(inpaint(host, tiny_model(host, "SD15"), vaes[0], words, image, mask * 0, video=True), image), "no hole at all"
+
+
+def test_a_frame_has_the_seed_of_its_number(host):
+    """Whether the frames before it have holes or not: frame 3 of a video is frame 0 of the part that begins there."""
+    image, mask = torch.rand(1, 64, 96, 3).expand(5, -1, -1, -1), torch.zeros(5, 64, 96)
+    mask[[1, 3], 16:32, 16:40] = 1
+    fill = lambda frames, seed: inpaint(
+        host,
+        tiny_model(host, "SD15"),
+        Blocks(),
+        (prompt("SD15"),) * 2,
+        image[frames],
+        mask[frames],
+        seed=seed,
+        video=True,
+        steps=1,
+        size=32,
+    )
+    whole, part = fill(slice(0, 5), 5), fill(slice(3, 5), 8)
+    colourless = lambda frame: frame - frame[16:32, 16:40].mean((0, 1))  # frames share one correction of colours
+    torch.testing.assert_close(colourless(whole[3])[16:32, 16:40], colourless(part[0])[16:32, 16:40], rtol=0, atol=2e-2)
+    assert (colourless(whole[1]) - colourless(part[0]))[16:32, 16:40].abs().mean() > 0.05
 
 
 def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
