@@ -133,8 +133,8 @@ def deepen(share: Tensor, nu: float, levels: int = 15) -> Tensor:
     """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d of the crop's pixels.
 
     Near the rim a fill errs pixel by pixel. Deep in a hole it errs by whole shapes, and noise hides a shape only if it is stronger than the
-    error, since the network averages it over the shape's area. The power 1.5 did best of 0, .5, 1, 1.5 and 2, a `sigma_scale` of 4 about as
-    well as any from 3 to 5 (docs/measurements.md).
+    error, since the network averages it over the shape's area. The powers 1.5 and 2 did best of 0, .5, 1, 1.5 and 2, and a
+    `sigma_scale` of 3 to 5 about alike (docs/measurements.md).
 
     Args:
         share: (b, 1, h, w), `noise_share` of each pixel's own noise sigma; 0 = certain. levels: the result is rounded to so many values
