@@ -321,8 +321,8 @@ if __name__ == "__main__":
             draw()
     templates = {
         "exemplar": ("1 ", "2 "),
-        "gradpaint": ("GradPaint",),
-        "sdm": ("SDM", "Refine"),
+        "gradpaint": ("5 GradPaint",),
+        "sdm": ("7 SDM",),
         "training": (),
         "prepare": (),
         "match": (),
