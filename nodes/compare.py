@@ -50,7 +50,9 @@ class InpaintCompare(io.ComfyNode):
             if fill.shape[2:] != truth.shape[2:]:
                 have, want = (f"{maps.shape[3]}x{maps.shape[2]}" for maps in (fill, truth))
                 raise ValueError(f"'{name}' is {have}, but the original is {want}: resize one of them.")
-            fills[name if name not in fills else f"{name} ({k + 1})"] = fill
+            while name in fills:
+                name += f" ({k + 1})"
+            fills[name] = fill
         count = max(len(truth), *(len(fill) for fill in fills.values()))
         if any(len(maps) not in (1, count) for maps in (truth, *fills.values())):
             raise ValueError(

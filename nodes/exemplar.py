@@ -30,7 +30,7 @@ class FillFromPicture(io.ComfyNode):
             inputs=[
                 inputs.image(),
                 inputs.mask("White is removed and filled; grey mixes fill and picture. One mask may serve many pictures, and the reverse."),
-                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k."),
+                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k, counted from 0."),
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),

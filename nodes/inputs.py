@@ -163,7 +163,9 @@ def height() -> io.Input:
     return io.Int.Input("height", default=512, min=16, max=16384, step=8, tooltip="Height of the mask in pixels.")
 
 
-def count(name: str = "batch_size", default: int = 1, tooltip: str = "How many masks. Mask k is what seed + k gives alone.") -> io.Input:
+def count(
+    name: str = "batch_size", default: int = 1, tooltip: str = "How many masks. Mask k is what seed + k gives alone, counted from 0."
+) -> io.Input:
     return io.Int.Input(name, default=default, min=1, max=4096, tooltip=tooltip)
 
 

@@ -22,7 +22,9 @@ class DrawLandscape(io.ComfyNode):
                 io.Int.Input(
                     "size", default=64, min=16, max=2048, step=8, tooltip="Width and height in pixels; the bundled networks work at 64."
                 ),
-                io.Int.Input("batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is what seed + k gives alone."),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=256, tooltip="How many. Picture k is what seed + k gives alone, counted from 0."
+                ),
                 inputs.seed("Another seed, another landscape. Seeds below 2^40 were not used in training.", default=7),
                 io.Combo.Input(
                     "time_of_day", options=list(HOURS), default="any", tooltip="Light and colours; any draws an hour for each picture."

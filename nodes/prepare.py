@@ -54,7 +54,7 @@ class PrepareHole(io.ComfyNode):
 
     @classmethod
     def execute(cls, mask, invert, specks, fill_islands, grow, feather, model=None, image=None) -> io.NodeOutput:
-        masks = clamp_mask(map_of(mask))
+        masks = clamp_mask(map_of(mask).float())
         picture = torch.full((1, 3, *masks.shape[2:]), 0.5) if image is None else picture_of(image)[0]
         if masks.shape[2:] != picture.shape[2:]:
             masks = resize_mask(masks, picture.shape[2:])
@@ -81,7 +81,7 @@ class ExtendPicture(io.ComfyNode):
                 side("top"),
                 side("right", 128),
                 side("bottom"),
-                inputs.seed("Another seed, another fill. Picture k of a batch gets seed + k."),
+                inputs.seed("Another seed, another fill. Picture k of a batch gets seed + k, counted from 0."),
                 io.Combo.Input(
                     "fill_with",
                     options=[PATCHES, EDGE],

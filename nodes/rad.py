@@ -30,7 +30,7 @@ class RADInpaint(io.ComfyNode):
                 io.Model.Input("model", tooltip="From Load ADM Model, with a RAD adapter on it unless it is a RAD network itself."),
                 inputs.image(),
                 inputs.mask(),
-                inputs.seed("Another seed, another fill. Picture k of a batch gets seed + k."),
+                inputs.seed("Another seed, another fill. Picture k of a batch gets seed + k, counted from 0."),
                 inputs.steps(0, "Network calls. 0: what suits the sampler, 20 for ddim and dpmpp_2m, and the paper's 100 for ddpm.", 0),
                 inputs.rad_sampler(inputs.RAD.sampler),
                 inputs.view("network's own", "around the hole", "whole picture"),

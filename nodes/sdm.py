@@ -60,7 +60,7 @@ class SDMInpaint(io.ComfyNode):
                 inputs.SDM_MODEL.Input("sdm", tooltip="From Load SDM Model."),
                 inputs.image(),
                 inputs.mask("White is the hole; grey mixes fill and picture. One mask may serve many pictures, and the reverse."),
-                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k."),
+                inputs.seed("Another seed, another fill. Fill k of a batch gets seed + k, counted from 0."),
                 io.Int.Input(
                     "iterations", default=DEFAULTS.iterations, min=1, max=64, tooltip="Passes of the network. More than 10 gain nothing."
                 ),
@@ -194,7 +194,7 @@ class RefineWithRAD(io.ComfyNode):
                 io.Image.Input("image", tooltip="The filled picture, from SDM Inpaint."),
                 inputs.mask("The same mask as in SDM Inpaint."),
                 io.Mask.Input("uncertainty", tooltip="From SDM Inpaint. Any grey map will do: black stays, white may become anything."),
-                inputs.seed("Another seed, other details. Picture k of a batch gets seed + k."),
+                inputs.seed("Another seed, other details. Picture k of a batch gets seed + k, counted from 0."),
                 inputs.steps(10),
                 inputs.rad_sampler("ddim"),
                 io.Float.Input(

@@ -53,7 +53,7 @@ class Guidance:
             in runs of up to `CARRY_STEPS`: in longer ones the moves alone come nearer to the truth (docs/gradpaint.md).
         eta: see `step`. A sampler takes only a share of each estimate, so more than 1 pays where steps are many and shares small.
         inner_steps: moves in a step; each costs a network call.
-        gradient: "finite_difference", or "vjp" for exact backpropagation: twice as slow and with its memory. Most of the host's
+        gradient: "finite_difference", or "vjp" for exact backpropagation: 1.2 times the time and 4 times the memory. Most of the host's
             transformers have no backward pass any more (rotary embeddings); the finite difference is the only way there.
         band: the error on the known pixels is taken within so many pixels of the hole; 0 for all known pixels.
         patience: stop guiding a picture when its loss has reached no new low in so many guided steps; 0 for never.

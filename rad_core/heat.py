@@ -22,10 +22,15 @@ def heat_map(image: Tensor, uncertainty: Tensor, scale: float = 0.0, legend: boo
 
     Returns:
         (B, 3, H, W) in [0, 1], and the scale that was used.
+
+    Raises:
+        ValueError: NaN or infinite uncertainties.
     """
+    if not bool(torch.isfinite(uncertainty).all()):
+        raise ValueError("The uncertainty map has NaN or infinite values.")
     scale = scale if scale > 0 else _top(uncertainty[uncertainty > 0])
     level = (uncertainty / scale).clamp(0, 1).float()
-    grey = 0.7 * image.float().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    grey = 0.7 * image.float().nan_to_num(0).clamp(0, 1).mean(1, keepdim=True).expand(-1, 3, -1, -1)
     shown = torch.where(uncertainty > 0, torch.lerp(grey, colour(level), 0.75), grey)
     return (_with_legend(shown, scale) if legend and image.shape[3] >= SMALLEST else shown), scale
 
@@ -48,7 +53,7 @@ def _with_legend(pictures: Tensor, scale: float) -> Tensor:
     height, width = pictures.shape[2:]
     size = max(11, width // 32)
     font, long, margin = ImageFont.load_default(size=size), width // 3, size // 2
-    texts = ("certain", f"{50 * scale:.2g} % of a colour's range")
+    texts = ("certain", f"{50 * scale:.3g} % of a colour's range")
     out = []
     for picture in pictures.cpu():
         canvas = Image.fromarray((picture * 255).round().byte().movedim(0, 2).contiguous().numpy())

@@ -1,6 +1,7 @@
 """Masks. One meaning everywhere: 1 = hole, 0 = keep, values between = how strongly a pixel may change.
 
-Every function returns (n, 1, H, W) float32 in [0, 1]; mask k depends on `seed + k` alone, not on n nor on the device.
+Every function returns (n, 1, H, W) float32 in [0, 1]; mask k depends on `seed + k` alone, not on n nor on the device
+(soft masks up to rounding).
 """
 
 import math
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from .boxes import tile_box
 from .noise import fade, generators, gradient_noise, unit_gradients
+
+MOST_NODES = 2**27  # of the lattice of moving noise
 
 
 def perlin_masks(
@@ -42,7 +45,7 @@ def perlin_masks(
         octaves: 1 for smooth blobs; each further octave adds detail of half the size and half the weight.
         softness: width of the soft rim in [0, 1], as a share of the noise's range; 0 gives a binary mask.
         tile: make the mask seamless: left continues right and top continues bottom (the period is rounded to divide the side).
-        invert: swap hole and rest. `area` is still the area of the hole.
+        invert: make the hole of the noise's other end. `area` is still the area of the hole.
         device: where the noise is computed and the masks are returned.
 
     Returns:
@@ -106,6 +109,10 @@ def animated_perlin_masks(
     stream = generators(seed, 1, "animated perlin")[0]
     depth = max(1, round(frames * speed)) if loop else math.ceil(frames * speed) + 1
     rows, columns = (math.floor((side - 1) / scale) + 2 for side in (height, width))
+    if depth * rows * columns > MOST_NODES:
+        raise ValueError(
+            f"So fast a mask of so small blobs does not fit into memory: lower the speed of {speed} or raise the scale of {scale}."
+        )
     azimuth = torch.rand(depth + 1, rows, columns, generator=stream) * (2 * math.pi)
     g_z = torch.rand(depth + 1, rows, columns, generator=stream) * 2 - 1
     radius = (1 - g_z**2).sqrt()  # Archimedes: a uniform z component gives a uniform direction

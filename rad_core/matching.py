@@ -25,7 +25,7 @@ def match_fill(filled: Tensor, image: Tensor, mask: Tensor, ring: int = 24, stre
         (B, 3, H, W), the dtype of `image`. Pixels where the mask is 0 are bit-identical to `image`.
 
     Raises:
-        ValueError: pictures and masks that do not fit, a ring below 1, or a strength outside [0, 1].
+        ValueError: pictures and masks that do not fit, a ring below 1, a strength outside [0, 1], or NaN in the fill of a hole.
     """
     if ring < 1 or not 0 <= strength <= 1:
         raise ValueError(f"ring must be at least 1 and strength between 0 and 1, got {ring} and {strength}.")
@@ -37,7 +37,13 @@ def match_fill(filled: Tensor, image: Tensor, mask: Tensor, ring: int = 24, stre
     filled = filled.to(image.device, torch.float32)
     if filled.shape[2:] != image.shape[2:]:
         filled = F.interpolate(filled, image.shape[2:], mode="bicubic", antialias=True)
-    known = (mask == 0).float() * dilate(mask, ring)
+    finite = filled.isfinite().all(1, keepdim=True)
+    if bool((~finite & (mask > 0)).any()):
+        raise ValueError(
+            "The fill has NaN or infinite values in the hole: look at what made it; a VAE in half precision is often the cause."
+        )
+    filled = filled.masked_fill(~finite, 0)
+    known = (mask == 0).float() * dilate(mask, ring) * finite
     drift = _smooth((image.float().nan_to_num() - filled) * known, ring) / _smooth(known, ring).clamp(min=1e-6)
     matched = (filled + strength * membrane(drift, known)).clamp(0, 1)
     mixed = torch.lerp(torch.where(mask < 1, image.float(), matched), matched, mask)

@@ -108,7 +108,7 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
     lines = [f"|  | {' | '.join(heads)} |", "|---" + "|---" * len(heads) + "|"]
     for name, row in rows.items():
         values = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
-        lines.append(f"| {name} | {' | '.join(values)} |")
+        lines.append(f"| {name.replace('|', '&#124;')} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 

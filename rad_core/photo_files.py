@@ -46,7 +46,7 @@ def picture_files(folder: str | Path) -> list[Path]:
     files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
     if foreign := [path.name for path in files if path.suffix.lower() in FOREIGN]:
         note(f"{len(foreign)} pictures in {folder} are of kinds that cannot be read and are skipped, such as {foreign[0]}.")
-    return [path for path in files if path.suffix.lower() in EXTENSIONS]
+    return [path for path in files if path.suffix.lower() in EXTENSIONS and path.is_file()]
 
 
 @contextmanager

@@ -285,6 +285,7 @@ def test_folders(place):
     ("arguments", "sentence"),
     [
         (["inpaint", "none.png", "--mask", "mask.png", "-o", "x.png"], "no file none.png"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.jp2"], "Cannot write x.jp2"),
         (["inpaint", "net.safetensors", "--mask", "mask.png", "-o", "x.png"], "not a picture"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "photo.png"], "not a weights file"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "nobody"], "no bundled network"),
@@ -306,6 +307,7 @@ def test_folders(place):
         (["masks", "-o", "m", "--kind", "box", "--area", "5"], "Perlin masks alone"),
         (["masks", "-o", "m", "--kind", "box", "--animate", "1"], "Perlin masks alone"),
         (["masks", "-o", "m", "--animate", "1", "--octaves", "3"], "for still masks"),
+        (["masks", "-o", "m", "--animate", "1e18", "-n", "2"], "does not fit into memory"),
         (["convert", "landscapes", "-o", "x.safetensors", "--base", "net.safetensors"], "--base is for adapters"),
         (["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
         (["inpaint", "gradpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--eta", "0.5"], "pass --sampler ddim"),

@@ -4,14 +4,17 @@ import time
 import warnings
 from functools import partial
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from rad_core import ExemplarSettings, exemplar_inpaint
+from rad_core.exemplar.denoiser import KEYS
 from rad_core.exemplar.holes import group_holes
 from rad_core.exemplar.motion import motion
+from rad_core.exemplar.search import search_all
 from rad_core.exemplar.settings import PRESETS
 from rad_core.sdm.membrane import membrane
 
@@ -364,3 +367,46 @@ def test_the_last_preview_is_the_fill():
     image, mask, shown = noise_picture(1, 40, 40), box_mask(40, 40, 8, 8, 24, 24), []
     filled, _ = quick(image, mask, callback=lambda step, steps, picture: shown.append(picture))
     assert shown[-1].shape == filled.shape and torch.allclose(shown[-1], filled, atol=1e-6)
+
+
+def test_a_tiny_hole_beside_a_large_reference_takes_no_more_memory_than_its_patches():
+    image, mask = noise_picture(1, 40, 40), box_mask(40, 40, 20, 20, 1, 1)
+    reference = noise_picture(1, 500, 400, seed=3)[0]
+    searched = []
+    with mock.patch("rad_core.exemplar.denoiser.search_all", lambda *args: searched.append(len(args[2])) or search_all(*args)):
+        filled, _ = quick(image, mask, references=[reference])
+    assert max(searched) == KEYS and sum(searched) <= 4 * KEYS  # not all 196,000 patches in each of ten steps
+    assert not torch.equal(filled, image) and (filled - image).abs().max() < 0.5
+
+
+def test_a_reference_of_the_pictures_size_serves_from_afar_where_it_shows_little_around_the_hole():
+    image, mask = torch.full((1, 3, 96, 96), 0.4), box_mask(96, 96, 8, 8, 16, 16)
+    red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1) + 0.05 * noise_picture(1, 96, 96)
+    hidden = 1 - box_mask(96, 96, 60, 60, 36, 36)
+    filled, _ = quick(image, mask, references=red, reference_masks=hidden[None], source_mask=mask, poisson=0)
+    assert (filled[0][:, mask > 0].mean(1) - red[0, :, 60:, 60:].mean((1, 2))).abs().max() < 0.03
+
+
+def test_a_video_whose_first_frames_are_hidden_takes_what_later_ones_show():
+    still = noise_picture(1, 48, 48, seed=9)
+    masks = torch.cat([torch.ones(4, 48, 48), box_mask(48, 48, 20, 20, 8, 8)[None]])
+    filled, _ = quick(still.expand(5, -1, -1, -1), masks, frames=True, frames_near=1)
+    assert all(picture.std() > 0.5 * still.std() for picture in filled)  # not grey
+
+
+def test_a_picture_and_references_that_show_nothing_are_refused():
+    image, hidden = noise_picture(), torch.ones(48, 48)
+    for references, masks in ((noise_picture(), torch.ones(1, 48, 48)), (torch.rand(1, 3, 1, 1), None)):
+        with pytest.raises(ValueError, match="Nothing of picture 1 is known"):
+            quick(image, hidden, references=references, reference_masks=masks)
+    with pytest.raises(ValueError, match="source mask leaves nothing"):
+        hole = box_mask(48, 48, 8, 8, 24, 24)
+        quick(image.expand(2, -1, -1, -1), hole, source_mask=hole, frames=True)
+    with pytest.raises(ValueError, match="too narrow for patches"):
+        quick(noise_picture(1, 2, 48), torch.ones(2, 48), references=noise_picture())
+
+
+def test_settings_are_finite():
+    for name in ("reach", "near", "sigma_max"):
+        with pytest.raises(ValueError, match=f"{name} must be a finite number"):
+            ExemplarSettings(**{name: float("inf")})

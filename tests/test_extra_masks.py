@@ -115,3 +115,19 @@ def test_soft_pixels_that_may_not_be_seen_still_change_little():
     image, mask = picture(), square(14, 16, 8).maximum(square(30, 30, 4, 0.05))
     out = FILLERS["rad"](image, mask, view="native", context_mask=CONTEXT)
     assert 0 < (out - image)[..., 30:34, 30:34].abs().max() <= 0.05
+
+
+def test_light_around_a_hole_is_not_taken_off_patches_from_elsewhere():
+    y = torch.linspace(0, 1, 160)[:, None].expand(160, 160)
+    grain = 0.01 * torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    sky = torch.stack([0.3 + 0.9 * (y - 0.1) ** 2, 0.5 + 0.5 * (y - 0.1) ** 2, 0.85 - 0.1 * y])[None] + grain
+    wall = torch.tensor([0.55, 0.3, 0.2]).view(1, 3, 1, 1)
+    image, mask, far = sky.clone(), torch.zeros(160, 160), torch.zeros(160, 160)
+    image[..., 110:, :] = wall + 10 * grain[..., 110:, :]
+    mask[30:60, 60:100], far[114:] = 1, 1
+    from_wall = exemplar_inpaint(image, mask, "fast", source_mask=far, poisson=0)[0]
+    assert (from_wall[0][:, mask > 0].mean(1) - wall.flatten() - 0.05).abs().max() < 0.03
+    own = torch.zeros(160, 160)
+    own[:100] = 1  # of the sky, where the light holds
+    from_sky = exemplar_inpaint(image, mask, "fast", source_mask=own)[0]
+    assert (from_sky - sky)[0][:, mask > 0].abs().mean() < 0.01

@@ -67,7 +67,7 @@ def test_classes_of_0_and_1_are_a_mask_and_faint_noise_is_none(tmp_path):
 def test_paint_on_a_transparent_ground_is_the_hole_whatever_its_colour(tmp_path, colour):
     layer(colour).save(tmp_path / "paint.png")
     mask, note = read(tmp_path / "paint.png")
-    assert ((mask == HOLE / 255).all() and "has transparency" in note) or "paint of one colour" in note
+    assert (mask == HOLE / 255).all() and ("has transparency" in note or "paint of one colour" in note)
 
 
 def test_what_was_erased_from_a_picture_is_the_hole(tmp_path):

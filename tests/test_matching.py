@@ -63,3 +63,13 @@ def test_a_single_fill_picture_or_mask_serves_all_others():
         every = [maps.expand(4, -1, -1, -1) for maps in some]
         alone = [match_fill(*(maps[k : k + 1] for maps in every)) for k in range(4)]
         torch.testing.assert_close(match_fill(*some), torch.cat(alone), atol=1e-6, rtol=0)
+
+
+def test_nan_in_a_fill_is_refused_in_the_hole_and_ignored_elsewhere():
+    filled = PICTURES[:1] + 0.05
+    filled[0, :, 0, 0] = torch.nan
+    out = match_fill(filled, PICTURES[:1], MASK)
+    assert out.isfinite().all() and ((out - PICTURES[:1]) * MASK).abs().max() < 0.02
+    filled[0, 1, 40, 40] = torch.inf
+    with pytest.raises(ValueError, match="The fill has NaN or infinite values in the hole"):
+        match_fill(filled, PICTURES[:1], MASK)

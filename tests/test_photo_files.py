@@ -147,9 +147,12 @@ def test_a_folders_pictures_are_all_that_can_be_read(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"of a file system")
     (tmp_path / "b.heic").write_bytes(b"from a telephone")
     (tmp_path / "c.txt").write_text("a caption")
+    (tmp_path / "folder.png").mkdir()
     notes, files = notes_of(lambda: picture_files(tmp_path))
     assert notes == [f"1 pictures in {tmp_path} are of kinds that cannot be read and are skipped, such as b.heic."]
-    assert {path.suffix for path in files} >= {".png", ".jfif", ".jpe", ".tga"} and not {"._a.png", "b.heic"} & {p.name for p in files}
+    assert {path.suffix for path in files} >= {".png", ".jfif", ".jpe", ".tga"} and not {"._a.png", "b.heic", "folder.png"} & {
+        p.name for p in files
+    }
     for path in files:
         assert read_photo(path).rgb.shape == (1, 3, 6, 8), path.name
 

@@ -86,6 +86,8 @@ def test_heat_is_lighter_where_more_is_uncertain_and_grey_where_nothing_is():
     assert torch.equal(certain[0], certain[1]) and torch.equal(certain[1], certain[2]), "grey"
     assert shown[..., 20:40, 30:40].mean() > shown[..., 20:40, 20:30].mean() + 0.2
     assert heat_map(picture, doubt, scale=0.5)[1] == 0.5 and heat_map(picture, 0 * doubt)[1] == 1
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        heat_map(picture, doubt.fill_(torch.nan))
 
 
 def test_a_legend_is_drawn_where_there_is_room():
@@ -94,3 +96,5 @@ def test_a_legend_is_drawn_where_there_is_room():
     without, _ = heat_map(picture, doubt, legend=False)
     changed = (with_legend - without).abs().amax(1)[0] > 0.05
     assert changed[170:, :200].any() and not changed[:160].any()
+    below_black, _ = heat_map(picture - 0.01, 0 * doubt)  # as resizing leaves it
+    assert below_black[..., :160, :].max() == 0

@@ -1,7 +1,7 @@
 """Make the pictures of the help pages and the thumbnails of the example workflows, by running the nodes.
 
 Run with the host's interpreter: python tools/make_pictures.py [family]
-Families: all, exemplar, prepare, gradpaint, sdm, training, compare; without one, every family.
+Families: all, exemplar, prepare, gradpaint, sdm, training, compare, match; without one, every family.
 """
 
 import json

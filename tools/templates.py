@@ -66,7 +66,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             "1. Choose your photo in Load Image.  2. Right-click it, 'Open in MaskEditor', paint over what is to go, save.  3. Run. "
-            "A photo of 576x576 pixels takes 1 or 2 seconds on one CPU core.\n\n"
+            "A photo of 576x576 pixels takes 1 to 4 seconds on one CPU core.\n\n"
             "Prepare Hole mends the painting: it drops slips of the brush, fills what you left out inside, and grows the hole by 6 pixels, "
             "because shadows and soft edges reach further than one thinks. Its preview shows the hole over the photo.\n\n"
             "Change first: 'grow' if something is left at the rim, then the seed.",
@@ -138,7 +138,7 @@ WORKFLOWS = {
             "instead of from noise, so light and colours fit already. Needs a checkpoint of yours, not an inpainting one: choose it, and "
             "set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\n"
             "Change first: denoise. 0.5 keeps the fill's shapes, 0.7 redraws more of them. Then the prompt: what is to stand there.\n\n"
-            "The refinement takes about as long as 36 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
+            "The refinement takes about as long as 60 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
         ),
     },
     "5 GradPaint on a checkpoint": {

@@ -24,15 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="256", help="side in pixels, or WIDTHxHEIGHT (default: 256)")
     parser.add_argument("-n", "--count", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="mask k has the seed + k (default: 0)")
+    parser.add_argument(
+        "--invert", action="store_true", help="swap the hole and the rest; of Perlin noise: take the noise's other end, at the same area"
+    )
     perlin = parser.add_argument_group("Perlin masks")
-    perlin.add_argument("--scale", type=float, help="size of the blobs in pixels (default: random)")
+    perlin.add_argument("--scale", type=float, help="size of the blobs in pixels (default: random; with --animate: 64)")
     perlin.add_argument(
-        "--area", type=float, metavar="PERCENT", help="area of the hole, 0 to 100; exact without --softness (default: random)"
+        "--area",
+        type=float,
+        metavar="PERCENT",
+        help="area of the hole, 0 to 100; exact without --softness (default: random; with --animate: 40)",
     )
     perlin.add_argument("--octaves", type=int, default=1, help="more octaves give rougher edges (default: 1)")
     perlin.add_argument("--softness", type=float, default=0.0, help="width of the soft rim, 0 to 1 (default: 0, hard)")
     perlin.add_argument("--tile", action="store_true", help="tile seamlessly")
-    perlin.add_argument("--invert", action="store_true", help="swap the hole and the rest")
     perlin.add_argument(
         "--animate", type=float, metavar="SPEED", help="write frames of one moving mask, which moves SPEED blobs per frame (such as 0.1)"
     )

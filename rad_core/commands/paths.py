@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..photo_files import EXTENSIONS
+
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) -> None:
     """Check the files that a command will write against those it reads, by identity: links, letter case and `a/../a` do not hide a file.
@@ -42,7 +44,7 @@ def check_new(outputs: Iterable[Path]) -> None:
 
 def is_folder(output: Path) -> bool:
     """Whether an output is meant as a folder: one that exists, or a name without a file's extension, such as out or out.v2."""
-    return output.is_dir() or not output.suffix[1:].isalpha()
+    return output.is_dir() or not (output.suffix[1:].isalpha() or output.suffix.lower() in EXTENSIONS)
 
 
 def _identities(path: str | Path) -> list[object]:

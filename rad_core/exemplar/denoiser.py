@@ -23,6 +23,7 @@ from .settings import PRESETS, ExemplarSettings
 from .votes import vote, votes_of
 
 BLOCK = 16384  # queries at a time
+KEYS = 100_000  # patches to compare with in one search, at most: those of a large reference for a tiny hole would take gigabytes
 
 
 def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Generator, everywhere: bool, poll: Poll = no_poll) -> None:
@@ -42,7 +43,7 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
     weight.mul_(level.confidence)[level.excluded] = 0
     keys = level.keys
     if everywhere:
-        most = max(64, int(settings.limit / max(1, len(level.queries))))
+        most = min(KEYS, max(64, int(settings.limit / max(1, len(level.queries)))))
         if len(keys) > most:
             keys = keys[torch.randint(len(keys), (most,), generator=rng).to(device)]
     common = level.match.new_empty(0) if everywhere or not settings.common else common_offsets(level)
@@ -60,6 +61,11 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
             now = distances(level, queries, before)
             level.match[part], level.distance[part] = search_near(level, queries, before, now, step, rng, common)
         poll()
+
+
+def all_comparable(level: Level, limit: float) -> bool:
+    """Whether one search compares each query with all patches."""
+    return len(level.queries) * len(level.keys) < limit and len(level.keys) <= KEYS
 
 
 class ExemplarDenoiser(Denoiser):
@@ -131,7 +137,7 @@ class ExemplarDenoiser(Denoiser):
 
     def _fast(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         level = self.level
-        small = len(level.queries) * len(level.keys) < self.settings.limit
+        small = all_comparable(level, self.settings.limit)
         first = bool((level.match < 0).any())
         match(level, state, sigma[level.pixels], self.step, self.rng, first or (small and self.step % 3 == 0))
         self.step += 1

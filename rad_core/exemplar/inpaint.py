@@ -1,10 +1,13 @@
 """Exemplar inpainting from picture to picture: no network and no weights, the picture's own patches are the model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ..boxes import Box
+from ..depth import touches
 from ..images import check_image_and_mask, check_map, check_order, clamp_mask
 from ..noise import generators
 from ..notes import note
@@ -80,13 +83,14 @@ def exemplar_inpaint(
     shared = references_of(references, reference_masks, image)
     streams = generators(seed, len(image) * fills, "exemplar")
     hole = (mask > 0)[:, 0] if uncertainty is None else ((mask > 0) & (uncertainty > 0))[:, 0]
+    served = any(_has_patch(source.known) for source in shared)
+    free = ~hole if copyable is None else ~hole & copyable[:, 0]  # what may be copied
     for k in range(len(image)):
-        if hole[k].all() and not shared and not (frames and not hole.all()):
+        if hole[k].all() and not served and not (frames and not hole.all()):
             raise ValueError(
                 f"Nothing of picture {k + 1} is known: its mask covers all of it (grey counts). Leave some of it, or add a reference."
             )
-
-        if copyable is not None and hole[k].any() and not (shared or frames or (copyable[k, 0] & ~hole[k]).any()):
+        if copyable is not None and hole[k].any() and not (served or (free if frames else free[k]).any()):
             raise ValueError(f"The source mask leaves nothing of picture {k + 1} to take patches from: paint white what may be copied.")
 
     out, deviation = [], []
@@ -149,7 +153,7 @@ class _Canvas:
         hole[y : y + where.height, x : x + where.width] = group.pixels
         unknown = here(self.open)
         near = following(self.colour, ~self.open, box, hole, frames, before, progress.poll) if frames or before else []
-        near += [cut(source, box, (0, 0)) if source.aligned else source for source in references]
+        near += [_around(source, box) for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
         own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))
         scene = Scene([own, *near], hole, unknown & ~hole, order, uncertainty, content)
@@ -165,8 +169,23 @@ class _Canvas:
         here(self.open)[hole] = False
 
 
+def _has_patch(known: Tensor) -> bool:
+    """Whether a map (h, w) has a wholly known patch of 3 pixels."""
+    return min(known.shape) >= 3 and bool((~touches(~known, 3)).any())
+
+
+def _around(source: Source, box: Box) -> Source:
+    """What serves a hole of a reference: around the hole's place if it shows the same place and enough of it, else all of it."""
+    if not source.aligned:
+        return source
+    near = cut(source, box, (0, 0))
+    return near if 2 * int(near.known.sum()) >= near.known.numel() else replace(source, aligned=False)
+
+
 def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
     """A membrane, where no patch is known: as `fill_scene`."""
+    if unknown.all():
+        raise ValueError("Nothing around the hole is known, and it is too narrow for patches of a reference. Leave some of the picture.")
     note("No patch around the hole is wholly known: it was filled smoothly, from the pixels around it.")
     smooth = membrane(colour[None], (~unknown).float()[None, None])[0]
     return smooth[:, hole].T.clamp(-1, 1), torch.ones(int(hole.sum()), device=hole.device)
@@ -182,11 +201,16 @@ def _frames(
     fills: int,
     settings: ExemplarSettings,
 ) -> tuple[list[Source], Source | None]:
-    """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled."""
+    """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled.
+
+    A first frame that is hidden entirely, as its neighbours are, takes the nearest that is not.
+    """
     source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)
     order = sorted(range(len(image)), key=lambda j: (abs(j - k), j))
     copyable = torch.ones_like(hole) if copyable is None else copyable[:, 0]
-    others = [source(image[j], copyable[j] & ~hole[j]) for j in order if 0 < abs(j - k) <= settings.frames_near and not hole[j].all()]
+    shown = [j for j in order if j != k and not hole[j].all()]
+    near = [j for j in shown if abs(j - k) <= settings.frames_near] or shown[: int(k == 0 and bool(hole[0].all()))]
+    others = [source(image[j], copyable[j] & ~hole[j]) for j in near]
     return others, source(out[(k - 1) * fills + fill], copyable[k - 1] | hole[k - 1]) if k else None
 
 

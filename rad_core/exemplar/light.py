@@ -30,7 +30,10 @@ def without_light(scene: Scene) -> tuple[Scene, Tensor | None]:
 
 
 def _light_of(scene: Scene) -> Tensor | None:
-    """Factors of the powers of y and x, (n, 3), by least squares in a ring around the hole as wide as the hole is deep; or None."""
+    """Factors of the powers of y and x, (n, 3), by least squares in a ring around the hole as wide as the hole is deep; or None.
+
+    Where only some pixels may be copied, they must have that light too: elsewhere the polynomial means nothing.
+    """
     size = scene.scaled(max(1.0, max(scene.size) / LONGEST))
     colour, share = scene.sources[0].at(size)
     hole = scene.holes_at(size)[0]
@@ -44,11 +47,17 @@ def _light_of(scene: Scene) -> Tensor | None:
     if powers.shape[1] < 60:
         return None
     colours = colour[:, ring].cpu().double()
+    copied = None if scene.sources[0].copyable is None else (share > 0.99) & scene.sources[0].copyable_at(size)
+    if copied is not None and not copied.any():
+        return None
     products = lambda other: (powers[:, None] * other).sum(2)  # not lstsq, which rounds otherwise each time
     squares = products(powers) + 1e-9 * powers.shape[1] * torch.eye(len(powers))
     factors = torch.linalg.solve(squares, products(colours))
     fit = _sum(factors, powers)
     rest, light = (colours - fit).square().mean(), (fit - fit.mean(1, keepdim=True)).square().mean()
+    if copied is not None:
+        elsewhere = _sum(factors, _powers(size, len(factors), hole.device)[:, copied].cpu().double())
+        rest = rest.maximum((colour[:, copied].cpu() - elsewhere).square().mean())
     return factors.float().to(hole.device) if rest < SMOOTH**2 and light > CLEAR * rest else None
 
 

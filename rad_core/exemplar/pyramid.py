@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..depth import depth_of
 from .coherence import choose_sources
-from .denoiser import BLOCK, match
+from .denoiser import BLOCK, all_comparable, match
 from .level import COLOUR, Level
 from .light import without_light
 from .lines import LineGuide, find_lines
@@ -32,7 +32,7 @@ def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, poll: Poll
     while min(smaller := scene.scaled(settings.factor ** len(sizes))) >= 3.5 * patch:
         hole = scene.unseen_at(sizes[-1])
         poll()
-        pairs = int(hole.sum()) * hole.numel() * len(scene.sources)
+        pairs = int(hole.sum()) * sum(source.known.numel() for source in scene.sources) * hole.numel() / scene.hole.numel()
         if pairs < settings.limit and depth_of(hole, int(settings.coarsest) + 1).max() <= settings.coarsest:
             break
         sizes.append(smaller)
@@ -81,7 +81,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
         seen = _follow(finer, scene)
         steps = settings.steps_of(number) * (2 if scene.order is not None and first else 1)
         order, uncertainty = _values(scene.order, finer, size), _values(scene.uncertainty, finer, size, 1.0)
-        small, all_seen = len(finer.queries) * len(finer.keys) < (settings.limit if first else limit), bool(seen.all())
+        small, all_seen = all_comparable(finer, settings.limit if first else limit), bool(seen.all())
         if all_seen:
             steps = settings.steps[-1]
         for step in range(steps):

@@ -1,6 +1,7 @@
 """Every parameter of the exemplar method, with its defaults."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class ExemplarSettings:
     frames_near: int = 8
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if name not in ("steps", "limit", "context") and not isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value}.")
         if self.patch < 3 or self.patch % 2 == 0:
             raise ValueError(f"patch must be odd and at least 3, got {self.patch}.")
         if not self.steps or min(self.steps) < 1:

@@ -231,6 +231,12 @@ def test_fills_are_compared(host, rad, scene):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert [row[0] for row in rows] == ["", "---", "rad", "result 2"] and rows[2][-1] == "0"
     assert sheet.shape[0] == 1 and sheet.shape[3] == 3
+    taken = host.call(
+        "RAI_InpaintCompare", original=image, mask=mask, result_1=fill, result_2=fill, result_3=fill, labels="a (3), a|b, a|b"
+    )[1]
+    assert [row.split("|")[1].strip() for row in taken.splitlines()[2:]] == ["a (3)", "a&#124;b", "a&#124;b (3)"]
+    clash = host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=fill, result_2=fill, result_3=fill, labels="a (3), a, a")[1]
+    assert len(clash.splitlines()) == 5, "no result is lost"
     for wrong, sentence in (
         ({"labels": "a, b, c"}, "3 labels for 1 results"),
         ({"result_2": image[:, :32]}, "'result 2' is 64x32, but the original is 64x64"),

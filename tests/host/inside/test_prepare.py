@@ -37,6 +37,7 @@ def test_a_mask_takes_the_pictures_size_and_keeps_its_batch(host, landscape):
     masks = torch.cat([spot(), 1 - spot()])
     assert prepare(host, masks, grow=2).shape == masks.shape
     assert prepare(host, spot(128, 128), image=landscape).shape == (1, 64, 64)
+    assert torch.equal(prepare(host, spot().bool(), feather=4), prepare(host, spot(), feather=4)), "a mask of true and false"
 
 
 @pytest.mark.parametrize("fill_with", ["picture's patches", "stretched edge"])
