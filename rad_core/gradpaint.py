@@ -249,7 +249,8 @@ class GradPaint(Denoiser):
         """The estimate moved down the gradient, where the step is guided."""
         level = float(sigma.max())
         step = self._step(level)
-        if step not in self.guided or (self.guidance.patience and self._finished().all()):
+        falls = level > 0 and self.levels[step + 1] < self.levels[step]  # hand-made levels may not
+        if step not in self.guided or not falls or (self.guidance.patience and self._finished().all()):
             return self.denoise.predict(x, sigma)
         align = self.guidance.lambda_align if step < self.align_end else 0.0
         x0, model_var_values, vjp = self._estimate_and_vjp(x, sigma)

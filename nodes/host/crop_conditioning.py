@@ -1,9 +1,10 @@
-"""CONDITIONINGs of a whole picture as its crops need them: reference pictures, hints of ControlNets, masks and areas."""
+"""CONDITIONINGs of a whole picture as its crops need them: reference pictures, hints of ControlNets, other pictures, masks and areas."""
 
 from collections.abc import Callable
 
 import comfy.utils
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .through_vae import Cut
@@ -25,15 +26,26 @@ def with_inpaint_inputs(conditioning: list, latents: Callable[[], Tensor], holes
 
 
 def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, cut: Cut) -> list[list]:
-    """CONDITIONINGs of pictures of a size (height, width) whose hints of ControlNets, masks and areas are those of crops.
+    """CONDITIONINGs of pictures of a size (height, width) whose hints of ControlNets, other pictures, masks and areas are those of crops.
 
     Args:
         latents: of the crops, (b, C, h, w) or (b, C, T, h, w); b is 1 for a video.
+
+    Raises:
+        ValueError: there are frames of a whole video in a CONDITIONING.
     """
     copies = {}  # by the control's id: the host runs conditionings together only where they share it
 
     def cropped(options: dict) -> dict:
         options = dict(options)
+        other, hole = options.get("concat_latent_image"), options.get("concat_mask")
+        if "vace_frames" in options or (getattr(other, "ndim", 4) > 4 and getattr(hole, "ndim", 5) > 4):
+            raise ValueError(
+                "These prompts carry the frames of a whole video (Wan image to video, VACE), of which this node samples a part: "
+                "take 'GradPaint Sampler' with the video's latents."
+            )
+        if other is not None and hole is None:  # of InstructPix2Pix, Flux Canny
+            options["concat_latent_image"] = F.adaptive_avg_pool2d(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])
         if (control := options.get("control")) is not None:
             options["control"] = _control(control, cut, copies)
         if (region := _region(options, *size)) is not None:

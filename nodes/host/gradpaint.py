@@ -64,8 +64,11 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         self.picture = None if picture is None else _parts(picture["samples"])[0]
 
     @shown_on_node()
-    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, disable_pbar=False, seed=None):
+    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, disable_pbar=False, seed=None, seeds=None):
         """Sample as the host's guiders do. Of nested latents (video with sound) the first is guided.
+
+        Args:
+            seeds: of the guidance's noise, for each picture; seed + k for picture k unless given.
 
         Raises:
             ValueError: latents that are not pictures' or video's, or a sampler that cannot be guided.
@@ -74,6 +77,8 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
         self.parts = Parts(tuple(latents[0].shape) if len(latents) > 1 else None)
         if latents[0].ndim not in (4, 5):
             raise ValueError("These latents are not a picture's or a video's (sound, or a 3D shape): GradPaint cannot guide them.")
+        if len(latents) == 1:  # of several kinds of latents the host names the channels of one
+            check_latents(self.model_patcher, latents[0])
         if not isinstance(sampler, comfy.samplers.KSAMPLER):
             raise ValueError(
                 f"GradPaint cannot guide the sampler {type(sampler).__name__}: choose one with 'KSamplerSelect' "
@@ -87,7 +92,7 @@ class GradPaintGuider(comfy.samplers.CFGGuider):
             if self.picture is not None:
                 latents[0] = _place(latents[0], self.picture, hole)
             if mask.any():
-                sampler = _GuidedSampler(sampler, self)
+                sampler = _GuidedSampler(sampler, self, seeds)
             elif len(masks) == len(latents) and not any(other.any() for other in masks[1:]):  # the host samples what has no mask
                 note(NO_HOLE)
                 return _joined(latents)
@@ -137,8 +142,8 @@ def _place(latent_image: Tensor, picture: Tensor, hole: Tensor) -> Tensor:
 class _GuidedSampler(comfy.samplers.Sampler):
     """A host sampler that runs on a guided denoiser."""
 
-    def __init__(self, sampler, guider: GradPaintGuider):
-        self.sampler, self.guider = sampler, guider
+    def __init__(self, sampler, guider: GradPaintGuider, seeds: list[int] | None):
+        self.sampler, self.guider, self.seeds = sampler, guider, seeds
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
         function = self.sampler.sampler_function
@@ -159,7 +164,7 @@ class _GuidedSampler(comfy.samplers.Sampler):
     def _guided(self, mask: Tensor, model, x: Tensor, sigmas: Tensor, extra_args: dict, **options) -> Tensor:
         function = self.sampler.sampler_function
         own_levels = getattr(function, "__name__", "") in OWN_LEVELS
-        guided = GuidedModel(model, self.guider, sigmas, mask, extra_args.get("seed") or 0, own_levels)
+        guided = GuidedModel(model, self.guider, sigmas, mask, self.seeds or extra_args.get("seed") or 0, own_levels)
         return function(guided, x, sigmas, extra_args=extra_args, **options)
 
 
@@ -172,21 +177,27 @@ def run_gradpaint(
     denoise: float,
     latent: dict,
     noise: Tensor | None = None,
+    seeds: list[int] | None = None,
     callback: Callable | None = None,
 ) -> dict:
-    """Sample as KSampler does: LATENT in, LATENT out. `noise`: (B, C, h, w), drawn from the seed unless given."""
+    """Sample as KSampler does: LATENT in, LATENT out.
+
+    Args:
+        noise: (B, C, h, w), drawn as KSampler does unless given.
+        seeds: of the guidance's noise, for each picture; those of the pictures' places in their batch unless given.
+    """
     model = guider.model_patcher
     ratios = {k: v for k, v in latent.items() if k.startswith("downscale_ratio") and v is not None}  # of newer hosts' empty latents
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
-    if not getattr(samples, "is_nested", False):  # of several kinds of latents the host names the channels of one
-        check_latents(model, samples)
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    if seeds is None and latent.get("batch_index") is not None:
+        seeds = [seed_of(seed, k) for k in latent["batch_index"]]
     callback = callback or Progress().of_latents(model)
     host_sampler = comfy.samplers.sampler_object(plan.sampler)
     quiet = not comfy.utils.PROGRESS_BAR_ENABLED
-    filled = guider.sample(noise, samples, host_sampler, plan.sigmas, latent.get("noise_mask"), callback, quiet, seed)
+    filled = guider.sample(noise, samples, host_sampler, plan.sigmas, latent.get("noise_mask"), callback, quiet, seed, seeds)
     latent = {k: v for k, v in latent.items() if not k.startswith("downscale_ratio")}
     return {**latent, "samples": filled.to(comfy.model_management.intermediate_device())}
 
@@ -210,4 +221,4 @@ def sample_crops(
     seeds = [seed_of(seed, number) for number in numbers]
     noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seeds[k]) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}
-    return run_gradpaint(guider, seeds[0], steps, sampler, scheduler, denoise, latent, noise, callback)["samples"]
+    return run_gradpaint(guider, seeds[0], steps, sampler, scheduler, denoise, latent, noise, seeds[: len(latents)], callback)["samples"]

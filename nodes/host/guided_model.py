@@ -1,6 +1,7 @@
 """What a host sampler calls in place of the MODEL while GradPaint guides it."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import comfy.model_patcher
@@ -10,6 +11,7 @@ from torch import Tensor
 from ...rad_core.gradpaint import GradPaint, KnownPixels, Probe, finite_difference_step
 from ...rad_core.losses import append_dims
 from ...rad_core.noise import generators, normal
+from ...rad_core.notes import note
 from .latent_colours import colours_of
 
 
@@ -39,15 +41,16 @@ class GuidedModel:
     Args:
         model: that wrapper. guider: a `GradPaintGuider`. sigmas: the run's.
         mask: of the latents as the host hands it on.
+        seed: of the guidance's noise; picture k uses seed + k, or its entry of a list.
         own_levels: the sampler steps between levels of its own; how far, is not known, so no step is taken to leave anything to the next.
     """
 
-    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, seed: int, own_levels: bool = False):
+    def __init__(self, model, guider, sigmas: Tensor, mask: Tensor, seed: int | Sequence[int], own_levels: bool = False):
         self.model, self.guider, self.parts, settings = model, guider, guider.parts, guider.settings
         inner, latents = guider.inner_model, model.latent_image
         self.noise = partial(normal, generators(seed, latents.shape[0], "gradpaint"), latents.shape[1:], latents.device)
         self.conditional = settings.conditional_only and guider.cfg != 1 and guider.conds.get("negative") is not None
-        self.mask = mask
+        self.mask, self.settings = mask, settings
         picture, hole = self.parts.split(latents)[0], self.parts.split(mask)[0][:, :1]
         noise_scale = getattr(inner.model_sampling, "noise_scale", 1.0)
         probe = finite_difference_step(inner.manual_cast_dtype or inner.get_dtype()) * noise_scale
@@ -77,8 +80,10 @@ class GuidedModel:
         self.probe_options = comfy.model_patcher.create_model_options_clone(options)
         self.probe_options["sampler_post_cfg_function"] = list(own)
         self.probe_options["disable_cfg1_optimization"] = self.guider.model_options.get("disable_cfg1_optimization", False)
-        if self.conditional:
-            for each in (self.options, self.probe_options):
+        for each in (self.options, self.probe_options):
+            if self.guide.guided and self.settings.guidance.step != "none":
+                _switch_off_cache(each)
+            if self.conditional:
                 comfy.model_patcher.set_model_options_post_cfg_function(each, self._keep_conditional)
         if hooks:
             comfy.model_patcher.set_model_options_post_cfg_function(self.options, self._keep_prediction)
@@ -101,6 +106,7 @@ class GuidedModel:
             hook(self.prediction | {"denoised": x0, "uncond_denoised": unconditional})
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.random = _random_state(x.device)
         x0, self.rest_x0 = self.parts.split(self._ask(x, sigma, self.options))
         return x0
 
@@ -146,4 +152,34 @@ class GuidedModel:
         return self.parts.split(after - before)[0]
 
     def _probe(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.parts.split(self._ask(x, sigma, self.probe_options))[0]
+        """D(x), with the same random choices as in the step's own call (ToMe merges random tokens)."""
+        after = _random_state(x.device)
+        _set_random_state(x.device, self.random)
+        try:
+            return self.parts.split(self._ask(x, sigma, self.probe_options))[0]
+        finally:
+            _set_random_state(x.device, after)
+
+
+def _switch_off_cache(options: dict) -> None:
+    """Make the host's EasyCache and LazyCache neither answer nor remember: a finite difference is too small a change for them."""
+    if (holder := options.get("transformer_options", {}).get("easycache")) is not None:
+        note("GradPaint asks the MODEL twice in a step, so EasyCache or LazyCache is off in this run. With the presets turbo and combine it stays on.")
+        off = holder.clone()
+        off.end_t = math.inf
+        options["transformer_options"]["easycache"] = off
+
+
+def _generators(device: torch.device) -> list:
+    """The modules with torch's global random generators, of the CPU and of a device."""
+    own = getattr(torch, device.type, None) if device.type != "cpu" else None
+    return [torch.random, own] if hasattr(own, "get_rng_state") and own.is_available() else [torch.random]
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    return [each.get_rng_state() for each in _generators(device)]
+
+
+def _set_random_state(device: torch.device, states: list[Tensor]) -> None:
+    for each, state in zip(_generators(device), states, strict=True):
+        each.set_rng_state(state)

@@ -25,12 +25,25 @@ def hole_in_latents(mask: Tensor, shape) -> Tensor:
         (B or 1, 1, h, w) or (B or 1, 1, T, h, w).
     """
     mask = mask.reshape(-1, 1, *mask.shape[-2:]) if mask.ndim < 5 or len(shape) == 4 else mask[:, :1]
+    mask = _as_encoded(mask, shape[-2:])
     small = F.adaptive_max_pool2d(mask.float().flatten(0, -3)[:, None], shape[-2:]).view(*mask.shape[:-2], *shape[-2:])
     if len(shape) == 4:
         return small
     if small.ndim == 4:
         small = small[:, :, None] if one_mask_a_picture(len(small), shape) else small.movedim(0, 1)[None]
     return _latent_frames(small, shape[2])
+
+
+def _as_encoded(mask: Tensor, size) -> Tensor:
+    """A mask (..., H, W) without the pixels that VAE Encode leaves out where a side is no multiple of a latent's: half at each end."""
+    spacing = mask.shape[-2] // size[0]
+    if spacing < 4 or spacing != mask.shape[-1] // size[1]:
+        return mask
+    for axis in (-2, -1):
+        rest = mask.shape[axis] % spacing
+        if mask.shape[axis] - rest == spacing * size[axis]:
+            mask = mask.narrow(axis, rest // 2, mask.shape[axis] - rest)
+    return mask
 
 
 def one_mask_a_picture(masks: int, shape) -> bool:

@@ -48,9 +48,9 @@ def scene(model) -> dict:
     return {"samples": model.model.process_latent_out(filtered(noise, VALUES.clamp(min=0).sqrt())), "noise_mask": mask}
 
 
-def errors(host, kind: str, sampler: str, steps: int, presets=("combine", "plus")) -> list[float]:
-    """Root mean square distance of the hole to its conditional mean, by preset."""
-    model = gaussian_model(kind)
+def errors(host, kind: str, sampler: str, steps: int, presets=("combine", "plus"), change=lambda model: model) -> list[float]:
+    """Root mean square distance of the hole to its conditional mean, by preset. change: what other nodes do to the MODEL."""
+    model = change(gaussian_model(kind))
     latent = scene(model)
     picture, hole = model.model.process_latent_in(latent["samples"]), latent["noise_mask"].flatten() > 0
     c = covariance()

@@ -55,7 +55,18 @@ class Host:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         before = set(nodes.NODE_CLASS_MAPPINGS)
-        kinds = ("mask", "custom_sampler", "images", "model_advanced", "flux", "qwen", "cfg", "video", "differential_diffusion")
+        kinds = (
+            "mask",
+            "custom_sampler",
+            "images",
+            "model_advanced",
+            "flux",
+            "qwen",
+            "cfg",
+            "video",
+            "differential_diffusion",
+            "easycache",
+        )
         extras = [HOST / "comfy_extras" / f"nodes_{name}.py" for name in kinds]
         for path in extras:
             if path.exists():

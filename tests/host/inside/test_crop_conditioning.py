@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import build, in_host, prompts
 from helpers import Blocks, defaults, prompt, tiny_model
 
 SIDE = 256
@@ -71,3 +72,30 @@ def test_a_prompt_for_another_part_of_the_picture_does_not_reach_the_crop(host, 
     alone, there = inpaint(words, words), inpaint(at(words, 128) + at(other, 0), words)
     torch.testing.assert_close(there, alone, rtol=0, atol=1e-4)
     assert not torch.allclose(inpaint(at(words, 0) + at(other, 128), words), alone, rtol=0, atol=1e-2)
+
+
+def test_instruct_pix2pix_gets_the_crops_part_of_its_picture(host, inpaint):
+    name, seen = "SD1.5 InstructPix2Pix", []
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    model, ramp = build(name), torch.linspace(0, 1, SIDE).view(1, 1, SIDE, 1).expand(1, SIDE, SIDE, 3)
+    apply = model.model.apply_model
+    model.model.apply_model = lambda x, t, c_concat=None, **rest: seen.append(c_concat) or apply(x, t, c_concat=c_concat, **rest)
+    whole = Blocks().encode(ramp)
+    words = [[text, options | {"concat_latent_image": whole}] for text, options in prompts(name)[0]]
+    inpaint(words, words, model=model, image=ramp)
+    expected = whole[..., 10:18, 22:30]  # rows 84 to 148, columns 176 to 240
+    assert seen and all(torch.allclose(each[:1, :4], expected, atol=1e-4) for each in seen)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vace_frames": [torch.zeros(1, 32, 3, 4, 4)]},
+        {"concat_latent_image": torch.zeros(1, 16, 3, 4, 4), "concat_mask": torch.zeros(1, 4, 3, 4, 4)},
+    ],
+)
+def test_a_whole_video_in_the_prompts_is_refused_in_a_sentence(host, options):
+    in_crops = host.module("nodes.host.crop_conditioning").in_crops
+    with pytest.raises(ValueError, match="GradPaint Sampler"):
+        in_crops([[[torch.zeros(1, 7, 64), options]]], (SIDE, SIDE), torch.zeros(1, 16, 3, 4, 4), lambda maps, *_: maps)

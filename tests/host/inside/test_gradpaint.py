@@ -228,6 +228,9 @@ def test_the_hole_in_latents_by_hand(host):
     expected[3, 5] = 0.5
     assert torch.equal(hole_in_latents(hole, (2, 4, 8, 8)), expected[None, None])
     assert torch.equal(hole_in_latents(expected[None], (2, 4, 8, 8)), expected[None, None])  # a mask of the latents' size
+    odd = torch.zeros(1, 70, 71)  # VAE Encode takes 64x64 of it, from row 3 and column 3 on
+    odd[:, 3 + 16, 3 + 23], odd[:, 2, 2] = 1, 1
+    assert hole_in_latents(odd, (1, 4, 8, 8)).nonzero().tolist() == [[0, 0, 2, 2]]
 
 
 def test_the_rim_is_looked_at_through_taesd(host, scene):
@@ -331,3 +334,73 @@ def test_colours_are_matched_on_the_rim(host):
     shift = torch.tensor([0.1, -0.05, 0.02]).view(1, 3, 1, 1)
     torch.testing.assert_close(match(picture + shift, picture, hole), picture)
     assert torch.equal(match(picture, torch.zeros_like(picture), torch.ones_like(hole)), picture)  # nothing is known
+
+
+@pytest.mark.parametrize("preset", ["plus", "turbo"])
+def test_a_picture_taken_out_of_a_batch_is_filled_as_in_it(host, scene, preset):
+    latent = scene[2]
+    alone = {"samples": latent["samples"][1:], "noise_mask": latent["noise_mask"], "batch_index": [1]}
+    together = sample(host, scene, preset=preset)[1:]
+    assert (sample(host, scene, preset=preset, latent=alone) - together).abs().max() < 1e-3 * together.std()
+
+
+@pytest.mark.parametrize("kind", ["noise", "flow"])
+def test_a_cache_between_steps_is_off_while_the_model_is_probed(host, kind):
+    from gaussian import errors
+
+    if "LazyCache" not in host.nodes.NODE_CLASS_MAPPINGS:
+        pytest.skip("this host has no LazyCache")
+    plain, cached = (
+        errors(host, kind, "euler", 8, ["plus"], change)[0]
+        for change in (lambda m: m, lambda m: host.call("LazyCache", model=m, **defaults(host, "LazyCache"))[0])
+    )
+    assert cached == pytest.approx(plain, rel=1e-6)
+
+
+def test_a_model_with_random_choices_makes_the_same_in_both_calls_of_a_step(host):
+    """As ToMe, which merges tokens that torch's own generator chooses."""
+    from gaussian import errors
+
+    def with_noise(model):
+        apply = model.model.apply_model
+        model.model.apply_model = lambda x, *a, **k: (drawn := apply(x, *a, **k)) + 0.02 * torch.randn(drawn.shape)
+        return model
+
+    plain, noisy = (errors(host, "noise", "euler", 8, ["plus"], change)[0] for change in (lambda model: model, with_noise))
+    assert noisy < 1.03 * plain, (noisy, plain)
+
+
+def test_the_guider_refuses_latents_of_another_vae_in_a_sentence(host, scene):
+    import comfy.samplers
+
+    model, (positive, negative), _ = scene
+    wrong = torch.zeros(1, 3, 8, 8)
+    guider = host.call(
+        "RAI_GradPaintGuider",
+        model=model,
+        cfg=3.0,
+        positive=positive,
+        negative=negative,
+        picture={"samples": wrong},
+        mask=torch.ones(1, 64, 64),
+        preset="plus",
+    )[0]
+    with pytest.raises(ValueError, match="These latents have 3 channels"):
+        guider.sample(wrong, wrong, comfy.samplers.sampler_object("euler"), torch.tensor([10.0, 1.0, 0.0]), seed=1)
+
+
+def test_levels_that_do_not_fall_are_not_guided(host):
+    import comfy.samplers
+
+    model, words = tiny_model(host, "SD15"), [[torch.zeros(1, 7, 64), {}]]
+    picture = {"samples": torch.ones(1, 4, 8, 8)}
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 16:40, 16:40] = 1
+    guider = host.call(
+        "RAI_GradPaintGuider", model=model, cfg=1.0, positive=words, negative=words, picture=picture, mask=mask, preset="plus"
+    )[0]
+    for levels in ([10.0, 5.0, 5.0], [1.0, 0.0, 0.0]):
+        out = guider.sample(
+            torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8), comfy.samplers.sampler_object("euler"), torch.tensor(levels), seed=1
+        )
+        assert out.isfinite().all() or levels[1] == 0  # where the host's euler divides by 0 itself
