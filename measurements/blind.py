@@ -80,7 +80,7 @@ def score(options: argparse.Namespace) -> None:
     better = {first: [], second: [], "=": []}
     remarks = []
     for line in (options.output / "votes.txt").read_text().splitlines():
-        number, vote, remark = (*line.split(maxsplit=2), "", "")[:3]
+        number, vote, remark = (*line.split(maxsplit=2), "", "", "")[:3]
         if not vote:
             continue
         if number not in key["sheets"] or vote.upper() not in ("A", "B", "="):

@@ -132,7 +132,7 @@ def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path, budget
         for start in range(0, count, PIECE):
             part = slice(start, start + PIECE)
             for label, fill in methods.items():
-                path = pieces / f"{label}, {calls} calls, {start}.json"
+                path = pieces / f"{label}, {calls} calls, {start}+{len(truth[part])}.json"
                 if path.exists():
                     continue
                 out = fill(net, truth[part], mask[part], calls, start)
@@ -143,10 +143,10 @@ def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path, budget
 
 def landscape_table(pieces: Path) -> dict:
     """Mean hole RMSE and median seam of every method and number of calls: over all pictures that every method has filled with as many."""
-    read = {}  # calls: {label: {start: measures}}
+    read = {}  # calls: {label: {"start+count": measures}}
     for path in pieces.glob("*.json"):
         label, calls, start = path.stem.rsplit(", ", 2)
-        read.setdefault(calls, {}).setdefault(label, {})[int(start)] = json.loads(path.read_text())
+        read.setdefault(calls, {}).setdefault(label, {})[start] = json.loads(path.read_text())
     rows = {}
     for calls in sorted(read, key=lambda calls: int(calls.split()[0])):
         starts = sorted(set.intersection(*(set(parts) for parts in read[calls].values())))
@@ -186,7 +186,8 @@ def main() -> None:
     parser.add_argument("--pieces", type=Path, default=Path("few_steps"), help="folder that keeps what is measured (default: few_steps)")
     options = parser.parse_args()
     options.pieces.mkdir(exist_ok=True)
-    on_landscapes(options.count, landscape_methods(), options.pieces)
+    if options.count:
+        on_landscapes(options.count, landscape_methods(), options.pieces)
     rows = {f"Gaussian, {label}": row for label, row in on_gaussian(200).items()} | landscape_table(options.pieces)
     save_table(rows, options.output / "results" / "few_steps.json")
 

@@ -153,8 +153,9 @@ def fillers(host, base, adapted, words: list) -> dict[str, Callable]:
 def holes(host, count: int, side: int, patch: int) -> Tensor:
     """Boxes and Perlin masks in turn, whole tokens each: (count, 1, side, side)."""
     masks, small = host.module("rad_core.masks"), side // patch
-    kinds = (masks.box_masks(count // 2, small, small, seed=4), masks.perlin_masks(count // 2, small, small, seed=4, area=0.4))
-    return torch.stack(kinds, 1).flatten(0, 1).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
+    each = (count + 1) // 2
+    kinds = (masks.box_masks(each, small, small, seed=4), masks.perlin_masks(each, small, small, seed=4, area=0.4))
+    return torch.stack(kinds, 1).flatten(0, 1)[:count].repeat_interleave(patch, 2).repeat_interleave(patch, 3)
 
 
 def measure(host, vae, patch: int, base, adapted, words: list, count: int, steps: list[int], sheet_file: Path) -> dict[str, dict]:

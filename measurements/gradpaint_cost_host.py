@@ -129,6 +129,7 @@ def main() -> None:
         name, found = "wan", wan(Host(), options.rounds)
     rows = json.loads(path.read_text()) if path.exists() else {}
     rows[name] = found | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

@@ -132,7 +132,7 @@ def main() -> None:
     limit_threads(options.threads)
     sys.path.insert(0, options.package)
     chosen = names(options.set_folder)
-    if options.n:
+    if 0 < options.n < len(chosen):
         chosen = [chosen[int((k + 0.5) * len(chosen) / options.n)] for k in range(options.n)]
     run(options.set_folder, chosen, {options.label or method: method for method in options.methods}, options)
     table.report(options.output, options.rows, options.ours, chosen)

@@ -112,7 +112,7 @@ def methods(options: argparse.Namespace) -> dict[str, tuple[Fill, int]]:
     for t in (4, 8):
         found[f"{passes(t)}, refreshed, no memory"] = partial(in_order, sdm, t, memory=0.0, refresh=True), options.count
     found["SDM, 4 passes, random order"] = partial(random_order, sdm, 4), options.count
-    if few := options.refined:
+    if few := min(options.refined, options.count):
         found |= {
             f"the first {few}: SDM, 4 passes": (partial(in_order, sdm, 4), few),
             f"the first {few}: RAD, 10 steps of dpmpp_2m": (partial(rad_alone, rad, 10, "dpmpp_2m"), few),

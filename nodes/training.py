@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from ..rad_core.training import OPTIMISERS
 from ..rad_core.training.data import MASKS, Folder
 from . import inputs
-from .host.folders import fingerprint_of_pictures, picture_folder
+from .host.folders import fingerprint_of_pictures, picture_folder, times_removed
 from .host.progress import counting
 from .host.schema import search_aliases
 from .pictures import picture_of
@@ -96,8 +96,10 @@ class TrainRADAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder="", **_) -> str:
-        return fingerprint_of_pictures(folder) if folder and folder.strip() else ""
+    def fingerprint_inputs(cls, folder="", adapter_name=None, **_) -> str:
+        pictures = fingerprint_of_pictures(folder) if folder and folder.strip() else ""
+        removed = times_removed(adapter_name)
+        return f"{pictures}:{removed}" if removed else pictures
 
     @classmethod
     def execute(
@@ -125,7 +127,7 @@ class TrainRADAdapter(io.ComfyNode):
         aspect_ratio_buckets=True,
     ) -> io.NodeOutput:
         from .host.latent_training import prompts_of  # with all that trains, which the host's start need not wait for
-        from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
+        from .host.train_adapter import TrainingSettings, adapter_path, check_free, train_adapter
 
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
@@ -151,5 +153,7 @@ class TrainRADAdapter(io.ComfyNode):
             optimiser,
             aspect_ratio_buckets,
         )
-        prompts, path = prompts_of(positive, clip, captions), adapter_path(model, adapter_name)
-        return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, prompts))
+        path = adapter_path(model, adapter_name)
+        check_free(path, resume)  # before the captions are encoded, which takes its time
+        prompts = prompts_of(positive, clip, captions)
+        return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, prompts, captions))

@@ -20,8 +20,9 @@ FOLDER_OUTPUT = (FOLDER_FILES[0], "adapter_config.json")  # what is written ther
 ADAPTER = FileKind("adapter", ".adapter.safetensors", FOLDER_FILES)
 CONFIG_KEY = "lora_adapter_config"  # PEFT's adapter_config.json, in the header of a single file
 ADAPTER_KEY = "rad_adapter"  # AdapterMetadata, in the header
+PEFT = "base_model.model."  # what PEFT puts before a tensor's name
 _RENAMES = [
-    ("base_model.model.", ""),
+    (PEFT, ""),
     ("unet.", ""),
     (".default.", "."),
     (".modules_to_save.", "."),
@@ -127,9 +128,9 @@ def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | Non
 
 def peft_tensors(adapter: "Adapter") -> dict[str, Tensor]:
     """An adapter's tensors, under PEFT's names."""
-    tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.time.items()}
+    tensors = {f"{PEFT}{name}": tensor for name, tensor in adapter.time.items()}
     for name, (a, b) in adapter.lora.items():
-        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        stem = f"{PEFT}{name.removesuffix('.weight')}"
         tensors |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
     return tensors
 

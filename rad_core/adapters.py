@@ -5,7 +5,7 @@ The replaced weights are kept in `net.adapter_backup`, so that unloading restore
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +57,14 @@ def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "A
     return model
 
 
-def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note: str = "", metadata: AdapterMetadata = UNKNOWN) -> None:
+def save_adapter(
+    model,
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    note: str = "",
+    metadata: AdapterMetadata = UNKNOWN,
+    added: Mapping[str, Tensor] = {},
+) -> None:
     """Save the adapter of a model from `add_adapter`.
 
     Args:
@@ -66,14 +73,17 @@ def save_adapter(model, path: str | Path, dtype: torch.dtype | None = None, note
         dtype: of the tensors in the file; None for the model's own.
         note: any text, such as how it was trained.
         metadata: the same for programs.
+        added: float32 tensors by PEFT's names, added to the adapter's.
 
     Raises:
         ValueError: the path cannot be written.
     """
     from peft import get_peft_model_state_dict
 
+    tensors = get_peft_model_state_dict(model)
+    tensors |= {name: (tensors[name].float().cpu() + change).to(tensors[name].dtype) for name, change in added.items()}
     config = model.peft_config["default"].to_dict() | {"inference_mode": True}
-    write_tensors(path, get_peft_model_state_dict(model), config, dtype, note, metadata)
+    write_tensors(path, tensors, config, dtype, note, metadata)
 
 
 def check_fit(adapter: Adapter, state: dict[str, Tensor]) -> None:

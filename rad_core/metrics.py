@@ -103,11 +103,11 @@ def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:
 
 
 def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """A Markdown table from named rows with the same columns."""
-    heads = list(next(iter(rows.values())))
+    """A Markdown table from named rows; a row may lack columns of others."""
+    heads = list(dict.fromkeys(head for row in rows.values() for head in row))
     lines = [f"|  | {' | '.join(heads)} |", "|---" + "|---" * len(heads) + "|"]
     for name, row in rows.items():
-        values = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
+        values = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in (row.get(head, "") for head in heads))
         lines.append(f"| {name.replace('|', '&#124;')} | {' | '.join(values)} |")
     return "\n".join(lines)
 

@@ -13,9 +13,11 @@ from rad_core.bench.claims import compare, exceptions, few_steps
 from rad_core.bench.methods import ABLATION, METHODS, Networks
 from rad_core.bench.report import claim_paragraphs
 from rad_core.bench.runs import Piece, fill, plan
-from rad_core.bench.scores import Scores, fewest_calls, ratios
+from rad_core.bench.scores import Scores, fewest_calls, pool, ratios
+from rad_core.bench.statistics import bootstrap
 from rad_core.bench.timing import other_program, side_by_side
 from rad_core.commands import bench
+from rad_core.noise import generators
 from rad_core.training.diffusion import OneLevel
 
 
@@ -252,6 +254,7 @@ def test_the_report_says_where_a_claim_does_not_hold():
         "RAD against RePaint": {"repaint-146": {"box": same((0.8, 0.7, 0.9)), "wide": same((0.8, 0.7, 1.1))}},
         "fewer steps": {"rad-ddim-20": {"box": same((1.1, 1.0, 1.2))}, "rad-ddim-10": {"box": same((9, 8, 10))}},
         "ablation": {"plain-base": {"box": same((3, 2, 4))}, "one-level": {"box": same((2, 1.5, 3))}},
+        "first step": {"plain-base": {"box": same((1.5, 1.2, 2))}},
     }
     wide, short = exceptions(claims)
     assert wide.startswith("RAD with 100 calls is not significantly better than RePaint, 146: wide (Fréchet 0.8 [0.7, 1.1], perceptual")
@@ -260,6 +263,8 @@ def test_the_report_says_where_a_claim_does_not_hold():
     assert exceptions(claims)[0].startswith("RAD with 100 calls is worse than RePaint, 146: box")
     claims["ablation"]["one-level"]["box"]["scene error"] = (0.9, 0.8, 1.0)
     assert "not in the paper's order" in exceptions(claims)[-1] and len(exceptions(claims)) == 4
+    claims["first step"]["plain-base"]["box"]["perceptual"] = (0.9, 0.8, 1.0)  # the plain base is better than one level
+    assert sum("not in the paper's order" in line for line in exceptions(claims)) == 2
 
 
 def test_the_report_names_the_fewest_steps_or_the_nearest():
@@ -271,3 +276,23 @@ def test_the_report_names_the_fewest_steps_or_the_nearest():
         {"fewer steps": few, "fewest": "rad-ddpm-50"}
     )
     assert "has filled enough" in few_steps({"fewer steps": {"rad-ddim-10": few["rad-ddim-10"]}, "fewest": None})
+
+
+def test_second_fills_of_an_interrupted_run_are_pooled_as_far_as_all_have_them():
+    make = lambda count, twice: Scores(
+        {"perceptual": torch.ones(1, count)}, torch.zeros(1, count, 3), torch.zeros(count, 3), torch.ones(1, twice), 1.0, None
+    )
+    assert pool([make(6, 5).first(4), make(4, 3)]).spread.shape == (2, 3)
+    assert make(6, 5).first(4).spread.shape == (1, 4)
+
+
+def test_an_interval_is_shifted_by_the_bias_of_resampling():
+    """A sample's variance falls by 1/n when it is resampled: unshifted, the interval of so few values lies below it."""
+    values = torch.randn(8, generator=torch.Generator().manual_seed(1))
+    low, high = bootstrap(lambda picks: float(values[picks].var(correction=0)), 8, draws=4000)
+    (stream,) = generators(0, 1, "bootstrap")
+    draws = torch.stack([values[torch.randint(8, (8,), generator=stream)].var(correction=0) for _ in range(4000)])
+    shift = float(values.var(correction=0) - draws.mean())
+    assert shift > 0.05 and (low, high) == pytest.approx(
+        (float(draws.quantile(0.025)) + shift, float(draws.quantile(0.975)) + shift), abs=0.02
+    )

@@ -18,6 +18,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -83,9 +84,10 @@ def check_training(precision: str, device: str) -> str:
     net, plan = copy.deepcopy(network("rad")).to(device), TrainingPlan([Stage(64, 4, 4)], precision=precision)
     trained = add_adapter(net, 4).to(device)
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
-            method = DiffusionTraining(trained, pictures_of(landscapes), plan, RegionSchedule(), mask_source("perlin"))
-            train(method, plan, Log(), lambda: None, Path(folder) / "a.state")
+        for steps in (2, 4):
+            part = replace(plan, stages=[Stage(64, steps, 4)])
+            method = DiffusionTraining(trained, pictures_of(landscapes), part, RegionSchedule(), mask_source("perlin"))
+            train(method, part, Log(), lambda: None, Path(folder) / "a.state")
     columns = sample_columns(net, landscapes(2, 64), holes(mask_source("perlin"), 64, 64)[:2], None)
     assert torch.isfinite(columns[-1][1]).all(), "the samples have NaN"
     moved = sum(float(p.detach().abs().sum()) for name, p in trained.named_parameters() if ".lora_B." in name)

@@ -182,4 +182,4 @@ if __name__ == "__main__":
     if arguments[:1] == ["measure"]:
         measure(Host(), arguments[1], int((arguments[2:] or [256])[0]))
     else:
-        compute(Host(), *map(int, arguments or (16, 1024)))
+        compute(Host(), *map(int, (*arguments, *(16, 1024)[len(arguments) :])))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...rad_core import CheckpointError, read_adapter
-from ...rad_core.adapter_files import ADAPTER, ADAPTER_KEY, Adapter, AdapterMetadata, adapter_metadata, warn_of_other_base
+from ...rad_core.adapter_files import ADAPTER, ADAPTER_KEY, PEFT, Adapter, AdapterMetadata, adapter_metadata, warn_of_other_base
 from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
 from ...rad_core.checkpoints import read_tensors, resolve_file
@@ -69,6 +69,8 @@ def _on_latents(model, path: str, strength: float):
     aware = make_region_aware(model)  # fails early on a MODEL that cannot be
     file = resolve_file(path, ADAPTER)
     tensors, metadata = read_tensors(file)
+    if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
+        raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if not any(key.startswith(PREFIX) for key in tensors):
         raise CheckpointError(
             f"{file.name} is not a RAD adapter for a latent model. Adapters for pixel-space networks need one from 'Load ADM Model', "
@@ -105,7 +107,7 @@ def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes:
     if f"{layer}.diff" in tensors:
         return tensors[f"{layer}.diff"].shape == shape
     a, b = (tensors.get(f"{layer}.lora_{letter}.weight") for letter in "AB")
-    return a is not None and b is not None and b.shape[0] * a[0].numel() == shape.numel()
+    return a is not None and b is not None and b.shape[0] * a[0].numel() == shape.numel() and a.shape[0] == b.shape[1]
 
 
 def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
@@ -114,13 +116,13 @@ def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
 
 
 def write_latent_adapter(
-    trained: dict[str, Tensor], base: dict[str, Tensor], alpha: float, path, note: str, about: AdapterMetadata, family: str = ""
+    trained: dict[str, Tensor], start: dict[str, Tensor], alpha: float, path, note: str, about: AdapterMetadata, family: str = ""
 ) -> None:
     """Write an adapter that PEFT trained on a copy of a host network as a LoRA file of the host's kind.
 
     Args:
         trained: `get_peft_model_state_dict` of a `LatentNetwork` or a `FlowNetwork`.
-        base: the network's weights by name.
+        start: the same before training; the time layers' differences are to it, so that they add to patches that were on the MODEL.
         alpha: of the LoRA.
         family: `family_name` of a transformer.
 
@@ -129,14 +131,14 @@ def write_latent_adapter(
     """
     tensors = {}
     for key, value in trained.items():
-        name = key.removeprefix("base_model.model.").removeprefix("unet.").removeprefix("net.")
+        name = key.removeprefix(PEFT).removeprefix("unet.").removeprefix("net.")
         value = value.detach().float().cpu()
         if ".lora_" in name:
             tensors[PREFIX + name] = value
             tensors[PREFIX + name.rpartition(".lora_")[0] + ".alpha"] = torch.tensor(float(alpha))
         else:
             layer, _, leaf = name.rpartition(".")
-            tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - base[name].float().cpu()
+            tensors[f"{PREFIX}{layer}.{'diff' if leaf == 'weight' else 'diff_b'}"] = value - start[key].float().cpu()
     metadata = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(about))} | ({FAMILY: family} if family else {})
     tensors = {key: value.contiguous() for key, value in tensors.items()}
     atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))

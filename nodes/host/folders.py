@@ -28,10 +28,11 @@ def register_folders() -> None:
         folder_paths.add_model_folder_path(kind, folder)
         # A folder that extra_model_paths.yaml named first is registered without extensions, which would list every file.
         folder_paths.folder_names_and_paths[kind][1].update(EXTENSIONS)
-    latent = os.path.join(folder_paths.models_dir, ADAPTERS, LATENT)
-    with contextlib.suppress(OSError):
-        os.makedirs(latent, exist_ok=True)
-    folder_paths.add_model_folder_path("loras", latent)
+    for folder in folder_paths.get_folder_paths(ADAPTERS):
+        latent = os.path.join(folder, LATENT)
+        with contextlib.suppress(OSError):
+            os.makedirs(latent, exist_ok=True)
+        folder_paths.add_model_folder_path("loras", latent)
 
 
 def choices(kind: str) -> list[str]:
@@ -46,10 +47,10 @@ def locate(kind: str, choice: str) -> str:
     return folder_paths.get_full_path_or_raise(kind, choice)
 
 
-def fingerprint(kind: str, choice: str) -> str:
-    """A text that changes when the file behind a choice does."""
-    if choice.endswith(BUNDLED):
-        return choice
+def fingerprint(kind: str, choice: str | None) -> str:
+    """A text that changes when the file behind a choice does; None, for a choice that another node makes, has none of its own."""
+    if choice is None or choice.endswith(BUNDLED):
+        return choice or ""
     path = folder_paths.get_full_path(kind, choice)
     return f"{choice}:{Path(path).stat().st_mtime_ns}" if path else choice
 
@@ -74,6 +75,24 @@ def adapter_file(name: str, latent: bool) -> Path:
         raise ValueError(f"'{name}' cannot be a file's name: use letters, numbers, spaces and dashes.")
     folder = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
     return (folder / LATENT if latent else folder) / f"{name}.safetensors"
+
+
+_written: dict[Path, int] = {}  # adapters of this session, and how often each has been removed since
+
+
+def remember(path: Path) -> None:
+    """Note that an adapter was written: see `times_removed`."""
+    _written.setdefault(path, 0)
+
+
+def times_removed(name: str | None) -> int:
+    """How often the files of an adapter of this name, written in this session, were found removed: then it is to be trained anew."""
+    count = 0
+    for path in [path for path in _written if name and path.stem == name.strip().removesuffix(".safetensors")]:
+        if _written[path] % 2 == int(path.exists()):  # odd: removed and not yet written again
+            _written[path] += 1
+        count += (_written[path] + 1) // 2
+    return count
 
 
 def picture_folder(text: str) -> str:

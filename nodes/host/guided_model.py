@@ -164,7 +164,7 @@ class GuidedModel:
 def _switch_off_cache(options: dict) -> None:
     """Make the host's EasyCache and LazyCache neither answer nor remember: a finite difference is too small a change for them."""
     if (holder := options.get("transformer_options", {}).get("easycache")) is not None:
-        note("GradPaint asks the MODEL twice in a step, so EasyCache or LazyCache is off in this run. With the presets turbo and combine it stays on.")
+        note("GradPaint asks the MODEL twice in a step, so EasyCache or LazyCache is off in this run. With turbo or combine it stays on.")
         off = holder.clone()
         off.end_t = math.inf
         options["transformer_options"]["easycache"] = off

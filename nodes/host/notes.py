@@ -65,5 +65,5 @@ def say(text: str) -> None:
     """Show a text on the node that the host is running, in place of the one before; nothing where no node runs."""
     context = get_executing_context()
     if context is not None:
-        PromptServer.instance.send_progress_text(text, context.node_id)
+        PromptServer.instance.send_progress_text(text, context.node_id, PromptServer.instance.client_id)
         _told.add(context.node_id)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ...rad_core import UNet
-from ...rad_core.adapter_files import AdapterMetadata, fingerprint
+from ...rad_core.adapter_files import PEFT, AdapterMetadata, fingerprint
 from ...rad_core.adapters import add_adapter, save_adapter
 from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
@@ -32,7 +32,7 @@ from ...rad_core.training.store import TensorStore
 from .adapters import with_adapter, write_latent_adapter
 from .adm import ADMModel
 from .flow_training import FlowNetwork, FlowPictures, fill_flow, in_training, token_masks
-from .folders import adapter_file
+from .folders import adapter_file, remember
 from .latent_training import (
     LATENT_SIZE,
     LATENT_TARGETS,
@@ -81,7 +81,8 @@ class Run:
     net: nn.Module  # wrapped by PEFT
     load_batch: LoadBatch
     mask_scale: int  # pixels of a picture for one of x0
-    columns: Callable[[], list[tuple[str, Tensor]]]  # of a sample sheet
+    shown: list[tuple[str, Tensor]]  # columns of a sample sheet: pictures and holes
+    columns: Callable[[], list[tuple[str, Tensor]]]  # the same with the fills
     save: Callable[[Path, str, AdapterMetadata], None]
 
 
@@ -90,8 +91,22 @@ def adapter_path(model, name: str) -> Path:
     return adapter_file(name, latent=not isinstance(model.model, ADMModel))
 
 
+def check_free(path: Path, resume: bool) -> None:
+    """Raise ValueError if there is an adapter that a run would replace."""
+    if path.exists() and not (resume and path.with_suffix(".state").exists()):
+        advice = "switch resume on to continue its run" if path.with_suffix(".state").exists() else "move its file away"
+        raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter_name, or {advice}.")
+
+
 def train_adapter(
-    model, pictures: Sequence[Tensor], settings: TrainingSettings, path: Path, resume: bool, vae=None, prompts: Sequence[list] = ()
+    model,
+    pictures: Sequence[Tensor],
+    settings: TrainingSettings,
+    path: Path,
+    resume: bool,
+    vae=None,
+    prompts: Sequence[list] = (),
+    captions: Sequence[str] = (),
 ) -> tuple[object, Tensor, Tensor]:
     """Train a RAD adapter for a MODEL and write it.
 
@@ -101,6 +116,7 @@ def train_adapter(
         resume: continue the run that left its state there, if any. No other adapter of that name is ever replaced.
         vae: of a latent model.
         prompts: CONDITIONINGs, one for all pictures or one for each. A class-conditional ADM network's label is in the first.
+        captions: the texts that they were made of, if any; a run resumes on the same ones alone.
 
     Returns:
         the MODEL with the adapter on it, the loss curve and a sheet of samples, both IMAGE.
@@ -109,9 +125,7 @@ def train_adapter(
         ValueError: something is missing, does not fit, or cannot be written. CheckpointError, FloatingPointError: as `train`.
         MemoryError: a slice of a batch does not fit into memory.
     """
-    if path.exists() and not (resume and path.with_suffix(".state").exists()):
-        advice = "switch resume on to continue its run" if path.with_suffix(".state").exists() else "move its file away"
-        raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter_name, or {advice}.")
+    check_free(path, resume)
     precision = settings.precision
     if precision == "auto":
         precision = "float32" if comfy.model_management.get_torch_device().type == "cpu" else "bfloat16"
@@ -126,7 +140,13 @@ def train_adapter(
         latents = None if adm else encode_pictures(model, vae, pictures, prompts, size, settings.flip, settings.buckets, store.keep)
         with torch.inference_mode(False), torch.enable_grad(), in_training():
             try:
-                curve, sheet = _train_on(model, pictures, latents, settings, size, path, resume, vae, prompts)
+                curve, sheet = _train_on(model, pictures, latents, settings, size, path, resume, vae, prompts, captions)
+            except Exception as error:
+                if not is_oom(error):
+                    raise
+                raise MemoryError(
+                    "Training does not fit into the GPU's memory: choose a smaller batch or size, gradient checkpointing, or bfloat16."
+                ) from None
             finally:
                 gc.collect()  # the trained copy's own layers hold each other, and would stay on the device
                 comfy.model_management.soft_empty_cache()
@@ -143,6 +163,7 @@ def _train_on(
     resume: bool,
     vae,
     prompts: Sequence[list],
+    captions: Sequence[str],
 ) -> tuple[Tensor, Tensor]:
     """Train on pictures, or on their latents where the MODEL has them; the rest is as in `train_adapter`. Returns its two IMAGEs."""
     comfy.model_management.unload_all_models()
@@ -152,9 +173,9 @@ def _train_on(
     if isinstance(net, FlowNetwork):
         masks = token_masks(masks, net.family.patch)
     if latents is None:
-        run = _on_pictures(net, pictures, settings, size, prompts)
+        run = _on_pictures(net, base, pictures, settings, size, prompts)
     else:
-        run = _on_latents(net, model, vae, latents, base, settings, masks)
+        run = _on_latents(net, model, vae, latents, settings, masks)
     plan = TrainingPlan(
         [Stage(size // run.mask_scale, settings.steps, settings.batch_size)],
         settings.learning_rate,
@@ -167,7 +188,13 @@ def _train_on(
     method = DiffusionTraining(run.net, run.load_batch, plan, schedule_of(model), masks)
     about = AdapterMetadata(fingerprint(base), "the network's own", data=f"{len(pictures)} pictures")
     log = Log(path.with_suffix(".csv"))
-    sheet = _train(run, method, plan, log, path, resume, about, settings, picture_fingerprint(pictures))
+    identity = {
+        "network": _code(*(str(values) for values in about.base)),
+        "patches": _code(*patch_values(model)),
+        "pictures": picture_fingerprint(pictures),
+        "captions": _code(*captions),
+    }
+    sheet = _train(run, method, plan, log, path, resume, about, asdict(settings) | {"data": about.data} | identity)
     return _to_tensor(loss_curve(log.rows)).movedim(1, -1), _to_tensor(sheet).movedim(1, -1)
 
 
@@ -179,29 +206,21 @@ def _train(
     path: Path,
     resume: bool,
     about: AdapterMetadata,
-    settings: TrainingSettings,
-    fingerprint_of_pictures: str,
+    settings: dict[str, object],
 ) -> Image.Image:
-    """Train, with the last sample sheet as the node's preview, and return that sheet."""
-    state, sheets = path.with_suffix(".state"), [draw_sheet(run.columns()[:2])]
+    """Train, with the last sample sheet as the node's preview, and return that sheet. settings: what a run resumes with alone."""
+    state, sheets = path.with_suffix(".state"), [draw_sheet(run.shown)]
     if not resume:
         state.unlink(missing_ok=True)
 
     def save() -> None:
         run.save(path, plan.describe(), replace(about, steps=log.step))
+        remember(path)
         sheets[:] = [draw_sheet(run.columns())]
 
     watch = watcher(plan, lambda: sheets[0])
-    run_settings = asdict(settings) | {"base": about.base, "data": about.data, "pictures": fingerprint_of_pictures}
-    run_settings = {name: value for name, value in run_settings.items() if name not in ("steps", "save_every")}
-    try:
-        train(method, plan, log, save, state, run_settings, callback=watch)
-    except Exception as error:
-        if not is_oom(error):
-            raise
-        raise MemoryError(
-            "Training does not fit into the GPU's memory: choose a smaller batch or size, gradient checkpointing, or bfloat16."
-        ) from None
+    settings = {name: value for name, value in settings.items() if name not in ("steps", "save_every")}
+    train(method, plan, log, save, state, settings, callback=watch)
     return sheets[0]
 
 
@@ -215,13 +234,31 @@ def picture_fingerprint(pictures: Sequence[Tensor], most: int = 8) -> str:
     return f"of fingerprint {code:08x}"
 
 
+def patch_values(model) -> list[str]:
+    """What tells the patches (LoRA, adapters) on a MODEL's network from others: their weights' names, strengths and a few numbers."""
+
+    def numbers(value) -> list[str]:
+        if isinstance(value, Tensor):
+            return [str(round(float(number), 6)) for number in value.flatten()[:: max(1, value.numel() // 4)][:4]]
+        parts = value.weights if hasattr(value, "weights") else value if isinstance(value, (tuple, list)) else ()
+        return [text for part in parts for text in numbers(part)] if parts else [str(value)] if isinstance(value, (int, float, str)) else []
+
+    return [text for key in sorted(model.patches) for patch in model.patches[key] for text in (key, str(patch[0]), *numbers(patch[1]))]
+
+
+def _code(*texts: str) -> str:
+    return f"of fingerprint {zlib.crc32(repr(texts).encode()):08x}"
+
+
 def _to_tensor(picture: Image.Image) -> Tensor:
     """(1, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.array(picture)).movedim(2, 0)[None].float() / 255
 
 
-def _on_pictures(net: UNet, pictures: Sequence[Tensor], settings: TrainingSettings, size: int, prompts: Sequence[list]) -> Run:
-    """Training of an ADM network."""
+def _on_pictures(
+    net: UNet, base: dict[str, Tensor], pictures: Sequence[Tensor], settings: TrainingSettings, size: int, prompts: Sequence[list]
+) -> Run:
+    """Training of an ADM network; `base` are its weights without patches."""
     device = comfy.model_management.get_torch_device()
     label = prompts[0][0][1].get("class_label") if prompts else None
     label = None if label is None or net.config.num_classes is None else int(label)
@@ -234,8 +271,26 @@ def _on_pictures(net: UNet, pictures: Sequence[Tensor], settings: TrainingSettin
     examples = unseen(COUNT, size, 0), holes(mask_source(settings.masks), size, size)
     with seeded(settings.seed):
         trained = add_adapter(net, settings.rank).to(device)
-    save = lambda path, note, about: save_adapter(trained, path, note=note, metadata=replace(about, schedule=net.config.schedule))
-    return Run(trained, pictures_of(source, label), 1, lambda: sample_columns(net, *examples, label), save)
+    start = _time_layers(trained)
+
+    def save(path: Path, note: str, about: AdapterMetadata) -> None:
+        patched = {}  # time layers with patches on them: what training changed, as if on those without
+        for key, before in start.items():
+            plain = base[key.removeprefix(PEFT)].float().cpu()
+            if not torch.equal(before, plain):
+                patched[key] = plain - before
+        save_adapter(trained, path, note=note, metadata=replace(about, schedule=net.config.schedule), added=patched)
+
+    shown = [("picture", examples[0]), ("hole", mark_hole(*examples))]
+    return Run(trained, pictures_of(source, label), 1, shown, lambda: sample_columns(net, *examples, label), save)
+
+
+def _time_layers(trained: nn.Module) -> dict[str, Tensor]:
+    """The layers that PEFT trains in full, by their names in its files, float32 copies on the CPU."""
+    from peft import get_peft_model_state_dict
+
+    tensors = get_peft_model_state_dict(trained)
+    return {key: tensor.detach().to("cpu", torch.float32, copy=True) for key, tensor in tensors.items() if ".lora_" not in key}
 
 
 def _on_latents(
@@ -243,7 +298,6 @@ def _on_latents(
     model,
     vae,
     latents: LatentPictures | FlowPictures,
-    base: dict[str, Tensor],
     settings: TrainingSettings,
     masks: MaskSource,
 ) -> Run:
@@ -261,6 +315,7 @@ def _on_latents(
     for p in trained.parameters():
         if p.requires_grad:
             p.data = p.data.float()
+    start = _time_layers(trained)
     train_on, samples = split([tuple(x.shape[1:]) for x in latents.latents], COUNT)
     data, examples = latents.only(train_on), latents.only(samples)
     x0, conds = torch.stack([x[0] for x in examples.latents]), examples.conds
@@ -276,13 +331,15 @@ def _on_latents(
             return fill_flow(net, schedule, x0, hidden, conds)
         return fill_latents(net, schedule, prediction, x0, hidden, collate_conds(conds), settings.precision)
 
+    shown = [("picture", pictures), ("hole", marked)]
+
     def columns() -> list[tuple[str, Tensor]]:
         filled = fill()
         with torch.inference_mode():
-            return [("picture", pictures), ("hole", marked), ("filled", decode(model, vae, filled))]
+            return [*shown, ("filled", decode(model, vae, filled))]
 
     def save(path: Path, note: str, about: AdapterMetadata) -> None:
         family = family_name(net.net) if flow else ""
-        write_latent_adapter(get_peft_model_state_dict(trained), base, settings.rank, path, note, about, family)
+        write_latent_adapter(get_peft_model_state_dict(trained), start, settings.rank, path, note, about, family)
 
-    return Run(trained, data.load_batch, scale, columns, save)
+    return Run(trained, data.load_batch, scale, shown, columns, save)

@@ -19,7 +19,7 @@ from .methods import METHODS
 from .runs import Pictures, Piece, holes, read
 from .scene import scene_error
 from .scores import COMPARED, Scores, pool, score, summarise
-from .tables import SDM_FID, by_mask, format_value, overview, paper_table, ratio_table, sdm_table
+from .tables import PAPER, SDM_FID, by_mask, format_value, overview, paper_table, ratio_table, sdm_table
 
 LEGEND = """Brackets hold 95 % confidence intervals, by resampling the pictures. *Seconds* are for a picture, *peak* (GPU) the memory
 beyond what was in use before, *seam* and *TV* (medians) are multiples of the true pictures', *diversity* is the RMSE between two fills of a
@@ -81,12 +81,13 @@ def score_methods(
 
 def describe(records: Sequence[dict], pictures: Pictures, extractor: FeatureExtractor, options: argparse.Namespace) -> dict:
     """The machines, the networks and the data of the benchmark. records: of all pieces."""
+    few, again = (min(count, options.count) for count in (options.few, options.again))
     about = {
         "machine": "; ".join(sorted({record["machine"] for record in records})),
         "networks": f"{options.model} with adapter {options.adapter}; SDM {options.sdm}",
         "ablation": " and ".join(path.stem for path in options.ablation or ()) or "none",
-        "data": "drawn landscapes" if options.data is None else options.data.name,
-        "pictures under each kind of mask": f"{options.count}; {options.few} by methods of thousands of calls, {options.again} twice",
+        "data": "drawn landscapes" if options.data is None else options.data.resolve().name,
+        "pictures under each kind of mask": f"{options.count}; {few} by methods of thousands of calls, {again} twice",
         "size": pictures.truth.shape[2],
         "features": options.features,
         "seeds": f"pictures, masks and fills from {UNSEEN} up",
@@ -108,13 +109,19 @@ def paragraphs(about: dict, rows: dict, claims: dict) -> Iterable[str]:
     for mask in rows:
         if mask != "all":
             yield f"## Under {mask} masks\n\n" + by_mask(rows[mask])
-    if any(claims.values()):
+    if any(value for found in claims.values() if isinstance(found, dict) for value in _values(found)):
         yield from claim_paragraphs(claims)
     if claims.get("fewer steps"):
         yield few_steps(claims)
-    yield f"## Beside the paper's numbers\n\n{PAPER_NOTE}\n\n" + paper_table(rows)
+    if any(method in numbers for numbers in rows.values() for method in PAPER):
+        yield f"## Beside the paper's numbers\n\n{PAPER_NOTE}\n\n" + paper_table(rows)
     if any(method in rows["all"] for method in SDM_FID):
         yield "SDM's Table 2, FID on Places at 256x256 by passes:\n\n" + sdm_table(rows["all"])
+
+
+def _values(found: dict) -> list:
+    """The ratios in nested dictionaries, None where too few pictures were compared."""
+    return [value for part in found.values() for value in (_values(part) if isinstance(part, dict) else [part])]
 
 
 def claim_paragraphs(claims: dict) -> Iterable[str]:
@@ -123,11 +130,11 @@ def claim_paragraphs(claims: dict) -> Iterable[str]:
     for title, found in (
         ("RAD, 100 calls, against RePaint", claims.get("RAD against RePaint")),
         ("Fewer steps against RAD's 100", claims.get("fewer steps")),
-        ("Ablations against RAD with as many steps, trained equally long", claims.get("ablation")),
+        ("Ablations against RAD with as many steps; one level, against an adapter trained as long", claims.get("ablation")),
         ("The plain base against RAD with one level, the ablation's first step", claims.get("first step")),
         *((f"{METHODS[method].label}, against its parts", found) for method, found in claims.get("combined", {}).items()),
     ):
-        if found:
+        if any(_values(found or {})):
             yield f"### {title}\n\n{RATIO_NOTE}\n\n{ratio_table(found)}"
     yield "### Claims that do not hold here\n\n" + ("\n".join(f"- {line}" for line in exceptions(claims)) or "None.")
 

@@ -48,7 +48,8 @@ class Scores:
     def first(self, count: int) -> "Scores":
         """The scores of the first pictures alone."""
         values = {name: value[:, :count] for name, value in self.values.items()}
-        return Scores(values, self.features[:, :count], self.true_features[:count], self.spread, self.seconds, self.peak)
+        spread = None if self.spread is None else self.spread[:, :count]
+        return Scores(values, self.features[:, :count], self.true_features[:count], spread, self.seconds, self.peak)
 
     def distance(self, between: Callable[[Tensor, Tensor], float], chosen: Tensor | None = None) -> float:
         """A distance between the features of all fills and those of the pictures, or of the chosen pictures (indices)."""
@@ -69,14 +70,15 @@ def score(method: str, mask: str, pieces: Sequence[Piece], pictures: Pictures, e
     for piece in sorted((p for p in pieces if p.method == method and p.mask == mask), key=lambda piece: (piece.repeat, piece.start)):
         out, record = read(piece, folder)
         fills[piece.repeat].append(out)
-        records.append(record | {"pictures": piece.count})
+        if not piece.repeat:  # a second fill has other batches, and so another speed
+            records.append(record | {"pictures": piece.count})
     out = torch.cat(fills[0])
     truth, hole = pictures.truth[: len(out)], holes(mask, len(out), out.shape[2])
     values = {name: measure(out, truth, hole) for name, measure in MEASURES.items()}
     values["perceptual"] = extractor.distance(out, truth)
     if extractor.reader and pictures.scene is not None:
         values["scene error"] = scene_error(extractor.reader, out, pictures.first_scenes(len(out)))
-    again = torch.cat(fills[1]) if fills[1] else None
+    again = torch.cat(fills[1])[: len(out)] if fills[1] else None
     peaks = [record["peak"] for record in records if record["peak"] is not None]
     return Scores(
         {name: value[None].double() for name, value in values.items()},
@@ -90,11 +92,13 @@ def score(method: str, mask: str, pieces: Sequence[Piece], pictures: Pictures, e
 
 def pool(parts: Sequence[Scores]) -> Scores:
     """The scores under several kinds of mask as one. All parts are of the same pictures."""
+    spreads = [part.spread for part in parts]
+    twice = 0 if None in spreads else min(spread.shape[1] for spread in spreads)  # pictures, of which an interrupted run may differ
     return Scores(
         {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values},
         torch.cat([part.features for part in parts]),
         parts[0].true_features,
-        None if any(part.spread is None for part in parts) else torch.cat([part.spread for part in parts]),
+        torch.cat([spread[:, :twice] for spread in spreads]) if twice else None,
         sum(part.seconds for part in parts) / len(parts),
         max((part.peak for part in parts if part.peak is not None), default=None),
     )
@@ -111,7 +115,7 @@ def summarise(method: str, scores: Scores, draws: int = DRAWS) -> dict[str, floa
         if name in scores.values:
             numbers[name] = interval(lambda chosen, name=name: scores.mean(name, chosen), count, draws)
     numbers |= {name: scores.mean(name) for name in ("PSNR", "SSIM", "ring RMSE")}
-    numbers |= {name: float(scores.values[name].median()) for name in ("seam", "TV")}
+    numbers |= {name: float(scores.values[name].quantile(0.5)) for name in ("seam", "TV")}
     numbers["diversity"] = None if scores.spread is None else float(scores.spread.mean())
     # with fewer fills than features an SVM always separates the sets, and the kernel distance is noise
     many = len(scores.features) * count > scores.true_features.shape[1]

@@ -63,6 +63,7 @@ def ratio_table(claims: dict[str, dict[str, dict[str, Interval | None]]]) -> str
         (f"{METHODS[method].label}, {mask}", [found[name] for name in COMPARED])
         for method, masks in claims.items()
         for mask, found in masks.items()
+        if any(found.values())
     )
     return table(COMPARED, lines)
 

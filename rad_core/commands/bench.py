@@ -108,6 +108,7 @@ def check_options(options: argparse.Namespace) -> None:
     if lacking := [method for method in options.methods if method in ABLATED and not options.ablation]:
         raise ValueError(f"{' and '.join(lacking)} need two adapters trained for the comparison: give them as --ablation.")
     for name, known in (("methods", METHODS), ("masks", MASKS)):
+        setattr(options, name, list(dict.fromkeys(getattr(options, name))))
         if unknown := [word for word in getattr(options, name) if word not in known]:
             raise ValueError(f"There are no {name} named {', '.join(unknown)}: choose from {', '.join(known)}.")
         if not getattr(options, name):

@@ -373,3 +373,68 @@ def test_what_is_prepared_shows_its_progress_and_heeds_the_cancel_button(host, s
         train(host, tiny_model(host, "SD15"), folder=str(tmp_path), **settings)
     assert worked.count(stage) == 3 and worked[-1] == stage
     assert seen[-3:] == [(0, 4), (1, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("kind", ["ADM", "SD15"])
+def test_what_is_trained_on_a_patched_model_adds_to_its_patches(host, network, pictures, adapters, kind):
+    """After a step that changes nothing the node's MODEL has the time layers of the MODEL that came in, not its patches twice."""
+    weights_of = host.module("nodes.host.weights").weights_of
+    if kind == "ADM":
+        patched = host.call("RAI_LoadRADAdapter", model=network, adapter_name="night (bundled)", strength=1.0)[0]
+        extra = {}
+    else:
+        patched = tiny_model(host, kind).clone()
+        name = next(n for n, _ in patched.model.diffusion_model.named_parameters() if n.endswith("emb_layers.1.weight"))
+        shape = dict(patched.model.diffusion_model.named_parameters())[name].shape
+        patched.add_patches({f"diffusion_model.{name}": ("diff", (torch.full(shape, 0.3),))})
+        extra = {"vae": Blocks(), "positive": prompt(kind)}
+    model = train(host, patched, images=pictures, steps=1, learning_rate=1e-7, **extra)[0]
+    before, after = weights_of(patched), weights_of(model)
+    time = [n for n in before if "emb_layers" in n or "time_emb" in n]
+    assert any(before[n].patches for n in time)
+    for n in time:
+        torch.testing.assert_close(after[n].merged(), before[n].merged(), rtol=0, atol=1e-4)
+
+
+def test_a_run_resumes_on_the_same_patches_and_captions_alone(host, network, pictures, adapters):
+    train(host, network, images=pictures, resume=True)
+    other = host.call("RAI_LoadRADAdapter", model=network, adapter_name="night (bundled)", strength=0.5)[0]
+    with pytest.raises(ValueError, match=r"belongs to a run with patches of fingerprint [0-9a-f]{8} "):
+        train(host, other, images=pictures, resume=True)
+    run = host.module("nodes.host.train_adapter")
+    settings = run.TrainingSettings(1, 1, 4, 1e-3, 64, "box", True, "float32", False, 100, 0)
+    path = adapters / "latent" / "words.safetensors"
+    options = (tiny_model(host, "SD15"), [torch.rand(3, 64, 64)], settings, path, True, Blocks(), [prompt("SD15")])
+    run.train_adapter(*options, ["a night"])
+    with pytest.raises(ValueError, match="belongs to a run with captions of fingerprint"):
+        run.train_adapter(*options, ["a day"])
+
+
+def test_an_adapter_that_was_removed_is_trained_anew(host, network, pictures, adapters):
+    times = host.module("nodes.host.folders").times_removed
+    before = times("test")
+    train(host, network, images=pictures)
+    assert times("test") == before == times(None) + before
+    (adapters / "test.safetensors").unlink()
+    assert times("test") == times("test.safetensors") == before + 1
+    (adapters / "test.state").unlink()
+    train(host, network, images=pictures)
+    assert times("test") == before + 1
+    fingerprint = host.nodes.NODE_CLASS_MAPPINGS["RAI_TrainRADAdapter"].fingerprint_inputs
+    assert fingerprint(adapter_name="test") != fingerprint(adapter_name="another")
+
+
+def test_a_loaders_choice_that_another_node_makes_has_no_fingerprint(host):
+    assert host.nodes.NODE_CLASS_MAPPINGS["RAI_LoadRADAdapter"].fingerprint_inputs(adapter_name=None) == ""
+
+
+def test_a_latent_adapter_with_nan_is_refused(host, adapters):
+    from safetensors.torch import load_file, save_file
+
+    train(host, tiny_model(host, "SD15"), images=torch.rand(2, 64, 64, 3), vae=Blocks(), positive=prompt("SD15"))
+    path = adapters / "latent" / "test.safetensors"
+    tensors = load_file(path)
+    tensors[next(iter(tensors))].fill_(torch.nan)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="latent/test.safetensors", strength=1.0)
