@@ -219,6 +219,8 @@ def pretend_gpu() -> Iterator[None]:
         "_lazy_init": lambda: None,
         "is_bf16_supported": lambda *_: True,
         "synchronize": lambda *_: None,
+        "get_rng_state": lambda *_: torch.random.get_rng_state(),
+        "set_rng_state": lambda state, *_: torch.random.set_rng_state(state),
     }
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to replaces parameters, it does not change their data
