@@ -6,6 +6,7 @@ Adapters for latent models are in models/rad_adapters/latent, which the host's L
 import contextlib
 import os
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import folder_paths
@@ -77,22 +78,21 @@ def adapter_file(name: str, latent: bool) -> Path:
     return (folder / LATENT if latent else folder) / f"{name}.safetensors"
 
 
-_written: dict[Path, int] = {}  # adapters of this session, and how often each has been removed since
+_written: dict[Path, bool] = {}  # adapters of this session: whether the file was there when last looked for
+_removed: Counter[Path] = Counter()
 
 
 def remember(path: Path) -> None:
     """Note that an adapter was written: see `times_removed`."""
-    _written.setdefault(path, 0)
+    _written[path] = True
 
 
 def times_removed(name: str | None) -> int:
     """How often the files of an adapter of this name, written in this session, were found removed: then it is to be trained anew."""
-    count = 0
-    for path in [path for path in _written if name and path.stem == name.strip().removesuffix(".safetensors")]:
-        if _written[path] % 2 == int(path.exists()):  # odd: removed and not yet written again
-            _written[path] += 1
-        count += (_written[path] + 1) // 2
-    return count
+    for path, was_there in _written.items():
+        _written[path] = path.exists()
+        _removed[path] += was_there and not _written[path]
+    return sum(_removed[path] for path in _written if name and path.stem == name.strip().removesuffix(".safetensors"))
 
 
 def picture_folder(text: str) -> str:

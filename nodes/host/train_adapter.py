@@ -236,14 +236,17 @@ def picture_fingerprint(pictures: Sequence[Tensor], most: int = 8) -> str:
 
 def patch_values(model) -> list[str]:
     """What tells the patches (LoRA, adapters) on a MODEL's network from others: their weights' names, strengths and a few numbers."""
+    return [text for key in sorted(model.patches) for patch in model.patches[key] for text in (key, *_numbers(patch[:2]))]
 
-    def numbers(value) -> list[str]:
-        if isinstance(value, Tensor):
-            return [str(round(float(number), 6)) for number in value.flatten()[:: max(1, value.numel() // 4)][:4]]
-        parts = value.weights if hasattr(value, "weights") else value if isinstance(value, (tuple, list)) else ()
-        return [text for part in parts for text in numbers(part)] if parts else [str(value)] if isinstance(value, (int, float, str)) else []
 
-    return [text for key in sorted(model.patches) for patch in model.patches[key] for text in (key, str(patch[0]), *numbers(patch[1]))]
+def _numbers(value) -> list[str]:
+    """Numbers and texts in a patch, and four values of each of its tensors."""
+    if isinstance(value, Tensor):
+        return [str(round(float(number), 6)) for number in value.flatten()[:: max(1, value.numel() // 4)][:4]]
+    if isinstance(value, (int, float, str)):
+        return [str(value)]
+    parts = getattr(value, "weights", value)  # of an adapter of the host's
+    return [text for part in parts for text in _numbers(part)] if isinstance(parts, (tuple, list)) else []
 
 
 def _code(*texts: str) -> str:

@@ -27,7 +27,10 @@ picture. The Fréchet distance depends on the number of pictures: compare rows o
 PAPER_NOTE = """RAD's Tables 1, 2 and 3: FID and LPIPS on FFHQ at 256x256 under box, extreme and wide masks, and seconds on a TITAN RTX.
 Ours are the Fréchet and the perceptual distance on other pictures, by other features: compare the orders, not the numbers. The bundled
 Cfg. 2 was not trained from the base as the paper's was, but on from RAD's adapter; *RAD, trained on* has seen the same pictures."""
-RATIO_NOTE = "Ratios of errors with their intervals; below 1, the first is better."
+RATIO_NOTE = (
+    "Ratios of errors with their intervals; below 1, the first is better. "
+    "Of few pictures a Fréchet distance comes mostly of their number, which draws a ratio to 1."
+)
 
 
 def write_report(
