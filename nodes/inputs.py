@@ -112,6 +112,19 @@ def context(
     return io.Float.Input("context", default=RAD.context, min=0.0, max=10.0, step=0.05, tooltip=tooltip)
 
 
+def detail() -> io.Input:
+    return io.Float.Input(
+        "detail",
+        default=RAD.detail,
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        optional=True,
+        tooltip="Where hole and surroundings are larger than the network's size: from how much noise the enlarged fill is redrawn at twice "
+        "that size, to be sharp. 0: it is only enlarged, and looks soft.",
+    )
+
+
 def context_mask() -> io.Input:
     return io.Mask.Input(
         "context_mask",

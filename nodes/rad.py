@@ -48,6 +48,7 @@ class RADInpaint(io.ComfyNode):
                     optional=True,
                     tooltip="Smooths the transition across the hole's rim (by GradPaint), for a quarter more time. 0 off, 1 natural.",
                 ),
+                inputs.detail(),
                 inputs.context_mask(),
                 inputs.stitch_mask(),
             ],
@@ -71,10 +72,11 @@ class RADInpaint(io.ComfyNode):
         overlap=inputs.RAD.overlap,
         class_label=0,
         align=inputs.RAD.align,
+        detail=inputs.RAD.detail,
         context_mask=None,
         stitch_mask=None,
     ) -> io.NodeOutput:
-        settings = RADSettings(steps or None, sampler, eta, inputs.VIEWS[view], context, align, overlap)
+        settings = RADSettings(steps or None, sampler, eta, inputs.VIEWS[view], context, detail, align, overlap)
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
         count, order = len(picture), None if order is None else map_of(order)

@@ -208,14 +208,17 @@ class RefineWithRAD(io.ComfyNode):
                 inputs.view("network's own", "around the hole", "whole picture"),
                 inputs.context(),
                 inputs.class_label("The class to draw, for class-conditional networks only.", optional=True),
+                inputs.detail(),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("region-aware", "uncertainty", "improve", "redo", "detail"),
         )
 
     @classmethod
-    def execute(cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0) -> io.NodeOutput:
-        settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, sigma_scale=strength)
+    def execute(
+        cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0, detail=inputs.RAD.detail
+    ) -> io.NodeOutput:
+        settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, detail=detail, sigma_scale=strength)
         picture, alpha = picture_of(image)
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)

@@ -14,6 +14,11 @@ class Box:
     height: int
     width: int
 
+    @property
+    def longer(self) -> int:
+        """The longer side."""
+        return max(self.height, self.width)
+
     def cut(self, maps: Tensor) -> Tensor:
         return maps[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
@@ -57,5 +62,5 @@ def _box(spans: list[tuple[int, int]], sides: list[int], mask: Tensor) -> Box:
 
 def fit_size(box: Box, size: int, stride: int) -> tuple[int, int]:
     """The size (height, width) at which a network sees a box: longer side `size`, both multiples of `stride`."""
-    scale = size / max(box.height, box.width)
+    scale = size / box.longer
     return tuple(max(stride, round(side * scale / stride) * stride) for side in (box.height, box.width))

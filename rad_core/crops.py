@@ -1,22 +1,18 @@
-"""From picture to picture: crop what a network sees of each hole, let a method fill it, and stitch the fill back."""
+"""What a network sees of each hole, as crops, and the way back into the picture."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .boxes import Box, fit_size, hole_box, tile_box
-from .denoisers import ADMDenoiser, Denoiser, Network, TiledDenoiser
-from .images import check_extra_masks, check_image_and_mask, check_order
-from .noise import generators, normal
+from .denoisers import Network
 from .notes import note
-from .samplers import Callback, Noise
 from .settings import SamplingSettings, check_view
 
 LARGE = 2.5  # a picture that is so many times as large as the network's looks soft in its fill
+TWICE = 2.2  # times the network's size: up to here, an enlarged fill is redrawn at the picture's own size
 
 
 def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -156,6 +152,43 @@ def _is_thick(mask: Tensor, side: int, block: int = 8) -> bool:
     return bool((F.max_pool2d(known, side, 1) == 0).any())
 
 
+def enlarged(boxes: dict[int, Box], size: int) -> list[list[int]]:
+    """The numbers of pictures whose crops a network of this size does not see at their own size, in batches of crops of equal size.
+
+    At twice the network's size, a batch has at most as many pixels as all crops have at the network's.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for k, box in boxes.items():
+        if box.longer > size:
+            groups.setdefault((box.height, box.width), []).append(k)
+    most = max(1, len(boxes) // 4)
+    return [numbers[k : k + most] for numbers in groups.values() for k in range(0, len(numbers), most)]
+
+
+def crop_twice_as_large(image: Tensor, mask: Tensor, boxes: dict[int, Box], spec: CropSpec) -> CropBatch:
+    """Crop filled pictures (B, 3, H, W) in [0, 1] at twice the network's size, or, where it is not much more, at their own.
+
+    Args:
+        mask: (B, 1, H, W), below 1 everywhere, so that the fills are seen.
+        boxes: what to crop, of equal size, by the numbers of the pictures.
+    """
+    crops = {}
+    for k, box in boxes.items():
+        picture, hole = box.cut(image[k])[None].float().clamp(0, 1), box.cut(mask[k])[None]
+        resized = box.longer > TWICE * spec.size
+        if resized:
+            picture, hole = shrink_known(picture, hole, fit_size(box, 2 * spec.size, spec.stride))
+        else:
+            picture, hole = (_pad(maps, *(-side % spec.stride for side in maps.shape[2:])) for maps in (picture, hole))
+        crops[k] = Crop(picture.to(spec.device), hole.to(spec.device), None, box, resized)
+    return collate(crops)
+
+
+def _pad(maps: Tensor, below: int, right: int) -> Tensor:
+    """Continue maps (1, C, h, w) beyond two borders: a hole at the border goes on."""
+    return F.pad(maps, (0, right, 0, below), mode="replicate")
+
+
 def collate(crops: dict[int, Crop]) -> CropBatch:
     """Crops of equal size as one batch."""
     parts = list(crops.values())
@@ -176,8 +209,7 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
         picture, mask, order = picture[None], mask[None], None if order is None else order[None]
     elif spec.view == "tiles":
         box = tile_box(hole, spec.size)
-        below, right = (max(0, spec.size - side) for side in (box.height, box.width))
-        pad = lambda maps: F.pad(box.cut(maps)[None], (0, right, 0, below), mode="replicate")  # a hole at the border goes on
+        pad = lambda maps: _pad(box.cut(maps)[None], *(max(0, spec.size - side) for side in (box.height, box.width)))
         picture, mask, order = pad(picture), pad(mask), None if order is None else pad(order)
     else:
         around = spec.view == "hole"
@@ -186,79 +218,6 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
         order = None if order is None else F.adaptive_max_pool2d(box.cut(order)[None], mask.shape[2:])  # as the mask; it is 0 outside it
     to_device = lambda maps: None if maps is None else maps.to(spec.device)
     return Crop(to_device(picture), to_device(mask), to_device(order), box, spec.view in ("hole", "whole"))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Crops of equal size on their way through a diffusion network, on its device. Pictures and fills are in [-1, 1]."""
-
-    denoise: Denoiser
-    picture: Tensor  # (b, 3, h, w); 0 in the hole
-    mask: Tensor  # (b, 1, h, w)
-    order: Tensor | None  # (b, 1, h, w)
-    noise: Noise
-    callback: Callback | None  # takes x0 in [-1, 1]
-
-
-def fill_holes(
-    net: Network,
-    image: Tensor,
-    mask: Tensor,
-    settings: SamplingSettings,
-    fill: Callable[[Batch], Tensor],
-    seed: int | Sequence[int] = 0,
-    labels: Tensor | None = None,
-    callback: Callback | None = None,
-    order: Tensor | None = None,
-    region_aware: bool = True,
-    noise_mask: Tensor | None = None,
-    context_mask: Tensor | None = None,
-    stitch_mask: Tensor | None = None,
-) -> Tensor:
-    """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
-
-    Args:
-        settings: what the network sees; the sampler is the method's business.
-        fill: the method: a batch -> fills (b, 3, h, w), about [-1, 1].
-        region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
-            mask mixes its fill with the picture.
-        noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
-            hole is used. `mask`, if soft, then mixes the fill with the picture.
-        context_mask, stitch_mask: as `rad_inpaint`.
-
-    Raises:
-        ValueError: an argument out of its range, in one sentence.
-    """
-    spec = CropSpec.of(net, settings)
-    image, mask = check_image_and_mask(image, mask)
-    others = (noise_mask, stitch_mask, context_mask)  # a context mask may hide what a soft pixel keeps
-    mix = not region_aware or any(each is not None for each in others)
-    context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
-    if order is not None:
-        order = check_order(order, mask)
-    classes = net.config.num_classes
-    if classes and (labels is None or labels.shape != (len(image),) or bool((labels < 0).any() | (labels >= classes).any())):
-        raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
-
-    out, streams = image.clone(), generators(seed, image.shape[0], "sampling")
-    batches = crop_holes(image, mask if noise_mask is None else noise_mask, spec, order, context_mask)
-    for n, crops in enumerate(batches):
-        picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
-        denoise = ADMDenoiser(net, region_aware or net.region_aware, None if labels is None else labels[numbers].to(spec.device))
-        if spec.view == "tiles":
-            denoise = TiledDenoiser(denoise, spec.size, holes if region_aware else torch.ones_like(holes))
-        noise = partial(normal, [streams[k] for k in numbers], picture.shape[1:], picture.device)
-        report = callback and _report(callback, picture, holes, n, len(batches))
-        fills = fill(Batch(denoise, picture, holes, crops.order, noise, report))
-        if not torch.isfinite(fills).all():
-            raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
-        crops.stitch(image, stitch_mask, to_unit(fills), out, mix)
-    return out
-
-
-def _report(callback: Callback, picture: Tensor, mask: Tensor, n: int, batches: int) -> Callback:
-    """The user's callback for batch n, with x0 in [0, 1], the known pixels in place, and the steps of all batches counted."""
-    return lambda step, steps, x0: callback(n * steps + step, batches * steps, to_unit(torch.where(mask > 0, x0, picture)))
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .carry import ErrorField
-from .crops import Batch, fill_holes
 from .denoisers import Denoiser, Network, as_denoiser
+from .fills import Batch, fill_holes
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
 from .notes import note
-from .samplers import RESPONSE, SPACING, Callback, choose_sampler
-from .schedule import RegionSchedule
-from .settings import SamplingSettings, resolve_settings
+from .samplers import RESPONSE, SPACING, Callback, choose_sampler, sample_ddpm
+from .schedule import RegionSchedule, SigmaMaps
+from .settings import DETAIL_STEPS, SamplingSettings, resolve_settings
 
 CARRY_STEPS = 10
 LEAST_PROBE = 1e-3  # of the finite difference, in units of x: below it rounding counts
@@ -361,17 +361,25 @@ def gradpaint_inpaint(
     settings = resolve_settings(settings, PRESETS, changes)
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
-    sample, response = choose_sampler(settings.sampler, settings.eta), RESPONSE[settings.sampler]
+    sample = choose_sampler(settings.sampler, settings.eta)
     if net.region_aware:
         note("This network was trained for RAD, which fills holes better without GradPaint.")
 
-    def fill(batch: Batch) -> Tensor:
-        sigmas = schedule.sigmas(torch.ones_like(batch.mask), steps, SPACING[settings.sampler])
+    def guided(batch: Batch, sigmas: SigmaMaps, response: int) -> GradPaint:
         hole = (batch.mask > 0).to(batch.mask)  # grey pixels are mixed afterwards
         combine = lambda x, sigma, mask: torch.lerp(batch.picture + sigma * batch.noise(), x, mask)
         known, probe = KnownPixels(batch.picture, hole, combine=combine), Probe(finite_difference_step(net.dtype))
-        guided = GradPaint(batch.denoise, known, sigmas, settings.guidance, response, probe=probe)
-        return sample(guided, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
+        return GradPaint(batch.denoise, known, sigmas, settings.guidance, response, probe=probe)
+
+    def fill(batch: Batch) -> Tensor:
+        sigmas = schedule.sigmas(torch.ones_like(batch.mask), steps, SPACING[settings.sampler])
+        denoise = guided(batch, sigmas, RESPONSE[settings.sampler])
+        return sample(denoise, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
+
+    def redraw(batch: Batch) -> Tensor:
+        sigmas = schedule.sigmas(torch.full_like(batch.mask, schedule.mask_of_sigma(torch.tensor(settings.detail))), DETAIL_STEPS)
+        denoise = guided(batch, sigmas, RESPONSE["ddpm"])
+        return sample_ddpm(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     masks = {"context_mask": context_mask, "stitch_mask": stitch_mask}
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, region_aware=False, **masks)
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, region_aware=False, redraw=redraw, **masks)

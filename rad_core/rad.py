@@ -1,20 +1,20 @@
 """RAD inpainting: only the hole is noised and denoised (RAD 3.1, 3.2, 4.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .crops import Batch, fill_holes
 from .denoisers import Network
 from .depth import depth_of
+from .fills import Batch, fill_holes
 from .gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
 from .notes import note
-from .samplers import SPACING, Callback, choose_sampler
-from .schedule import RegionSchedule
-from .settings import SamplingSettings, resolve_settings
+from .samplers import SPACING, Callback, choose_sampler, sample_ddpm
+from .schedule import RegionSchedule, SigmaMaps
+from .settings import DETAIL_STEPS, SamplingSettings, resolve_settings
 
 ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # of the rim, at full strength
 
@@ -24,7 +24,7 @@ class RADSettings(SamplingSettings):
     """How RAD fills a hole. The defaults are the preset "default".
 
     Args:
-        steps, sampler, eta, view, context: see `SamplingSettings`.
+        steps, sampler, eta, view, context, detail: see `SamplingSettings`.
         align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
             order map, only the rims of the parts filled last are aligned; with an uncertainty map, none: what is refined fits already.
@@ -103,33 +103,33 @@ def rad_inpaint(
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)
 
-    def fill(batch: Batch) -> Tensor:
-        mask = batch.mask if uncertainty is None else deepen(batch.mask, schedule.nu)
-        sigmas = schedule.sigmas(mask, steps, SPACING[settings.sampler], batch.order, settings.overlap)
+    def run(batch: Batch, mask: Tensor, sigmas: SigmaMaps, sample: Callable[..., Tensor]) -> Tensor:
         denoise = batch.denoise
         if settings.align and uncertainty is None:
             known = KnownPixels(batch.picture, mask)
             denoise = GradPaint(denoise, known, sigmas, guidance, probe=Probe(finite_difference_step(net.dtype)))
         return sample(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
+    def fill(batch: Batch) -> Tensor:
+        mask = batch.mask if uncertainty is None else deepen(batch.mask, schedule)
+        return run(batch, mask, schedule.sigmas(mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
+
+    def redraw(batch: Batch) -> Tensor:
+        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, DETAIL_STEPS), sample_ddpm)
+
     image, mask = check_image_and_mask(image, mask)
     noise_mask = None
     if uncertainty is not None:
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         mask = mask * (uncertainty > 0)
-        noise_mask = (mask > 0) * noise_share(settings.sigma_scale * uncertainty.clamp(min=0), schedule.nu)
+        noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, **masks)
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, redraw=redraw, **masks)
 
 
-def noise_share(sigma: Tensor, nu: float) -> Tensor:
-    """The mask value m, above 0 and at most 1, at which a pixel ends phase 1 with noise sigma: sigma^2 / (1 + sigma^2) = nu m."""
-    return (sigma.square() / (1 + sigma.square()) / nu).clamp(1e-6, 1)
-
-
-def deepen(share: Tensor, nu: float, levels: int = 15) -> Tensor:
+def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:
     """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d of the crop's pixels.
 
     Near the rim a fill errs pixel by pixel. Deep in a hole it errs by whole shapes, and noise hides a shape only if it is stronger than the
@@ -137,13 +137,13 @@ def deepen(share: Tensor, nu: float, levels: int = 15) -> Tensor:
     `sigma_scale` of 3 to 5 about alike (docs/measurements.md).
 
     Args:
-        share: (b, 1, h, w), `noise_share` of each pixel's own noise sigma; 0 = certain. levels: the result is rounded to so many values
-            above 0, for which the network has a shortcut (see `unet`).
+        share: (b, 1, h, w), `RegionSchedule.mask_of_sigma` of each pixel's own noise sigma; 0 = certain.
+        levels: the result is rounded to so many values above 0, for which the network has a shortcut (see `unet`).
 
     Returns:
         (b, 1, h, w), the noise share of each pixel, 0 where it was 0.
     """
     depth = torch.stack([depth_of(hole, most=64) for hole in share[:, 0] > 0])[:, None]
-    variance = nu * share / (1 - nu * share).clamp(min=1e-6) * (depth / 3) ** 3
-    root = noise_share(variance.sqrt(), nu).sqrt()
+    variance = schedule.nu * share / (1 - schedule.nu * share).clamp(min=1e-6) * (depth / 3) ** 3
+    root = schedule.mask_of_sigma(variance.sqrt()).sqrt()
     return torch.where(share > 0, ((root * levels).round().clamp(min=1) / levels).square(), 0)

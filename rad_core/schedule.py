@@ -168,6 +168,10 @@ class RegionSchedule:
         end = torch.log1p(-self.nu * mask.cpu().double())  # 1 - nu needs float64, which not every device has
         return SigmaMaps(end.float().to(mask.device), list(shares), order, overlap)
 
+    def mask_of_sigma(self, sigma: Tensor) -> Tensor:
+        """The mask value m, above 0 and at most 1, at which a pixel ends phase 1 with noise sigma: sigma^2 / (1 + sigma^2) = nu m."""
+        return (sigma.square() / (1 + sigma.square()) / self.nu).clamp(1e-6, 1)
+
     def share_of_sigma(self, sigma: Tensor) -> Tensor:
         """Cumulative share g of phase 1 at which a hole pixel has noise sigma. Any shape."""
         return -torch.log1p(sigma.square()) / self.log_end

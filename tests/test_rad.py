@@ -10,7 +10,8 @@ from rad_core import ADMDenoiser, TiledDenoiser, UNet, UNetConfig, perlin_masks,
 from rad_core.crops import CropSpec, crop_holes
 from rad_core.masks import scratch_masks
 from rad_core.metrics import rim_jump
-from rad_core.rad import RADSettings, deepen, noise_share
+from rad_core.rad import RADSettings, deepen
+from rad_core.schedule import RegionSchedule
 
 
 def make_net(tiles: bool = False) -> UNet:
@@ -272,16 +273,16 @@ def test_what_is_refined_is_not_aligned():
 
 def test_what_is_uncertain_gets_more_noise_the_deeper_it_lies():
     """sigma (d / 3)^1.5 at d pixels, as a share of nu, its root rounded to fifteenths."""
-    nu, sigma = 0.9999, torch.zeros(2, 1, 15, 15)
+    schedule, sigma = RegionSchedule(), torch.zeros(2, 1, 15, 15)
     sigma[0, :, 1:14, 1:14], sigma[1, :, 1:4, 1:4] = 0.2, 5.0
-    deep = deepen(noise_share(sigma, nu) * (sigma > 0), nu)
+    deep = deepen(schedule.mask_of_sigma(sigma) * (sigma > 0), schedule)
     for d in range(1, 8):
         variance = (0.2 * (d / 3) ** 1.5) ** 2
-        share = variance / (1 + variance) / nu
+        share = variance / (1 + variance) / schedule.nu
         assert abs(deep[0, 0, d, 7].sqrt() - share**0.5) <= 0.5 / 15 + 1e-6 or deep[0, 0, d, 7].sqrt() == pytest.approx(1 / 15)
     assert (deep[0, 0, 1:7, 7].diff() > 0).all() and torch.equal(deep > 0, sigma > 0)
-    assert torch.equal(deep[1:], deepen(noise_share(sigma[1:], nu) * (sigma[1:] > 0), nu)), "of its own picture alone"
-    assert deepen(torch.ones(1, 1, 4, 4), nu).isfinite().all()
+    assert torch.equal(deep[1:], deepen(schedule.mask_of_sigma(sigma[1:]) * (sigma[1:] > 0), schedule)), "of its own picture alone"
+    assert deepen(torch.ones(1, 1, 4, 4), schedule).isfinite().all()
 
 
 def test_a_soft_mask_limits_what_refining_changes():
@@ -307,3 +308,68 @@ def test_tiles_go_on_with_a_hole_at_the_border():
     mask[..., 4:] = 1
     (batch,) = crop_holes(image, mask, CropSpec.of(NETS["tiles"], RADSettings()))
     assert batch.mask.shape == (1, 1, 16, 16) and (batch.mask[..., 4:] == 1).all() and (batch.mask[..., :4] == 0).all()
+
+
+def large_holes():
+    """Holes that a network of 16 pixels sees at their own size, at half, at a third; and one whose side is odd."""
+    sides = ((16, 16), (30, 30), (48, 48), (20, 33))
+    image, mask = picture(4, 48, 48), torch.zeros(4, 1, 48, 48)
+    for one, (height, width) in zip(mask, sides, strict=True):
+        one[:, : height // 3, : width // 3] = 1
+    return image, mask
+
+
+def test_detail_redraws_a_fill_that_was_enlarged_and_no_other():
+    image, mask = large_holes()
+    soft, sharp = (rad_inpaint(NETS["fit"], image, mask, steps=4, detail=detail) for detail in (0.0, 0.35))
+    assert [torch.equal(a, b) for a, b in zip(soft, sharp, strict=True)] == [True, False, False, False]
+    assert torch.equal(sharp[(mask == 0).expand_as(image)], image[(mask == 0).expand_as(image)])
+    hole, difference = mask[1:].expand(-1, 3, -1, -1) > 0, (sharp - soft)[1:].abs()
+    assert 0 < difference[hole].mean() < 0.35, "by no more than its noise"
+    tiles = [rad_inpaint(NETS["tiles"], image, mask, steps=4, detail=detail) for detail in (0.0, 0.35)]
+    assert torch.equal(*tiles), "nothing was enlarged"
+    native = [rad_inpaint(NETS["fit"], image, mask, steps=4, detail=detail, view="native") for detail in (0.0, 0.35)]
+    assert torch.equal(*native)
+
+
+def test_detail_draws_the_same_picture_in_any_batch():
+    image, mask = large_holes()
+    image, mask = image.repeat(2, 1, 1, 1), mask.repeat(2, 1, 1, 1)  # two crops of each size at once
+    batch = rad_inpaint(NETS["fit"], image, mask, steps=3, sampler="ddpm", seed=5)
+    for k in range(8):
+        alone = rad_inpaint(NETS["fit"], image[k : k + 1], mask[k : k + 1], steps=3, sampler="ddpm", seed=5 + k)
+        torch.testing.assert_close(alone[0], batch[k], rtol=0, atol=2e-4)
+
+
+def test_detail_counts_its_steps_and_can_be_cancelled():
+    image, mask = large_holes()
+    seen = []
+    rad_inpaint(NETS["fit"], image, mask, steps=4, callback=lambda step, steps, x0: seen.append((step, steps, x0.shape[-1])))
+    assert [step for step, *_ in seen] == list(range(1, seen[0][1] + 1)) and len({steps for _, steps, _ in seen}) == 1
+    assert {side for *_, side in seen} == {16, 30, 32, 34}, "33 and what fills up its stride"
+
+    def cancel(step, steps, x0):
+        if x0.shape[-1] > 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rad_inpaint(NETS["fit"], image, mask, steps=4, callback=cancel)
+
+
+def test_detail_sees_nothing_of_what_is_hidden():
+    """Neither the hole's old content nor what lies outside the context mask shapes the fill that is redrawn."""
+    image, mask = large_holes()
+    image, mask = image[1:3], mask[1:3]
+    context = torch.zeros_like(mask)
+    context[..., :40, :24] = 1
+    other = torch.where((mask > 0) | (context == 0), picture(2, 48, 48, seed=9), image)
+    stitch = (mask > 0).float()
+    fills = [rad_inpaint(NETS["fit"], each, mask, steps=3, context_mask=context, stitch_mask=stitch) for each in (image, other)]
+    hole = mask.expand_as(image) > 0
+    assert torch.equal(fills[0][hole], fills[1][hole])
+    assert not torch.allclose(fills[0][hole], rad_inpaint(NETS["fit"], image, mask, steps=3)[hole], atol=1e-3), "it was used otherwise"
+
+
+def test_detail_is_checked():
+    with pytest.raises(ValueError, match="detail must be 0 or more"):
+        RADSettings(detail=-0.1)

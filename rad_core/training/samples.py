@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..crops import Batch, fill_holes
+from ..fills import Batch, fill_holes
 from ..rad import rad_inpaint
 from ..samplers import choose_sampler
 from ..schedule import RegionSchedule

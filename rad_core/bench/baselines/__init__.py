@@ -12,8 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...crops import Batch, fill_holes
 from ...denoisers import Denoiser, Network, as_denoiser
+from ...fills import Batch, fill_holes
 from ...samplers import Callback, Noise
 from ...schedule import RegionSchedule
 from ...settings import SamplingSettings
