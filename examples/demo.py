@@ -16,8 +16,8 @@ from rad_core.sheets import mark_hole, sheet
 
 PHOTOS = Path(__file__).parent / "photos"
 NAMES = ("path", "sunset", "waves", "bulb")
-TITLES = ("picture", "hole", "RAD, one seed", "another seed", "GradPaint", "SDM")
-CELL = 192  # pixels of a landscape's side on the sheet
+TITLES = ("picture", "hole", "RAD, one seed", "another seed", "GradPaint", "SDM, then RAD")
+SIZE, CELL = 128, 256  # of a landscape; of its side on the sheet
 UNSEEN_SEED = 500  # the networks were not trained on these landscapes
 
 
@@ -56,15 +56,13 @@ def photo_columns(names: Sequence[str] = NAMES, runs: int = 1) -> list[tuple[str
     return columns
 
 
-def fill(title: str, method, net, picture: Tensor, mask: Tensor, fills: int = 1, **settings) -> list[Tensor]:
-    """Fill a picture (1, 3, H, W) with the seeds 0 and up; (1, 3, H, W) each."""
-    pictures = picture.expand(fills, -1, -1, -1)
+def fill(title: str, method, net, picture: Tensor, mask: Tensor, **settings) -> tuple[Tensor, ...]:
+    """Fill a picture (1, 3, H, W), or several that have the same known pixels: the fills, and SDM's uncertainty."""
     with progress(title) as callback:
-        filled = method(net, pictures, mask, seed=0, callback=callback, **settings)
-    filled = filled[0] if isinstance(filled, tuple) else filled  # SDM also returns the uncertainty
-    for one in filled.split(1):
-        check_known(one, picture, mask)
-    return list(filled.split(1))
+        results = method(net, picture, mask, seed=0, callback=callback, **settings)
+    results = results if isinstance(results, tuple) else (results,)
+    check_known(results[0], picture, mask)
+    return results
 
 
 def landscape_rows() -> list[list[Tensor]]:
@@ -73,12 +71,13 @@ def landscape_rows() -> list[list[Tensor]]:
     adapted = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
     rows = []
     for k, make_mask in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
-        picture, mask = rad_core.landscapes(1, 64, seed=UNSEEN_SEED + k), make_mask(1, 64, 64, seed=UNSEEN_SEED + k)
-        name = f"landscape, {make_mask.__name__.split('_')[0]}"
-        filled = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, picture, mask, fills=2, settings="paper")
-        filled += fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, steps=50)
-        filled += fill(f"{name}, SDM", rad_core.sdm_inpaint, sdm, picture, mask)
-        rows.append([picture, mark_hole(picture, mask), *filled])
+        picture, mask = rad_core.landscapes(1, SIZE, seed=UNSEEN_SEED + k), make_mask(1, SIZE, SIZE, seed=UNSEEN_SEED + k)
+        name, twice = f"landscape, {make_mask.__name__.split('_')[0]}", picture.expand(2, -1, -1, -1)
+        (rad,) = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, twice, mask, settings="paper")
+        (gradpaint,) = fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, steps=50)
+        first, uncertainty = fill(f"{name}, SDM", rad_core.sdm_inpaint, sdm, picture, mask)
+        (refined,) = fill(f"{name}, SDM, then RAD", rad_core.rad_inpaint, adapted, first, mask, steps=10, uncertainty=uncertainty)
+        rows.append([picture, mark_hole(picture, mask), *rad.split(1), gradpaint, refined])
     return rows
 
 

@@ -12,10 +12,10 @@ OWN_PHOTO = (
     "a little beyond its edge and shadow."
 )
 
-LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 64, "batch_size": 1, "time_of_day": "any"}, (0, 0))
+LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 128, "batch_size": 1, "time_of_day": "any"}, (0, 0))
 MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
 ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
-BOX = ("RAI_InpaintMaskShapes", {"width": 64, "height": 64, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
+BOX = ("RAI_InpaintMaskShapes", {"width": 128, "height": 128, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
 RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
@@ -30,12 +30,21 @@ SAMPLING = {
     "sampler_name": "ddim",
     "scheduler": "normal",
 }
-SMALL = "The bundled networks are small and know drawn landscapes of 64x64 pixels, shown here eight times as large. "
+BY_HOST = {
+    "model": "adapter",
+    "positive": "conditioning",
+    "negative": "conditioning",
+    "sampler_name": "dpmpp_2m_sde",
+    "scheduler": "karras",
+}
+SHARP = {"size": 128, "denoise": 0.2, "steps": 8}  # the second pass, at twice the network's size
+SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This one has 128x128, shown four times as large: "
+SMALL = f"{SIZES}the hole is filled at the network's size, and redrawn at twice that size to be sharp. "
 
 
 def shown(source, column: int, title: str, row: int = 0) -> dict:
     """Two nodes, one above the other: a small picture made larger, and its preview."""
-    larger = ("ImageScaleBy", {"image": source, "upscale_method": "lanczos", "scale_by": 8.0}, (column, row), "Larger")
+    larger = ("ImageScaleBy", {"image": source, "upscale_method": "lanczos", "scale_by": 4.0}, (column, row), "Larger")
     return {f"larger {title}": larger, f"shown {title}": ("PreviewImage", {"images": f"larger {title}"}, (column, row + 1), title)}
 
 
@@ -174,8 +183,14 @@ WORKFLOWS = {
         "mask": BOX,
         "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
         "fill": ("RAI_GradPaintInpaint", GRADPAINT | {"model": "model", "vae": ("model", 1)}, (2, 0)),
-        **shown("picture", 3, "Before"),
-        **shown("fill", 4, "Filled with GradPaint"),
+        "sharp": (
+            "RAI_GradPaintInpaint",
+            GRADPAINT | SHARP | {"model": "model", "vae": ("model", 1), "image": "fill"},
+            (3, 0),
+            "Once more, at twice the size",
+        ),
+        **shown("picture", 4, "Before"),
+        **shown("sharp", 5, "Filled with GradPaint"),
         "note": (
             "Note",
             f"GradPaint on a network that was never trained to fill holes: the bundled one without its RAD adapter. {SMALL}\n\n"
@@ -188,18 +203,26 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": BOX,
         "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
-        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (1, 2)),
-        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (1, 3)),
-        "before": ("KSampler", SAMPLING, (2, 0), "KSampler"),
-        "after": ("RAI_GradPaintSampler", SAMPLING, (2, 1)),
-        "decoded before": ("VAEDecode", {"samples": "before", "vae": ("model", 1)}, (3, 0)),
-        **shown("decoded before", 3, "KSampler alone", 1),
-        "decoded after": ("VAEDecode", {"samples": "after", "vae": ("model", 1)}, (4, 0)),
-        **shown("decoded after", 4, "With GradPaint", 1),
+        **{
+            name: ("RAI_GradPaintInpaint", GRADPAINT | {"model": "model", "vae": ("model", 1), "preset": preset}, (2, row), title)
+            for row, (name, preset, title) in enumerate((("before", "combine", "Without guidance"), ("after", "plus", "With GradPaint")))
+        },
+        **{
+            f"{name} sharp": (
+                "RAI_GradPaintInpaint",
+                GRADPAINT | SHARP | {"model": "model", "vae": ("model", 1), "image": name, "preset": preset},
+                (3, row),
+                "Once more, at twice the size",
+            )
+            for row, (name, preset) in enumerate((("before", "combine"), ("after", "plus")))
+        },
+        **shown("before sharp", 4, "Masked sampling alone"),
+        **shown("after sharp", 5, "GradPaint"),
         "note": (
             "Note",
-            "The same network, seed, sampler and steps: once with the host's own masked sampling, once with GradPaint. Look at the "
-            f"rim of the square.\n\n{SMALL}\n\nChange first: the seed of both samplers. About 9 seconds on one CPU core.",
+            "The same network, seed, sampler and steps: once with masked sampling alone, which every KSampler does with a noise mask (the "
+            f"preset 'combine'), once with GradPaint. Look at the rim of the square.\n\n{SMALL}\n\nChange first: the seed of the two "
+            "nodes on the left. About 9 seconds on one CPU core.",
         ),
     },
     "6 RAD with its paper's settings": {
@@ -213,7 +236,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}\n\nChange first: the seed. "
-            "About 11 seconds on one CPU core.",
+            "About 9 seconds on one CPU core.",
         ),
     },
     "6 RAD fills a hole": {
@@ -228,7 +251,7 @@ WORKFLOWS = {
             "Note",
             f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
             "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
-            "into the two loaders. Change first: the seed, then the mask's shape. About 3 seconds on one CPU core.",
+            "into the two loaders. Change first: the seed, then the mask's shape. About 4 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
@@ -243,21 +266,21 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"Nearly all of the picture is a hole, and a grey map sets what is generated first: black first, white last. {SMALL}\n\n"
-            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 9 seconds on one CPU core.",
+            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 7 seconds on one CPU core.",
         ),
     },
     "6 RAD widens a picture": {
         "picture": LANDSCAPE,
         "model": MODEL,
-        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 24, "bottom": 0, "feathering": 0}, (1, 0)),
+        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 48, "bottom": 0, "feathering": 0}, (1, 0)),
         "adapter": ADAPTER,
         "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
         **shown("pad", 3, "With room on the right"),
         **shown("rad", 4, "Widened by RAD"),
         "note": (
             "Note",
-            f"The right 24 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
-            "then the seed. About 2 seconds on one CPU core.",
+            f"The right 48 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
+            "then the seed. About 3 seconds on one CPU core.",
         ),
     },
     "6 RAD with any KSampler": {
@@ -266,30 +289,24 @@ WORKFLOWS = {
         "mask": BOX,
         "adapter": ADAPTER,
         "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
-        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
-        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
-        "sample": (
-            "KSampler",
-            {
-                "model": "adapter",
-                "positive": "conditioning",
-                "negative": "conditioning",
-                "latent_image": "hole",
-                "seed": 1,
-                "steps": 50,
-                "cfg": 1.0,
-                "sampler_name": "dpmpp_2m_sde",
-                "scheduler": "karras",
-            },
-            (2, 2),
-        ),
-        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (3, 0)),
-        **shown("picture", 4, "Before"),
-        **shown("decode", 3, "Filled by a KSampler", 1),
+        "small": ("ImageScaleBy", {"image": "picture", "upscale_method": "area", "scale_by": 0.5}, (2, 0), "The network's size"),
+        "encode": ("VAEEncode", {"pixels": "small", "vae": ("model", 1)}, (2, 1)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 2)),
+        "sample": ("KSampler", SAMPLING | BY_HOST | {"steps": 50}, (3, 0)),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (3, 1)),
+        "double": ("ImageScaleBy", {"image": "decode", "upscale_method": "lanczos", "scale_by": 2.0}, (4, 0), "Twice as large"),
+        "paste": ("ImageCompositeMasked", {"destination": "picture", "source": "double", "mask": "mask"}, (4, 1), "Into the picture"),
+        "encode again": ("VAEEncode", {"pixels": "paste", "vae": ("model", 1)}, (4, 2)),
+        "hole again": ("SetLatentNoiseMask", {"samples": "encode again", "mask": "mask"}, (4, 3)),
+        "redraw": ("KSampler", SAMPLING | BY_HOST | {"latent_image": "hole again", "steps": 8, "denoise": 0.2}, (5, 0), "Redrawn"),
+        "decode again": ("VAEDecode", {"samples": "redraw", "vae": ("model", 1)}, (5, 1)),
+        **shown("picture", 6, "Before"),
+        **shown("decode again", 7, "Filled by a KSampler"),
         "note": (
             "Note",
-            f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}\n\n"
-            "Change first: the sampler, then the seed. About 6 seconds on one CPU core.",
+            f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}RAD "
+            "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 7 seconds on one CPU "
+            "core.",
         ),
     },
     "6 RAD with two adapters": {
@@ -306,7 +323,7 @@ WORKFLOWS = {
             "Note",
             "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
             f"around a piece of daylight it paints a night. Nothing is loaded twice. {SMALL}\n\n"
-            "Change first: the adapters' strength, then the seed. About 6 seconds on one CPU core.",
+            "Change first: the adapters' strength, then the seed. About 8 seconds on one CPU core.",
         ),
     },
     "7 SDM, refined with RAD": {
@@ -326,13 +343,13 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"SDM fills the hole in four passes, and RAD re-imagines in ten steps what SDM is uncertain of. {SMALL}\n\n"
-            "Change first: 'strength' in Refine with RAD, then the seeds. About 2 seconds on one CPU core.",
+            "Change first: 'strength' in Refine with RAD, then the seeds. About 3 seconds on one CPU core.",
         ),
     },
     "7 SDM and its uncertainty": {
         "picture": LANDSCAPE,
         "network": SDM,
-        "mask": BOX,
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "scratches", "seed": 8}, (1, 0)),
         "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (1, 1)),
         **shown("fill", 2, "Filled by SDM"),
         "heat": (
@@ -345,7 +362,8 @@ WORKFLOWS = {
         "note": (
             "Note",
             "SDM fills the hole in four passes, the most certain pixels first, and says how uncertain each is. The heat map shows it: "
-            f"dark is certain, yellow and white may be wrong. {SMALL}\n\n"
+            f"dark is certain, yellow and white may be wrong. {SIZES}SDM works at the network's size, its fill is enlarged, and "
+            "large holes it fills with a blur: see 'SDM, refined with RAD'.\n\n"
             "Change first: 'iterations', then the seed. About 1 second on one CPU core.",
         ),
     },
