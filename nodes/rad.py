@@ -9,7 +9,7 @@ from ..rad_core.samplers import STEPS
 from . import inputs
 from .host.progress import Progress
 from .host.region_aware import with_levels_alone
-from .host.run import in_batches, load_network
+from .host.run import REDRAWN, in_batches, load_network
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -82,7 +82,7 @@ class RADInpaint(io.ComfyNode):
         count, order = len(picture), None if order is None else map_of(order)
         check_count(order, count, "order maps")
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
-        net = load_network(model, "RAD Inpaint", count)
+        net = load_network(model, "RAD Inpaint", max(count, REDRAWN if detail else 1))
         labels = picture.new_full((count,), class_label).long() if net.config.num_classes else None
         report = Progress(count)
 

@@ -12,7 +12,7 @@ from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.progress import Progress
-from .host.run import in_batches, load_network
+from .host.run import REDRAWN, in_batches, load_network
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -223,7 +223,7 @@ class RefineWithRAD(io.ComfyNode):
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
-        net, report = load_network(model, "Refine with RAD", len(picture)), Progress(len(picture))
+        net, report = load_network(model, "Refine with RAD", max(len(picture), REDRAWN if detail else 1)), Progress(len(picture))
         labels = picture.new_full((len(picture),), class_label).long() if net.config.num_classes else None
 
         def fill(start: int, stop: int):

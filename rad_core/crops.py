@@ -1,5 +1,6 @@
 """What a network sees of each hole, as crops, and the way back into the picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,6 +96,18 @@ class Crop:
     box: Box
     resized: bool
 
+    def enlarge(self, maps: Tensor) -> Tensor:
+        """Maps (C, h, w) in [0, 1] of a resized crop at the box's size."""
+        return F.interpolate(maps[None], (self.box.height, self.box.width), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+    def with_detail_of(self, image: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
+        """As `CropBatch.with_detail_of`: image (C, H, W), mask (1, h, w) and fill (C, h, w)."""
+        if not self.resized:
+            return fill
+        share, seen, fill = (self.enlarge(maps).to(image.device) for maps in (mask, self.picture[0], fill))
+        fine = (self.box.cut(image).float().clamp(0, 1) - seen).nan_to_num(0)
+        return (fill + (1 - share) * fine).clamp(0, 1)
+
     def stitch(self, image: Tensor, mask: Tensor, fill: Tensor, mix: bool = False) -> Tensor:
         """Put a fill (C, h, w) in [0, 1] back into image (C, H, W) under mask (1, H, W), see `stitch`."""
         height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)  # without the tiles' padding
@@ -110,8 +123,22 @@ class CropBatch:
     mask: Tensor
     order: Tensor | None
 
-    def stitch(self, images: Tensor, masks: Tensor, fills: Tensor, out: Tensor, mix: bool = False) -> None:
-        """Write every fill (b, C, h, w) in [0, 1], stitched into its picture of `images` (B, C, H, W), into `out`."""
+    def with_detail_of(self, images: Tensor, fills: Tensor) -> list[Tensor]:
+        """Fills (b, C, h, w) at their boxes' sizes, with what resizing took from the pictures (B, C, H, W).
+
+        A noisy pixel gets less of it: a state of noise sigma keeps the share 1 / (1 + sigma^2) of a picture, about 1 - mask.
+        """
+        return [crop.with_detail_of(images[k], *parts) for (k, crop), *parts in zip(self.crops.items(), self.mask, fills, strict=True)]
+
+    def limit(self, masks: Tensor) -> None:
+        """Lower masks (B, 1, H, W), in place, to those of the crops that were resized."""
+        for (k, crop), mask in zip(self.crops.items(), self.mask, strict=True):
+            if crop.resized:
+                part = crop.box.cut(masks[k])
+                part.copy_(part.minimum(crop.enlarge(mask).to(part)))
+
+    def stitch(self, images: Tensor, masks: Tensor, fills: Sequence[Tensor], out: Tensor, mix: bool = False) -> None:
+        """Write every fill (C, h, w) in [0, 1], stitched into its picture of `images` (B, C, H, W), into `out`."""
         for (k, crop), fill in zip(self.crops.items(), fills, strict=True):
             out[k] = crop.stitch(images[k], masks[k], fill, mix)
 
@@ -155,13 +182,13 @@ def _is_thick(mask: Tensor, side: int, block: int = 8) -> bool:
 def enlarged(boxes: dict[int, Box], size: int) -> list[list[int]]:
     """The numbers of pictures whose crops a network of this size does not see at their own size, in batches of crops of equal size.
 
-    At twice the network's size, a batch has at most as many pixels as all crops have at the network's.
+    A batch has at most as many pixels as all crops have at the network's size, or as one has at `TWICE` that size.
     """
     groups: dict[tuple, list[int]] = {}
     for k, box in boxes.items():
         if box.longer > size:
             groups.setdefault((box.height, box.width), []).append(k)
-    most = max(1, len(boxes) // 4)
+    most = max(1, int(len(boxes) / (TWICE + 0.2) ** 2))  # sides are filled up to the network's stride
     return [numbers[k : k + most] for numbers in groups.values() for k in range(0, len(numbers), most)]
 
 

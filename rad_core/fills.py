@@ -1,7 +1,7 @@
 """From picture to picture: run a diffusion method on every hole, at the network's size and then at twice its size."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -45,6 +45,7 @@ def fill_holes(
     noise_mask: Tensor | None = None,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
+    deepen: Callable[[Tensor], Tensor] | None = None,
     redraw: Method | None = None,
 ) -> Tensor:
     """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
@@ -55,10 +56,12 @@ def fill_holes(
         region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
         noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
-            hole is used. `mask`, if soft, then mixes the fill with the picture.
+            hole is used, and what resizing takes from it is put back. `mask`, if soft, then mixes the fill with the picture.
+        deepen: what a crop's noise mask (b, 1, h, w) becomes.
         context_mask, stitch_mask: as `rad_inpaint`.
-        redraw: the method that redraws an enlarged fill, in `DETAIL_STEPS` steps from the noise `settings.detail`. Its batch's picture has
-            the fill in the hole, and its mask is the hole's at that noise (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
+        redraw: the method that redraws an enlarged fill, in `DETAIL_STEPS` steps from the noise `settings.detail`, or the noise mask's
+            where that is less. Its batch's picture has the fill in the hole, and its mask is the hole's at that noise
+            (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
@@ -90,18 +93,22 @@ def fill_holes(
             raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
         return to_unit(fills)
 
-    out, drawn = image.clone(), image.clone() if larger else None
+    out, drawn = image.clone(), image.clone()
     hidden = mask if context_mask is None else mask.maximum(1 - context_mask)
+    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail))
+    shares = hidden * share.to(mask)
     for crops in batches:
+        crops = crops if deepen is None else replace(crops, mask=deepen(crops.mask))
         fills = run(fill, crops)
+        if noise_mask is not None:
+            fills = crops.with_detail_of(image, fills)
+            crops.limit(shares)
         crops.stitch(image, stitch_mask, fills, out, mix)
-        if larger:
-            crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
+        crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
         done += settings.step_count
     for numbers in larger:
-        share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail)).to(mask)
-        crops = crop_twice_as_large(drawn, hidden * share, {k: boxes[k] for k in numbers}, spec)
-        crops.stitch(image, stitch_mask, run(redraw, crops), out, mix=True)
+        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
+        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops)), out, mix=True)
         done += DETAIL_STEPS
     return out
 

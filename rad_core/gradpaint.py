@@ -365,11 +365,11 @@ def gradpaint_inpaint(
     if net.region_aware:
         note("This network was trained for RAD, which fills holes better without GradPaint.")
 
-    def guided(batch: Batch, sigmas: SigmaMaps, response: int) -> GradPaint:
+    def guided(batch: Batch, sigmas: SigmaMaps, response: int, guidance: Guidance = settings.guidance) -> GradPaint:
         hole = (batch.mask > 0).to(batch.mask)  # grey pixels are mixed afterwards
         combine = lambda x, sigma, mask: torch.lerp(batch.picture + sigma * batch.noise(), x, mask)
         known, probe = KnownPixels(batch.picture, hole, combine=combine), Probe(finite_difference_step(net.dtype))
-        return GradPaint(batch.denoise, known, sigmas, settings.guidance, response, probe=probe)
+        return GradPaint(batch.denoise, known, sigmas, guidance, response, probe=probe)
 
     def fill(batch: Batch) -> Tensor:
         sigmas = schedule.sigmas(torch.ones_like(batch.mask), steps, SPACING[settings.sampler])
@@ -378,7 +378,10 @@ def gradpaint_inpaint(
 
     def redraw(batch: Batch) -> Tensor:
         sigmas = schedule.sigmas(torch.full_like(batch.mask, schedule.mask_of_sigma(torch.tensor(settings.detail))), DETAIL_STEPS)
-        denoise = guided(batch, sigmas, RESPONSE["ddpm"])
+        guidance = settings.guidance
+        if guidance.step == "normalised":  # such a step does not shrink with the noise by itself
+            guidance = replace(guidance, eta=guidance.eta * settings.detail)
+        denoise = guided(batch, sigmas, RESPONSE["ddpm"], guidance)
         return sample_ddpm(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     masks = {"context_mask": context_mask, "stitch_mask": stitch_mask}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -111,8 +112,7 @@ def rad_inpaint(
         return sample(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     def fill(batch: Batch) -> Tensor:
-        mask = batch.mask if uncertainty is None else deepen(batch.mask, schedule)
-        return run(batch, mask, schedule.sigmas(mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
+        return run(batch, batch.mask, schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
 
     def redraw(batch: Batch) -> Tensor:
         return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, DETAIL_STEPS), sample_ddpm)
@@ -126,7 +126,8 @@ def rad_inpaint(
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, redraw=redraw, **masks)
+    deeper = None if uncertainty is None else partial(deepen, schedule=schedule)
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, deepen=deeper, redraw=redraw, **masks)
 
 
 def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:

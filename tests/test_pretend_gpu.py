@@ -10,7 +10,7 @@ from PIL import Image
 from pretend_gpu import CUDA, PretendTensor, pretend_gpu
 
 import rad_core
-from rad_core import RegionSchedule, crops, landscapes
+from rad_core import RegionSchedule, fills, landscapes
 from rad_core.__main__ import main
 from rad_core.adapters import add_adapter
 from rad_core.attention_order import pick_order
@@ -161,14 +161,14 @@ def test_mistakes_of_device_are_caught(mistake):
             MISTAKES[mistake](a, b)
 
 
-CPU_NOISE = lambda streams, shape, device, normal=crops.normal: normal(streams, shape)
-CPU_NETWORK = lambda net, *rest, denoiser=crops.ADMDenoiser: denoiser(net.cpu(), *rest)
+CPU_NOISE = lambda streams, shape, device, normal=fills.normal: normal(streams, shape)
+CPU_NETWORK = lambda net, *rest, denoiser=fills.ADMDenoiser: denoiser(net.cpu(), *rest)
 
 
 @pytest.mark.parametrize("name, wrong", [("normal", CPU_NOISE), ("ADMDenoiser", CPU_NETWORK)])
 @pytest.mark.filterwarnings("ignore::rad_core.notes.Note")
 def test_mistakes_in_the_library_would_be_caught(tiny_net, monkeypatch, name, wrong):
-    monkeypatch.setattr(crops, name, wrong)
+    monkeypatch.setattr(fills, name, wrong)
     with pretend_gpu():
         net = copy.deepcopy(tiny_net).to("cuda")
         with pytest.raises(RuntimeError, match="same device"):

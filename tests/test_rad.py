@@ -371,5 +371,15 @@ def test_detail_sees_nothing_of_what_is_hidden():
 
 
 def test_detail_is_checked():
-    with pytest.raises(ValueError, match="detail must be 0 or more"):
+    with pytest.raises(ValueError, match="detail must lie between 0 and 10"):
         RADSettings(detail=-0.1)
+
+
+def test_detail_leaves_a_picture_that_is_refined_its_own_detail():
+    """Resizing for the network takes the fine part of an enlarged picture; nearly certain pixels keep theirs, and get little new noise."""
+    image, mask = large_holes()
+    image, mask = image[1:3], mask[1:3]
+    fill = lambda uncertainty, detail: rad_inpaint(NETS["fit"], image, mask, steps=4, uncertainty=uncertainty * mask, detail=detail)
+    change = lambda *settings: float((fill(*settings) - image).square().mean().sqrt())
+    for detail in (0.0, 0.35):
+        assert 0 < change(1e-4, detail) < 0.15 * change(1.0, detail)

@@ -40,8 +40,8 @@ class Pictures:
     def hole(self, image, mask):
         return self.sheets.mark_hole(image.movedim(-1, 1), mask[:, None]).movedim(1, -1)
 
-    def landscape(self, seed=SEED):
-        return self.host.call("RAI_DrawLandscape", size=64, batch_size=1, seed=seed, time_of_day="any")[0]
+    def landscape(self, seed=SEED, size=64):
+        return self.host.call("RAI_DrawLandscape", size=size, batch_size=1, seed=seed, time_of_day="any")[0]
 
     def shape(self, shape, image, seed=3, share=40.0):
         options = {"width": 64, "height": 64, "batch_size": 1, "seed": seed, "shape": shape, "share": share, "invert": False}
@@ -61,8 +61,8 @@ class Pictures:
         return self.host.call("RAI_RADInpaint", model=model, image=image, mask=mask, **options)[0]
 
     def all(self) -> None:
-        call, image = self.host.call, self.landscape()
-        self.write("RAI_DrawLandscape", *((f"seed {k}", self.landscape(k)) for k in (7, 12, 19, 23)))
+        call, image, large_image = self.host.call, self.landscape(), self.landscape(size=128)
+        self.write("RAI_DrawLandscape", *((f"seed {k}", self.landscape(k, 128)) for k in (7, 12, 19, 23)))
         variants = {"scale 64": {}, "octaves 4": {"octaves": 4}, "softness 0.4": {"softness": 0.4}, "area 15": {"area": 15.0}}
         self.write("RAI_PerlinMask", *((label, self.perlin(**change)) for label, change in variants.items()))
         options = {"width": 256, "height": 256, "frames": 8, "seed": 5, "scale": 64.0, "area": 40.0, "speed": 0.1, "softness": 0.0}
@@ -73,13 +73,14 @@ class Pictures:
         self.write("RAI_InpaintMaskShapes", *((name, self.shape(name, large, 4)) for name in shapes))
 
         (rad, vae), (plain, _), (night, _) = self.model(), self.model(False), self.model(name="night (bundled)")
-        mask = self.shape("box", image)
-        fills = [self.rad(rad, image, mask, seed=seed) for seed in (1, 2)]
-        self.write("RAI_RADInpaint", ("picture", image), ("hole", self.hole(image, mask)), *zip(("seed 1", "seed 2"), fills, strict=True))
+        mask = self.shape("box", large_image)
+        fills = [self.rad(rad, large_image, mask, seed=seed) for seed in (1, 2)]
+        shown = ("picture", large_image), ("hole", self.hole(large_image, mask))
+        self.write("RAI_RADInpaint", *shown, *zip(("seed 1", "seed 2"), fills, strict=True))
         three = (("no adapter", plain), ("landscapes", rad), ("night", night))
-        large = self.shape("extreme", image, share=25.0)
-        filled = [(label, self.rad(model, image, large)) for label, model in three]
-        self.write("RAI_LoadRADAdapter", ("hole", self.hole(image, large)), *filled)
+        large = self.shape("extreme", large_image, share=25.0)
+        filled = [(label, self.rad(model, large_image, large)) for label, model in three]
+        self.write("RAI_LoadRADAdapter", ("hole", self.hole(large_image, large)), *filled)
 
         (conditioning,) = call("RAI_ADMConditioning", class_label=0)
 
@@ -90,6 +91,7 @@ class Pictures:
         empty = {"samples": torch.zeros(1, 3, 64, 64)}
         new = [(f"seed {k}", sample(plain, empty, "dpmpp_2m_sde", "karras", 100, k)) for k in (1, 2, 3, 4)]
         self.write("RAI_LoadADMModel", *new)
+        mask = self.shape("box", image)
         latent = {"samples": vae.encode(image), "noise_mask": mask[:, None]}
         by_host = [(name, sample(rad, latent, name, "karras")) for name in ("euler", "dpmpp_2m", "dpmpp_2m_sde")]
         self.write("RAI_ADMConditioning", ("hole", self.hole(image, mask)), *by_host)

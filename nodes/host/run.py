@@ -23,7 +23,7 @@ class HostNetwork:
 
 
 def load_network(model, node: str, pictures: int) -> HostNetwork:
-    """Load an ADM MODEL with its patches onto the host's device, with room for a batch of this many pictures.
+    """Load an ADM MODEL with its patches onto the host's device, with room for a batch of this many pictures of its size.
 
     Raises:
         ValueError: another kind of MODEL than the node of this name needs.
@@ -39,7 +39,8 @@ def is_oom(error: Exception) -> bool:
     return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
 
 
-ADVICE = "Choose a smaller context or picture, or float16 in 'Load ADM Model'."
+REDRAWN = 6  # pictures of the network's size have as many pixels as one at about twice that size
+ADVICE = "Choose a smaller context or picture, detail 0, or float16 in 'Load ADM Model'."
 
 
 def in_batches(work: Callable[[int, int], Tensor | tuple], count: int, advice: str = ADVICE, one: str = "one picture") -> Tensor | tuple:
