@@ -377,7 +377,8 @@ def gradpaint_inpaint(
         return sample(denoise, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     def redraw(batch: Batch) -> Tensor:
-        sigmas = schedule.sigmas(torch.full_like(batch.mask, schedule.mask_of_sigma(torch.tensor(settings.detail))), DETAIL_STEPS)
+        share = schedule.mask_of_sigma(torch.tensor(settings.detail))
+        sigmas = schedule.sigmas(torch.full_like(batch.mask, share), DETAIL_STEPS, "karras")
         guidance = settings.guidance
         if guidance.step == "normalised":  # such a step does not shrink with the noise by itself
             guidance = replace(guidance, eta=guidance.eta * settings.detail)

@@ -115,7 +115,7 @@ def rad_inpaint(
         return run(batch, batch.mask, schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
 
     def redraw(batch: Batch) -> Tensor:
-        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, DETAIL_STEPS), sample_ddpm)
+        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, DETAIL_STEPS, "karras"), sample_ddpm)
 
     image, mask = check_image_and_mask(image, mask)
     noise_mask = None

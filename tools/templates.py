@@ -15,7 +15,7 @@ OWN_PHOTO = (
 LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 128, "batch_size": 1, "time_of_day": "any"}, (0, 0))
 MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
 ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
-BOX = ("RAI_InpaintMaskShapes", {"width": 128, "height": 128, "shape": "box", "share": 40.0, "seed": 3, "image": "picture"}, (1, 0))
+BOX = ("RAI_InpaintMaskShapes", {"width": 128, "height": 128, "shape": "box", "share": 40.0, "seed": 8, "image": "picture"}, (1, 0))
 RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
@@ -349,7 +349,7 @@ WORKFLOWS = {
     "7 SDM and its uncertainty": {
         "picture": LANDSCAPE,
         "network": SDM,
-        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "scratches", "seed": 8}, (1, 0)),
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "scratches"}, (1, 0)),
         "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (1, 1)),
         **shown("fill", 2, "Filled by SDM"),
         "heat": (
