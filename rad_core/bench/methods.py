@@ -98,13 +98,17 @@ class Method:
     on_sheet: bool = False
 
 
+AS_LISTED = {"detail": 0.0}  # no more calls than a method is listed with, whatever the pictures' size
+
+
 def _rad(label: str, sampler: str, steps: int, net: str = "rad", on_sheet: bool = False, align: float = 0.0) -> Method:
-    fill = lambda nets, x, mask, seed: rad_inpaint(getattr(nets, net), x, mask, seed=seed, steps=steps, sampler=sampler, align=align)
+    settings = AS_LISTED | {"steps": steps, "sampler": sampler, "align": align}
+    fill = lambda nets, x, mask, seed: rad_inpaint(getattr(nets, net), x, mask, seed=seed, **settings)
     return Method(label, steps + (len(ALIGNMENT.guided(steps)) if align else 0), fill, (net,), on_sheet=on_sheet)
 
 
 def _gradpaint(label: str, steps: int, preset: str) -> Method:
-    fill = lambda nets, x, mask, seed: gradpaint_inpaint(nets.plain, x, mask, preset, seed=seed, steps=steps)
+    fill = lambda nets, x, mask, seed: gradpaint_inpaint(nets.plain, x, mask, preset, seed=seed, steps=steps, **AS_LISTED)
     return Method(label, PRESETS[preset].guidance.calls(steps), fill, ("plain",), on_sheet=True)
 
 
@@ -121,13 +125,13 @@ def _sdm(iterations: int, on_sheet: bool = False) -> Method:
 def _refined(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
     """SDM's fill, and its uncertain pixels once more by RAD."""
     filled, uncertainty = sdm_inpaint(nets.sdm, x, mask, seed=seed, iterations=4, view="native")
-    return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="ddim", align=0.0)
+    return rad_inpaint(nets.rad, filled, mask, seed=seed, uncertainty=uncertainty, steps=steps, sampler="ddim", align=0.0, **AS_LISTED)
 
 
 def _inwards(nets: Networks, x: Tensor, mask: Tensor, seed: Sequence[int], steps: int) -> Tensor:
     """RAD in an order: what is near the rim first."""
     order = torch.stack([depth_of(hole > 0, 10**6).float() for hole in mask[:, 0]])
-    return rad_inpaint(nets.rad, x, mask, seed=seed, order=order, steps=steps, sampler="ddim", align=0.0)
+    return rad_inpaint(nets.rad, x, mask, seed=seed, order=order, steps=steps, sampler="ddim", align=0.0, **AS_LISTED)
 
 
 METHODS: dict[str, Method] = {
