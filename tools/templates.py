@@ -195,7 +195,7 @@ WORKFLOWS = {
             "Note",
             f"GradPaint on a network that was never trained to fill holes: the bundled one without its RAD adapter. {SMALL}\n\n"
             "Put your own MODEL, VAE and prompts in place of it: see 'GradPaint on a checkpoint'. Change first: the seed, then the preset. "
-            "About 7 seconds on one CPU core.",
+            "About 10 seconds on one CPU core.",
         ),
     },
     "5 GradPaint, with and without": {
@@ -222,7 +222,7 @@ WORKFLOWS = {
             "Note",
             "The same network, seed, sampler and steps: once with masked sampling alone, which every KSampler does with a noise mask (the "
             f"preset 'combine'), once with GradPaint. Look at the rim of the square.\n\n{SMALL}\n\nChange first: the seed of the two "
-            "nodes on the left. About 9 seconds on one CPU core.",
+            "nodes on the left. About 12 seconds on one CPU core.",
         ),
     },
     "6 RAD with its paper's settings": {
@@ -236,7 +236,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}\n\nChange first: the seed. "
-            "About 9 seconds on one CPU core.",
+            "About 12 seconds on one CPU core.",
         ),
     },
     "6 RAD fills a hole": {
@@ -251,7 +251,7 @@ WORKFLOWS = {
             "Note",
             f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
             "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
-            "into the two loaders. Change first: the seed, then the mask's shape. About 4 seconds on one CPU core.",
+            "into the two loaders. Change first: the seed, then the mask's shape. About 6 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
@@ -266,7 +266,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"Nearly all of the picture is a hole, and a grey map sets what is generated first: black first, white last. {SMALL}\n\n"
-            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 7 seconds on one CPU core.",
+            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 14 seconds on one CPU core.",
         ),
     },
     "6 RAD widens a picture": {
@@ -280,7 +280,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"The right 48 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
-            "then the seed. About 3 seconds on one CPU core.",
+            "then the seed. About 5 seconds on one CPU core.",
         ),
     },
     "6 RAD with any KSampler": {
@@ -305,7 +305,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}RAD "
-            "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 7 seconds on one CPU "
+            "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 8 seconds on one CPU "
             "core.",
         ),
     },
@@ -323,7 +323,7 @@ WORKFLOWS = {
             "Note",
             "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
             f"around a piece of daylight it paints a night. Nothing is loaded twice. {SMALL}\n\n"
-            "Change first: the adapters' strength, then the seed. About 8 seconds on one CPU core.",
+            "Change first: the adapters' strength, then the seed. About 10 seconds on one CPU core.",
         ),
     },
     "7 SDM, refined with RAD": {
@@ -343,7 +343,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"SDM fills the hole in four passes, and RAD re-imagines in ten steps what SDM is uncertain of. {SMALL}\n\n"
-            "Change first: 'strength' in Refine with RAD, then the seeds. About 3 seconds on one CPU core.",
+            "Change first: 'strength' in Refine with RAD, then the seeds. About 5 seconds on one CPU core.",
         ),
     },
     "7 SDM and its uncertainty": {
