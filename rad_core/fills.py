@@ -93,7 +93,7 @@ def fill_holes(
             raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
         return to_unit(fills)
 
-    out, drawn = image.clone(), image.clone()
+    out, drawn = image.clone(), image.clone() if larger else image
     hidden = mask if context_mask is None else mask.maximum(1 - context_mask)
     share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail))
     shares = hidden * share.to(mask)
@@ -104,7 +104,8 @@ def fill_holes(
             fills = crops.with_detail_of(image, fills)
             crops.limit(shares)
         crops.stitch(image, stitch_mask, fills, out, mix)
-        crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
+        if larger:
+            crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
         done += settings.step_count
     for numbers in larger:
         crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
