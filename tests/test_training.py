@@ -376,7 +376,7 @@ def test_an_adapter_without_the_spatial_embedding(place):
 
 
 def test_train_base_has_no_options_of_adapters(place, capsys):
-    for option in (["--one-level"], ["--base", "net.safetensors"], ["--rank", "4"], ["--phases", "1"]):
+    for option in (["--one-level"], ["--base", "net.safetensors"], ["--rank", "4"], ["--phases", "1"], ["--redraw-noise", "1"]):
         with pytest.raises(SystemExit):
             main(["train", "base", *option, "--stages", "16:1:2", "-o", "b.safetensors"])
         assert "unrecognized arguments" in capsys.readouterr().err and not (place / "b.safetensors").exists()
@@ -392,6 +392,28 @@ def test_rank_alpha_targets_and_own_masks(place):
     masks = mask_source("masks")(20, 4, 6, 0)
     assert masks.shape == (20, 1, 4, 6) and {tuple(mask[0, 0].tolist()) for mask in masks} == {(0, 0, 0, 1, 1, 1), (1, 1, 1, 0, 0, 0)}
     assert torch.equal(own_masks([torch.ones(1, 2, 2)])(1, 3, 3, 0), torch.ones(1, 1, 3, 3))
+
+
+def test_larger_pictures_train_the_redraw_alone():
+    """Above the network's size a hole gets noise from almost none to `redraw_noise`."""
+    trained = method()
+    sigmas = {}
+    for noise in (None, 0.5):
+        trained.plan = replace(trained.plan, redraw_noise=noise)
+        for size in (16, 32):
+            part = BatchSlice(size, TRAINING_SEEDS, 0, 64, 64)
+            drawn = trained.load_batch(part)
+            beta_bar = trained._levels(part, drawn).beta_bar * (drawn.mask == 1)
+            sigmas[noise, size] = (beta_bar / (1 - beta_bar)).sqrt().amax((1, 2, 3))
+    assert torch.equal(sigmas[None, 16], sigmas[0.5, 16]), "the network's own size is as before"
+    assert sigmas[None, 32].max() > 50
+    redrawn = sigmas[0.5, 32]
+    assert 0.48 < redrawn.max() < 0.51 and 0 < redrawn.min() < 0.03 and 0.15 < redrawn.median() < 0.35
+
+
+def test_the_redraw_noise_is_refused_at_0(place, capsys):
+    assert main(["train", "rad", *SMALL, "--redraw-noise", "0", "--stages", "16:1:2", "-o", "a.safetensors"]) == 1
+    assert "--redraw-noise must be above 0" in capsys.readouterr().err
 
 
 def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):

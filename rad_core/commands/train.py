@@ -87,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
     if not getattr(options, "rim_weight", 0) >= 0:
         raise ValueError("--rim-weight must be 0 or more.")
+    if getattr(options, "redraw_noise", None) is not None and not options.redraw_noise > 0:
+        raise ValueError("--redraw-noise must be above 0.")
     check_used(options)
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
@@ -163,6 +165,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
         region=options.kind == "rad",
         phases=options.phases,
         rim_weight=options.rim_weight,
+        redraw_noise=options.redraw_noise,
         spatial=not options.one_level,
         vlb_weight=options.vlb_weight,
         optimiser=options.optimiser,

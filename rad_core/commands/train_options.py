@@ -99,7 +99,7 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile the network, which takes some minutes: for runs of an hour and more"
     )
-    parser.set_defaults(base=None, phases=2, one_level=False, rim_weight=0.0)
+    parser.set_defaults(base=None, phases=2, one_level=False, rim_weight=0.0, redraw_noise=None)
 
 
 def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +113,12 @@ def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         help="count the noised pixels at distance d = 1, 2, 3 from a known one 1 + this / d times (default: 0, as in the paper)",
+    )
+    parser.add_argument(
+        "--redraw-noise",
+        type=float,
+        metavar="SIGMA",
+        help="stages larger than the network's own size train its redraw of enlarged fills: with no more noise than this",
     )
     parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
     parser.add_argument("--rank", type=int, default=OF_AN_ADAPTER["rank"], help="of the LoRA (default: 16, as in the paper)")

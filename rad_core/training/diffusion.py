@@ -45,6 +45,8 @@ class TrainingPlan(Plan):
         phases: 2: both phases, as in the paper; 1: noise in the hole alone, all that inpainting visits without an
             order map; with one, such an adapter makes noisier fills.
         rim_weight: how much more the noised pixels beside known ones count, see `rim_weights`; 0 as in the paper.
+        redraw_noise: pictures larger than the network's own size are for the redraw of `detail`: their hole gets noise of at most this
+            sigma. None: they are trained like all others.
         spatial: pass the network the timestep of every pixel; False: one timestep per picture, the paper's ablation (RAD, Table 3, Cfg. 2).
     """
 
@@ -56,6 +58,7 @@ class TrainingPlan(Plan):
     region: bool = True
     phases: int = 2
     rim_weight: float = 0.0
+    redraw_noise: float | None = None
     spatial: bool = True
 
 
@@ -192,13 +195,21 @@ class DiffusionTraining:
         return {"loss": loss} | {name: error / count for name, error, count in pairs if count}
 
     def _time(self, part: BatchSlice) -> Tensor:
-        """Time of each picture of a slice, (b,) in [0, phases), uniform.
+        """Time of each picture of a slice, (b,), uniform in [0, phases), or below that of `redraw_noise`.
 
         Stratified: one picture in each of `total` equal intervals, which has less variance of the mean.
         """
         (offset,) = (torch.rand((), generator=g) for g in generators(part.seed, 1, "training time"))
         k = torch.arange(part.first, part.first + part.count)
-        return (k + offset) / part.total * (self.plan.phases if self.plan.region else 1)
+        return (k + offset) / part.total * self._last_time(part.size)
+
+    def _last_time(self, size: int) -> float:
+        """The time that pictures of a size are trained up to."""
+        plan = self.plan
+        if plan.redraw_noise and size > self.net.config.image_size:
+            phase1 = self.schedule.phase1
+            return float(phase1.level_of_sigma(torch.tensor(plan.redraw_noise))) / len(phase1)
+        return plan.phases if plan.region else 1
 
     def _parts(self, part: BatchSlice) -> Tensor:
         """Which of `PARTS` each picture's noise level belongs to, (5, b), 1 there and 0 elsewhere."""
