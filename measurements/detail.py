@@ -19,10 +19,12 @@ from rad_core.checkpoints import load_model
 from rad_core.masks import perlin_masks
 from rad_core.metrics import hole_rmse, markdown, rim_jump, save_table, texture
 from rad_core.schedule import RegionSchedule
+from rad_core.settings import OWN_REDRAW, TRAINED_REDRAW
 from rad_core.synthetic import UNSEEN, landscapes
 from rad_core.training.objective import losses, region_levels
+from rad_core.unet import UNet
 
-DETAILS = (0.0, 0.2, 0.35, 0.5)
+NOISES, TRAINED_NOISES = (0.0, 0.2, 0.35, 0.5), (1.0, 2.0, 3.0)  # sigma that the redraw starts from
 SIGMAS = (0.1, 0.25, 0.5, 1, 2, 5)
 PATCH, PATCHES, DIRECTIONS = 7, 60_000, 64
 
@@ -56,14 +58,20 @@ def measure(out: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
 
 def evaluate(count: int, size: int) -> dict:
     """Rows of the table by method and setting."""
-    plain, rad = load_model("landscapes"), load_adapter(load_model("landscapes"), "landscapes")
+    plain, rad, detail = load_model("landscapes"), adapted("landscapes"), adapted("landscapes-detail")
     truth, mask = landscapes(count, size, seed=UNSEEN), holes(count, size)
-    runs = {f"RAD, DDPM 100, detail {detail:g}": (rad_inpaint, rad, {"settings": "paper", "detail": detail}) for detail in DETAILS}
-    runs |= {f"RAD's default, detail {detail:g}": (rad_inpaint, rad, {"detail": detail}) for detail in (0.0, 0.35)}
-    runs["RAD, DDPM 100, the network at the picture's size"] = rad_inpaint, rad, {"settings": "paper", "view": "native"}
+    paper, default, gradpaint = "RAD, DDPM 100", "RAD's default", "GradPaint, 50 steps"
+    own = lambda noise: {"detail": noise / OWN_REDRAW.sigma}
+    trained = lambda noise: {"detail": noise / TRAINED_REDRAW.sigma, "detail_net": detail}
+    runs = {f"{paper}, redrawn from {noise:g}": (rad_inpaint, rad, {"settings": "paper"} | own(noise)) for noise in NOISES}
     runs |= {
-        f"GradPaint, 50 steps, detail {detail:g}": (gradpaint_inpaint, plain, {"steps": 50, "detail": detail}) for detail in (0.0, 0.35)
+        f"{paper}, redrawn by landscapes-detail from {noise:g}": (rad_inpaint, rad, {"settings": "paper"} | trained(noise))
+        for noise in TRAINED_NOISES
     }
+    runs |= {f"{default}, redrawn from {noise:g}": (rad_inpaint, rad, own(noise)) for noise in (0.0, 0.35)}
+    runs[f"{default}, redrawn by landscapes-detail from 2"] = rad_inpaint, rad, trained(2.0)
+    runs[f"{paper}, the network at the picture's size"] = rad_inpaint, rad, {"settings": "paper", "view": "native"}
+    runs |= {f"{gradpaint}, redrawn from {noise:g}": (gradpaint_inpaint, plain, {"steps": 50} | own(noise)) for noise in (0.0, 0.35)}
     rows = {}
     for name, (method, net, settings) in runs.items():
         out = torch.cat([method(net, truth[k : k + 10], mask[k : k + 10], seed=k, **settings) for k in range(0, count, 10)])
@@ -72,14 +80,19 @@ def evaluate(count: int, size: int) -> dict:
     return rows
 
 
+def adapted(name: str) -> UNet:
+    """The landscapes' network with an adapter."""
+    return load_adapter(load_model("landscapes"), name)
+
+
 def errors(count: int = 32, batch: int = 8) -> dict:
     """Mean squared error of v in holes of noise sigma, on landscapes of the network's size and of twice that size."""
-    net, schedule = load_adapter(load_model("landscapes"), "landscapes"), RegionSchedule()
-    rows = {}
-    for size in (64, 128):
+    rows, schedule = {}, RegionSchedule()
+    for size, name in ((64, "landscapes"), (128, "landscapes"), (128, "landscapes-detail")):
+        net = adapted(name)
         truth, mask = landscapes(count, size, seed=UNSEEN) * 2 - 1, perlin_masks(count, size, size, seed=UNSEEN)
         noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
-        row = rows[f"{size}x{size} pixels"] = {}
+        row = rows[f"{size}x{size} pixels, {name}"] = {}
         for sigma in SIGMAS:
             step = int((schedule.phase1.level_sigma[1:] - sigma).abs().argmin())
             total, pixels = 0.0, 0.0

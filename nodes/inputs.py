@@ -120,8 +120,17 @@ def detail() -> io.Input:
         max=10.0,
         step=0.05,
         optional=True,
-        tooltip="Where hole and surroundings are larger than the network's size: from how much noise the enlarged fill is redrawn at twice "
-        "that size, to be sharp. 0: it is only enlarged, and looks soft.",
+        tooltip="Where hole and surroundings are larger than the network's size, the enlarged fill is redrawn at twice that size, to be "
+        "sharp. More than 1 changes it more, less changes it less; 0: it is only enlarged, and looks soft.",
+    )
+
+
+def detail_model() -> io.Input:
+    return io.Model.Input(
+        "detail_model",
+        optional=True,
+        tooltip="Redraws the enlarged fill in place of model, in more steps: the same network with an adapter that was trained for it. For "
+        "landscapes that is landscapes-detail.",
     )
 
 

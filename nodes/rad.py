@@ -1,5 +1,7 @@
 """RAD: only the hole is noised and denoised, with a noise level per pixel."""
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from ..rad_core import rad_inpaint
@@ -9,7 +11,7 @@ from ..rad_core.samplers import STEPS
 from . import inputs
 from .host.progress import Progress
 from .host.region_aware import with_levels_alone
-from .host.run import REDRAWN, in_batches, load_network
+from .host.run import in_batches, rad_networks
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -49,6 +51,7 @@ class RADInpaint(io.ComfyNode):
                     tooltip="Smooths the transition across the hole's rim (by GradPaint), for a quarter more time. 0 off, 1 natural.",
                 ),
                 inputs.detail(),
+                inputs.detail_model(),
                 inputs.context_mask(),
                 inputs.stitch_mask(),
             ],
@@ -73,6 +76,7 @@ class RADInpaint(io.ComfyNode):
         class_label=0,
         align=inputs.RAD.align,
         detail=inputs.RAD.detail,
+        detail_model=None,
         context_mask=None,
         stitch_mask=None,
     ) -> io.NodeOutput:
@@ -82,11 +86,12 @@ class RADInpaint(io.ComfyNode):
         count, order = len(picture), None if order is None else map_of(order)
         check_count(order, count, "order maps")
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
-        net = load_network(model, "RAD Inpaint", max(count, REDRAWN if detail else 1))
-        labels = picture.new_full((count,), class_label).long() if net.config.num_classes else None
+        networks = partial(rad_networks, model, detail_model, "RAD Inpaint", count, detail)
+        labels = picture.new_full((count,), class_label).long() if networks()[0].config.num_classes else None
         report = Progress(count)
 
         def fill(start: int, stop: int):
+            net, detail_net = networks()
             return rad_inpaint(
                 net,
                 picture[start:stop],
@@ -95,6 +100,7 @@ class RADInpaint(io.ComfyNode):
                 seed=[seed + k for k in range(start, stop)],
                 order=entries(order, start, stop),
                 labels=None if labels is None else labels[start:stop],
+                detail_net=detail_net,
                 callback=report.part(start, stop),
                 context_mask=entries(look, start, stop),
                 stitch_mask=entries(paste, start, stop),

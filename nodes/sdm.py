@@ -1,5 +1,7 @@
 """SDM: a few passes, the most certain pixels first; and RAD on what SDM is uncertain of."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io
@@ -12,7 +14,7 @@ from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.progress import Progress
-from .host.run import REDRAWN, in_batches, load_network
+from .host.run import in_batches, rad_networks
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -209,6 +211,7 @@ class RefineWithRAD(io.ComfyNode):
                 inputs.context(),
                 inputs.class_label("The class to draw, for class-conditional networks only.", optional=True),
                 inputs.detail(),
+                inputs.detail_model(),
             ],
             outputs=[io.Image.Output()],
             **search_aliases("region-aware", "uncertainty", "improve", "redo", "detail"),
@@ -216,17 +219,31 @@ class RefineWithRAD(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, image, mask, uncertainty, seed, steps, sampler, strength, view, context, class_label=0, detail=inputs.RAD.detail
+        cls,
+        model,
+        image,
+        mask,
+        uncertainty,
+        seed,
+        steps,
+        sampler,
+        strength,
+        view,
+        context,
+        class_label=0,
+        detail=inputs.RAD.detail,
+        detail_model=None,
     ) -> io.NodeOutput:
         settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, detail=detail, sigma_scale=strength)
         picture, alpha = picture_of(image)
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
-        net, report = load_network(model, "Refine with RAD", max(len(picture), REDRAWN if detail else 1)), Progress(len(picture))
-        labels = picture.new_full((len(picture),), class_label).long() if net.config.num_classes else None
+        networks, report = partial(rad_networks, model, detail_model, "Refine with RAD", len(picture), detail), Progress(len(picture))
+        labels = picture.new_full((len(picture),), class_label).long() if networks()[0].config.num_classes else None
 
         def fill(start: int, stop: int):
+            net, detail_net = networks()
             return rad_inpaint(
                 net,
                 picture[start:stop],
@@ -235,6 +252,7 @@ class RefineWithRAD(io.ComfyNode):
                 seed=[seed + k for k in range(start, stop)],
                 labels=None if labels is None else labels[start:stop],
                 uncertainty=entries(uncertainty, start, stop),
+                detail_net=detail_net,
                 callback=report.part(start, stop),
             )
 

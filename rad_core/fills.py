@@ -13,7 +13,7 @@ from .images import check_extra_masks, check_image_and_mask, check_order
 from .noise import generators, normal
 from .samplers import Callback, Noise
 from .schedule import RegionSchedule
-from .settings import DETAIL_STEPS, SamplingSettings
+from .settings import OWN_REDRAW, Redraw, SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def fill_holes(
     stitch_mask: Tensor | None = None,
     deepen: Callable[[Tensor], Tensor] | None = None,
     redraw: Method | None = None,
+    redrawn: Redraw = OWN_REDRAW,
+    detail_net: Network | None = None,
 ) -> Tensor:
     """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
 
@@ -59,9 +61,10 @@ def fill_holes(
             hole is used, and what resizing takes from it is put back. `mask`, if soft, then mixes the fill with the picture.
         deepen: what a crop's noise mask (b, 1, h, w) becomes.
         context_mask, stitch_mask: as `rad_inpaint`.
-        redraw: the method that redraws an enlarged fill, in `DETAIL_STEPS` steps from the noise `settings.detail`, or the noise mask's
-            where that is less. Its batch's picture has the fill in the hole, and its mask is the hole's at that noise
-            (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
+        redraw: the method that redraws an enlarged fill. Its batch's picture has the fill in the hole, and its mask is the hole's at the
+            noise to start from (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
+        redrawn: that noise, which `settings.detail` multiplies, and which is less where the noise mask has less; and the method's steps.
+        detail_net: the network that redraws; None: `net`.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
@@ -79,9 +82,9 @@ def fill_holes(
     batches = crop_holes(image, mask if noise_mask is None else noise_mask, spec, order, context_mask)
     boxes = {k: crop.box for batch in batches for k, crop in batch.crops.items() if crop.resized}
     larger = enlarged(boxes, spec.size) if redraw and settings.detail else []
-    streams, done, total = generators(seed, len(image), "sampling"), 0, settings.step_count * len(batches) + DETAIL_STEPS * len(larger)
+    streams, done, total = generators(seed, len(image), "sampling"), 0, settings.step_count * len(batches) + redrawn.steps * len(larger)
 
-    def run(method: Method, crops: CropBatch) -> Tensor:
+    def run(method: Method, crops: CropBatch, net: Network) -> Tensor:
         picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
         denoise = ADMDenoiser(net, region_aware or net.region_aware, None if labels is None else labels[numbers].to(spec.device))
         if spec.view == "tiles":
@@ -95,11 +98,11 @@ def fill_holes(
 
     out, drawn = image.clone(), image.clone() if larger else image
     hidden = mask if context_mask is None else mask.maximum(1 - context_mask)
-    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail))
+    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail * redrawn.sigma))
     shares = hidden * share.to(mask)
     for crops in batches:
         crops = crops if deepen is None else replace(crops, mask=deepen(crops.mask))
-        fills = run(fill, crops)
+        fills = run(fill, crops, net)
         if noise_mask is not None:
             fills = crops.with_detail_of(image, fills)
             crops.limit(shares)
@@ -109,8 +112,8 @@ def fill_holes(
         done += settings.step_count
     for numbers in larger:
         crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
-        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops)), out, mix=True)
-        done += DETAIL_STEPS
+        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops, detail_net or net)), out, mix=True)
+        done += redrawn.steps
     return out
 
 

@@ -29,7 +29,7 @@ from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural
 from .notes import note
 from .samplers import RESPONSE, SPACING, Callback, choose_sampler, sample_ddpm
 from .schedule import RegionSchedule, SigmaMaps
-from .settings import DETAIL_STEPS, SamplingSettings, resolve_settings
+from .settings import OWN_REDRAW, SamplingSettings, resolve_settings
 
 CARRY_STEPS = 10
 LEAST_PROBE = 1e-3  # of the finite difference, in units of x: below it rounding counts
@@ -377,11 +377,12 @@ def gradpaint_inpaint(
         return sample(denoise, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     def redraw(batch: Batch) -> Tensor:
-        share = schedule.mask_of_sigma(torch.tensor(settings.detail))
-        sigmas = schedule.sigmas(torch.full_like(batch.mask, share), DETAIL_STEPS, "karras")
+        sigma = settings.detail * OWN_REDRAW.sigma
+        share = schedule.mask_of_sigma(torch.tensor(sigma))
+        sigmas = schedule.sigmas(torch.full_like(batch.mask, share), OWN_REDRAW.steps, "karras")
         guidance = settings.guidance
         if guidance.step == "normalised":  # such a step does not shrink with the noise by itself
-            guidance = replace(guidance, eta=guidance.eta * settings.detail)
+            guidance = replace(guidance, eta=guidance.eta * sigma)
         denoise = guided(batch, sigmas, RESPONSE["ddpm"], guidance)
         return sample_ddpm(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 

@@ -15,7 +15,7 @@ from .images import check_image_and_mask, check_map
 from .notes import note
 from .samplers import SPACING, Callback, choose_sampler, sample_ddpm
 from .schedule import RegionSchedule, SigmaMaps
-from .settings import DETAIL_STEPS, SamplingSettings, resolve_settings
+from .settings import OWN_REDRAW, TRAINED_REDRAW, SamplingSettings, resolve_settings
 
 ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # of the rim, at full strength
 
@@ -64,6 +64,7 @@ def rad_inpaint(
     order: Tensor | None = None,
     uncertainty: Tensor | None = None,
     labels: Tensor | None = None,
+    detail_net: Network | None = None,
     callback: Callback | None = None,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
@@ -84,6 +85,8 @@ def rad_inpaint(
             with the more noise the more uncertain it is and the deeper it lies in the hole, see `deepen`. Pixels of uncertainty 0
             come back bit-identical.
         labels: (B,) class labels for class-conditional networks.
+        detail_net: the network that redraws enlarged fills (see `detail`), such as the same one with an adapter trained at twice its size
+            (`train rad --redraw-noise`), on the device of `net`. None: `net`.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the crops under work; raise from
             it to cancel. Crops of different sizes run one after the other, and their steps are counted on.
         context_mask: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 1 = the network may look at it: outside it, known pixels are ignored too.
@@ -103,6 +106,7 @@ def rad_inpaint(
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)
+    redrawn = TRAINED_REDRAW if detail_net else OWN_REDRAW
 
     def run(batch: Batch, mask: Tensor, sigmas: SigmaMaps, sample: Callable[..., Tensor]) -> Tensor:
         denoise = batch.denoise
@@ -115,7 +119,7 @@ def rad_inpaint(
         return run(batch, batch.mask, schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
 
     def redraw(batch: Batch) -> Tensor:
-        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, DETAIL_STEPS, "karras"), sample_ddpm)
+        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, redrawn.steps, "karras"), sample_ddpm)
 
     image, mask = check_image_and_mask(image, mask)
     noise_mask = None
@@ -126,8 +130,9 @@ def rad_inpaint(
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
+    again = {"redraw": redraw, "redrawn": redrawn, "detail_net": detail_net}
     deeper = None if uncertainty is None else partial(deepen, schedule=schedule)
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, deepen=deeper, redraw=redraw, **masks)
+    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, deepen=deeper, **masks, **again)
 
 
 def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:

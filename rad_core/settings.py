@@ -7,9 +7,20 @@ from typing import TypeVar
 
 from .samplers import SAMPLERS, STEPS
 
-DETAIL_STEPS = 8  # of the sampler, when an enlarged fill is redrawn
 VIEWS = ("auto", "hole", "whole", "native")
 Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """How an enlarged fill is redrawn: from noise `sigma`, in so many steps."""
+
+    sigma: float
+    steps: int
+
+
+OWN_REDRAW = Redraw(0.35, 8)  # by the network that filled, at a size that it was not trained for: it may change the finest shapes alone
+TRAINED_REDRAW = Redraw(2.0, 24)  # by a network that was trained for it
 
 
 def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], changes: Mapping[str, object]) -> Settings:
@@ -51,9 +62,10 @@ class SamplingSettings:
             resized; "native": the whole picture at its own size; "auto": the network's own way, tiles at the picture's own scale for
             networks trained on tiles (`UNetConfig.tiles`), "hole" for all others.
         context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 or more.
-        detail: where the network does not see hole and surroundings at their own size, the noise sigma, 0 to 10, from which the enlarged
-            fill is redrawn at twice the network's size, in `DETAIL_STEPS` steps of about four times the cost; 0: it is only enlarged, and
-            looks soft. Not from the papers.
+        detail: where the network does not see hole and surroundings at their own size, the enlarged fill is redrawn at twice the network's
+            size, in 8 steps of about four times the cost from a noise of sigma 0.35 (`OWN_REDRAW`), or in 24 from 2 if a network that was
+            trained for it redraws (`TRAINED_REDRAW`). More, up to 10 times the noise, changes the fill more, and less changes it less;
+            0: it is only enlarged, and looks soft. Not from the papers.
 
     Raises:
         ValueError: a value out of its range.
@@ -64,7 +76,7 @@ class SamplingSettings:
     eta: float = 0.0
     view: str = "auto"
     context: float = 1.0
-    detail: float = 0.35
+    detail: float = 1.0
 
     def __post_init__(self):
         if not 0 <= self.detail <= 10:

@@ -28,7 +28,7 @@ from rad_core.metrics import hole_rmse, rank_correlation, seam, texture
 
 
 def test_what_is_bundled():
-    assert bundled_networks() == ["landscapes"] and bundled_adapters() == ["landscapes", "night"]
+    assert bundled_networks() == ["landscapes"] and bundled_adapters() == ["landscapes", "landscapes-detail", "night"]
     assert bundled_sdms() == ["landscapes"]
 
 

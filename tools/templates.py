@@ -16,7 +16,8 @@ LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 128, "batch_size": 1, "tim
 MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
 ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
 BOX = ("RAI_InpaintMaskShapes", {"width": 128, "height": 128, "shape": "box", "share": 40.0, "seed": 8, "image": "picture"}, (1, 0))
-RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
+DETAIL = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes-detail (bundled)"}, (1, 2), "To redraw the fill")
+RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1, "detail_model": "detail"}
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
 SAMPLING = {
@@ -37,6 +38,7 @@ BY_HOST = {
     "sampler_name": "dpmpp_2m_sde",
     "scheduler": "karras",
 }
+AGAIN = {"model": "detail", "latent_image": "hole again", "steps": 24, "denoise": 0.38}  # BY_HOST's second pass
 SHARP = {"size": 128, "denoise": 0.2, "steps": 8}  # the second pass, at twice the network's size
 SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This one has 128x128, shown four times as large: "
 SMALL = f"{SIZES}the hole is filled at the network's size, and redrawn at twice that size to be sharp. "
@@ -230,6 +232,7 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": BOX,
         "adapter": ADAPTER,
+        "detail": DETAIL,
         "rad": ("RAI_RADInpaint", RAD | {"sampler": "ddpm", "steps": 100, "align": 0.0}, (2, 0)),
         **shown("picture", 3, "Before"),
         **shown("rad", 4, "Filled by RAD"),
@@ -244,6 +247,7 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": BOX,
         "adapter": ADAPTER,
+        "detail": DETAIL,
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
         **shown("picture", 3, "Before"),
         **shown("rad", 4, "Filled by RAD"),
@@ -259,6 +263,7 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme"}, (1, 0)),
         "adapter": ADAPTER,
+        "detail": DETAIL,
         "order": ("RAI_PerlinMask", {"scale": 48.0, "area": 50.0, "softness": 1.0, "seed": 2, "image": "picture"}, (2, 1), "Order"),
         "rad": ("RAI_RADInpaint", RAD | {"order": "order", "overlap": 0.5, "sampler": "ddpm", "align": 0.0}, (2, 0)),
         **shown("picture", 3, "Before"),
@@ -274,6 +279,7 @@ WORKFLOWS = {
         "model": MODEL,
         "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 48, "bottom": 0, "feathering": 0}, (1, 0)),
         "adapter": ADAPTER,
+        "detail": DETAIL,
         "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
         **shown("pad", 3, "With room on the right"),
         **shown("rad", 4, "Widened by RAD"),
@@ -288,7 +294,8 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": BOX,
         "adapter": ADAPTER,
-        "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
+        "detail": DETAIL,
+        "conditioning": ("RAI_ADMConditioning", {"class_label": 0}, (1, 3)),
         "small": ("ImageScaleBy", {"image": "picture", "upscale_method": "area", "scale_by": 0.5}, (2, 0), "The network's size"),
         "encode": ("VAEEncode", {"pixels": "small", "vae": ("model", 1)}, (2, 1)),
         "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 2)),
@@ -298,7 +305,7 @@ WORKFLOWS = {
         "paste": ("ImageCompositeMasked", {"destination": "picture", "source": "double", "mask": "mask"}, (4, 1), "Into the picture"),
         "encode again": ("VAEEncode", {"pixels": "paste", "vae": ("model", 1)}, (4, 2)),
         "hole again": ("SetLatentNoiseMask", {"samples": "encode again", "mask": "mask"}, (4, 3)),
-        "redraw": ("KSampler", SAMPLING | BY_HOST | {"latent_image": "hole again", "steps": 8, "denoise": 0.2}, (5, 0), "Redrawn"),
+        "redraw": ("KSampler", SAMPLING | BY_HOST | AGAIN, (5, 0), "Redrawn"),
         "decode again": ("VAEDecode", {"samples": "redraw", "vae": ("model", 1)}, (5, 1)),
         **shown("picture", 6, "Before"),
         **shown("decode again", 7, "Filled by a KSampler"),
@@ -314,7 +321,8 @@ WORKFLOWS = {
         "model": MODEL,
         "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 25.0}, (1, 0)),
         "adapter": ADAPTER,
-        "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 2)),
+        "detail": DETAIL,
+        "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 3)),
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
         "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
         **shown("rad", 3, "Adapter: landscapes"),
@@ -332,10 +340,11 @@ WORKFLOWS = {
         "model": ("RAI_LoadADMModel", MODEL[1], (0, 2)),
         "mask": BOX,
         "adapter": ADAPTER,
+        "detail": DETAIL,
         "fill": ("RAI_SDMInpaint", {"sdm": "network", "image": "picture", "mask": "mask", "seed": 1}, (2, 0)),
         "refine": (
             "RAI_RefineWithRAD",
-            {"model": "adapter", "image": "fill", "mask": "mask", "uncertainty": ("fill", 1), "seed": 1},
+            RAD | {"image": "fill", "uncertainty": ("fill", 1)},
             (2, 1),
         ),
         **shown("fill", 3, "Filled by SDM"),

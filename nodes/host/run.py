@@ -7,31 +7,42 @@ import torch
 from torch import Tensor
 
 from ...rad_core.notes import note
-from .adm import ADMModel, need_adm
+from .adm import REGION_AWARE, ADMModel, need_adm
 
 
 class HostNetwork:
-    """An ADM MODEL that the host has loaded, as a `rad_core.denoisers.Network`."""
+    """An ADM MODEL as a `rad_core.denoisers.Network`. The host loads it, with its patches, when it is first called.
 
-    def __init__(self, inner: ADMModel, device: torch.device):
-        self.net = inner.diffusion_model
-        self.config, self.region_aware, self.device = self.net.config, inner.region_aware, device
+    Of two MODELs that share a network, such as one with two adapters, only the one that was loaded last has its patches in place:
+    use one of these to its end before the next is called, and make a new one to come back to it.
+
+    Args:
+        node: the name of the node that needs it.
+        pictures: the batch, in pictures of the network's size, that there must be room for.
+
+    Raises:
+        ValueError: another kind of MODEL than the node needs.
+    """
+
+    def __init__(self, model, node: str, pictures: int):
+        inner: ADMModel = need_adm(model, node)
+        self.model, self.net, self.pictures, self.loaded = model, inner.diffusion_model, pictures, False
+        self.config, self.region_aware, self.device = self.net.config, model.get_model_object(REGION_AWARE), model.load_device
         self.dtype = inner.manual_cast_dtype or inner.get_dtype()
 
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        if not self.loaded:
+            size = self.config.image_size
+            required = self.model.model.memory_required((self.pictures, 3, size, size))
+            comfy.model_management.load_models_gpu([self.model], memory_required=required)
+            self.loaded = True
         return self.net(x, t, *labels)
 
 
-def load_network(model, node: str, pictures: int) -> HostNetwork:
-    """Load an ADM MODEL with its patches onto the host's device, with room for a batch of this many pictures of its size.
-
-    Raises:
-        ValueError: another kind of MODEL than the node of this name needs.
-    """
-    inner = need_adm(model, node)
-    size = inner.diffusion_model.config.image_size
-    comfy.model_management.load_models_gpu([model], memory_required=inner.memory_required((pictures, 3, size, size)))
-    return HostNetwork(inner, model.load_device)
+def rad_networks(model, detail_model, node: str, count: int, detail: float) -> tuple[HostNetwork, HostNetwork | None]:
+    """The networks of one call of `rad_inpaint`, with its number of pictures and its `detail`: net and detail_net."""
+    pictures = max(count, REDRAWN if detail else 1)
+    return HostNetwork(model, node, pictures), None if detail_model is None else HostNetwork(detail_model, node, pictures)
 
 
 def is_oom(error: Exception) -> bool:

@@ -18,7 +18,18 @@ from .paths import check_outputs
 from .photos import Job, find_jobs, read_pair, write_result
 
 HELP = "fill the hole of a photo, or of a folder of photos"
-OTHER_INPUTS = ("reference", "reference_mask", "source_mask", "context_mask", "stitch_mask", "order", "refine", "model", "adapter")
+OTHER_INPUTS = (
+    "reference",
+    "reference_mask",
+    "source_mask",
+    "context_mask",
+    "stitch_mask",
+    "order",
+    "refine",
+    "model",
+    "adapter",
+    "detail_adapter",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ SAMPLING_HELP = {
     "steps": f"of the sampler (default: {', '.join(f'{steps} for {name}' for name, steps in STEPS.items())})",
     "sampler": "ddpm is the papers'",
     "eta": "noise of ddim, 0 to 1",
-    "detail": "where hole and surroundings are larger than the network's size: the noise from which the enlarged fill is redrawn at "
-    "twice that size; 0: it is only enlarged, and looks soft",
+    "detail": "where hole and surroundings are larger than the network's size, the enlarged fill is redrawn at twice that size; more "
+    "changes it more, 0: it is only enlarged, and looks soft",
     **VIEW_HELP,
 }
 RAD_HELP = {

@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -211,17 +212,32 @@ def _labels(options: argparse.Namespace, image: Tensor) -> Tensor | None:
 def _add_rad(parser: argparse.ArgumentParser) -> None:
     _add_diffusion(parser, "landscapes", "the bundled one of the model's name, if any; 'none' for none")
     parser.add_argument("--order", type=Path, help="a grey picture: the black parts of the hole are filled first, the white ones last")
+    parser.add_argument(
+        "--detail-adapter",
+        metavar="FILE[:STRENGTH]",
+        help="redraws enlarged fills in place of --adapter (default: the bundled one of the model, if any and without an --adapter; "
+        "'none' for none)",
+    )
 
 
-def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> UNet:
+class RADNetworks(NamedTuple):
+    net: UNet
+    detail_net: UNet | None
+
+
+def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> RADNetworks:
     if options.overlap and not options.order:
         raise ValueError("--overlap is for the parts of an --order: pass one.")
-    bundled = [options.model] if options.model in bundled_adapters() else []
-    return _load_diffusion(options, photo, options.adapter or bundled)
+    bundled = lambda name: [name] if name in bundled_adapters() else []
+    adapters, detail = options.adapter or bundled(options.model), [options.detail_adapter]
+    if not options.detail_adapter:
+        detail = [] if options.adapter else bundled(f"{options.model}-detail")
+    load = partial(_load_diffusion, options, photo)
+    return RADNetworks(load(adapters), load(detail) if detail and detail != ["none"] else None)
 
 
 def _fill_rad(
-    net: UNet,
+    networks: RADNetworks,
     image: Tensor,
     mask: Tensor,
     settings: rad.RADSettings,
@@ -230,8 +246,8 @@ def _fill_rad(
     photo: Photo,
 ) -> tuple[Tensor, None]:
     maps = masks_of(options, photo, *MASKS_HELP) | _maps(photo, order=options.order)
-    labels = _labels(options, image)
-    return rad_inpaint(net, image, mask, settings, seed=options.seed, labels=labels, callback=callback, **maps), None
+    maps |= {"detail_net": networks.detail_net, "labels": _labels(options, image)}
+    return rad_inpaint(networks.net, image, mask, settings, seed=options.seed, callback=callback, **maps), None
 
 
 def _fill_gradpaint(

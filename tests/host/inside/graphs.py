@@ -45,6 +45,14 @@ GRAPHS = {
         "result": ("RAI_RADInpaint", LANDSCAPE | {"model": ("rad", 0), "steps": 2, "order": ("mask", 0)}),
         "seen": ("RAI_InpaintCompare", {"original": ("picture", 0), "mask": ("mask", 0), "result_1": ("result", 0)}),
     },
+    "rad, redrawn by another adapter": {
+        "night": ("RAI_LoadRADAdapter", {"model": ("adm", 0), "adapter_name": "night (bundled)"}),
+        "large": ("RAI_DrawLandscape", {"size": 96, "seed": 7}),
+        "result": (
+            "RAI_RADInpaint",
+            LANDSCAPE | {"image": ("large", 0), "model": ("rad", 0), "detail_model": ("night", 0), "steps": 2},
+        ),
+    },
     "sdm": {
         "work": ("RAI_SDMInpaint", LANDSCAPE | {"sdm": ("sdm", 0), "iterations": 2}),
         "result": (

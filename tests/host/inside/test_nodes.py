@@ -70,6 +70,27 @@ def test_the_rim_is_aligned_as_by_the_library(host, rad, scene):
     assert (out - inpaint(host, rad, image, mask, steps=8, sampler="ddim")).abs().max() > 2 / 255
 
 
+def test_another_adapter_on_the_same_network_redraws(host, adm, rad):
+    """Both MODELs share the network, so the host must change its weights between filling and redrawing, and back."""
+    core, large = host.module("rad_core"), host.call("RAI_DrawLandscape", size=96, batch_size=2, seed=7, time_of_day="noon")[0]
+    (mask,) = host.call("RAI_InpaintMaskShapes", width=96, height=96, batch_size=1, seed=3, shape="box", share=40.0, invert=False)
+    net, night = (core.load_adapter(core.load_model("landscapes"), name) for name in ("landscapes", "night"))
+    detail_model = with_adapter(host, adm[0], "night (bundled)")
+    expected = core.rad_inpaint(net, large.movedim(-1, 1), mask, steps=4, seed=5, detail=1.0, detail_net=night).movedim(1, -1)
+    alone = inpaint(host, rad, large, mask, sampler="ddim", align=1.0, detail=1.0)
+    for _ in range(2):
+        out = inpaint(host, rad, large, mask, sampler="ddim", align=1.0, detail=1.0, detail_model=detail_model)
+        assert (out - expected).abs().max() <= 2 / 255
+    assert (out - alone).abs().max() > 20 / 255
+    assert torch.equal(inpaint(host, rad, large, mask, sampler="ddim", align=1.0, detail=1.0), alone)
+    refined = host.call(
+        "RAI_RefineWithRAD",
+        **defaults(host, "RAI_RefineWithRAD")
+        | {"model": rad, "image": out, "mask": mask, "uncertainty": 0.1 * mask, "steps": 2, "detail_model": detail_model},
+    )[0]
+    assert (refined - out).abs().max() > 2 / 255
+
+
 def test_no_steps_are_those_that_suit_the_sampler(host, rad, scene):
     image, mask = scene
     default, twenty, four = (inpaint(host, rad, image[:1], mask[:1], steps=steps, sampler="ddim") for steps in (0, 20, 4))

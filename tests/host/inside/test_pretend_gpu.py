@@ -72,12 +72,12 @@ def test_training_ends_with_an_adapter_and_samples(host, name):
     assert sum(len(parts) > 1 for parts in model.get_key_patches().values()) >= 8
 
 
-LOAD = "comfy.model_management.load_models_gpu([model], "
+LOAD = "comfy.model_management.load_models_gpu([self.model], "
 # What a test above runs, the function of `nodes` whose line is made wrong, and that line before and after.
 MISTAKES = [
     (pictures, "exemplar", "device", "to_host", ".to(comfy.model_management.intermediate_device())", ""),
-    (pictures, "rad", "run", "load_network", LOAD, "dict("),
-    (pictures, "rad", "run", "load_network", "model.load_device)", "model.offload_device)"),
+    (pictures, "rad", "run", "HostNetwork.__call__", LOAD, "dict("),
+    (pictures, "rad", "run", "HostNetwork.__init__", "model.load_device\n", "model.offload_device\n"),
     (pictures, "rad sampler", "adm", "_keep_known", "latent_image.to(samples)", "latent_image.cpu()"),
     (pictures, "gradpaint sampler", "gradpaint", "_GuidedSampler.sample", "torch.where(mask > 0", "torch.where(mask.cpu() > 0"),
     (latents, "SD15", "spatial_embedding", "_PerPixel.__call__", "sigma_i.to(x)", "sigma_i.cpu()"),
