@@ -68,15 +68,15 @@ def fill(title: str, method, net, picture: Tensor, mask: Tensor, **settings) -> 
 def landscape_rows() -> list[list[Tensor]]:
     """Landscapes with large holes of three kinds."""
     plain, sdm = rad_core.load_model("landscapes"), rad_core.load_sdm("landscapes")
-    adapted, detail = (rad_core.load_adapter(rad_core.load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
+    adapted, detail_net = (rad_core.load_adapter(rad_core.load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
     rows = []
     for k, make_mask in enumerate((rad_core.box_masks, rad_core.extreme_masks, rad_core.wide_masks)):
         picture, mask = rad_core.landscapes(1, SIZE, seed=UNSEEN_SEED + k), make_mask(1, SIZE, SIZE, seed=UNSEEN_SEED + k)
         name, twice = f"landscape, {make_mask.__name__.split('_')[0]}", picture.expand(2, -1, -1, -1)
-        (rad,) = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, twice, mask, settings="paper", detail_net=detail)
+        (rad,) = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, twice, mask, settings="paper", detail_net=detail_net)
         (gradpaint,) = fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, steps=50)
         first, uncertainty = fill(f"{name}, SDM", rad_core.sdm_inpaint, sdm, picture, mask)
-        refine = {"steps": 10, "uncertainty": uncertainty, "detail_net": detail}
+        refine = {"steps": 10, "uncertainty": uncertainty, "detail_net": detail_net}
         (refined,) = fill(f"{name}, SDM, then RAD", rad_core.rad_inpaint, adapted, first, mask, **refine)
         rows.append([picture, mark_hole(picture, mask), *rad.split(1), gradpaint, refined])
     return rows

@@ -58,11 +58,11 @@ def measure(out: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
 
 def evaluate(count: int, size: int) -> dict:
     """Rows of the table by method and setting."""
-    plain, rad, detail = load_model("landscapes"), adapted("landscapes"), adapted("landscapes-detail")
+    plain, rad, detail_net = load_model("landscapes"), adapted("landscapes"), adapted("landscapes-detail")
     truth, mask = landscapes(count, size, seed=UNSEEN), holes(count, size)
     paper, default, gradpaint = "RAD, DDPM 100", "RAD's default", "GradPaint, 50 steps"
     own = lambda noise: {"detail": noise / OWN_REDRAW.sigma}
-    trained = lambda noise: {"detail": noise / TRAINED_REDRAW.sigma, "detail_net": detail}
+    trained = lambda noise: {"detail": noise / TRAINED_REDRAW.sigma, "detail_net": detail_net}
     runs = {f"{paper}, redrawn from {noise:g}": (rad_inpaint, rad, {"settings": "paper"} | own(noise)) for noise in NOISES}
     runs |= {
         f"{paper}, redrawn by landscapes-detail from {noise:g}": (rad_inpaint, rad, {"settings": "paper"} | trained(noise))

@@ -1,7 +1,5 @@
 """RAD: only the hole is noised and denoised, with a noise level per pixel."""
 
-from functools import partial
-
 from comfy_api.latest import io
 
 from ..rad_core import rad_inpaint
@@ -9,6 +7,7 @@ from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
+from .host.adm import need_adm
 from .host.progress import Progress
 from .host.region_aware import with_levels_alone
 from .host.run import in_batches, rad_networks
@@ -86,12 +85,13 @@ class RADInpaint(io.ComfyNode):
         count, order = len(picture), None if order is None else map_of(order)
         check_count(order, count, "order maps")
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
-        networks = partial(rad_networks, model, detail_model, "RAD Inpaint", count, detail)
-        labels = picture.new_full((count,), class_label).long() if networks()[0].config.num_classes else None
+        labels = (
+            picture.new_full((count,), class_label).long() if need_adm(model, "RAD Inpaint").diffusion_model.config.num_classes else None
+        )
         report = Progress(count)
 
         def fill(start: int, stop: int):
-            net, detail_net = networks()
+            net, detail_net = rad_networks(model, detail_model, "RAD Inpaint", stop - start, detail)
             return rad_inpaint(
                 net,
                 picture[start:stop],

@@ -1,7 +1,5 @@
 """SDM: a few passes, the most certain pixels first; and RAD on what SDM is uncertain of."""
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io
@@ -12,6 +10,7 @@ from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
+from .host.adm import need_adm
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.progress import Progress
 from .host.run import in_batches, rad_networks
@@ -239,11 +238,15 @@ class RefineWithRAD(io.ComfyNode):
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
-        networks, report = partial(rad_networks, model, detail_model, "Refine with RAD", len(picture), detail), Progress(len(picture))
-        labels = picture.new_full((len(picture),), class_label).long() if networks()[0].config.num_classes else None
+        report = Progress(len(picture))
+        labels = (
+            picture.new_full((len(picture),), class_label).long()
+            if need_adm(model, "Refine with RAD").diffusion_model.config.num_classes
+            else None
+        )
 
         def fill(start: int, stop: int):
-            net, detail_net = networks()
+            net, detail_net = rad_networks(model, detail_model, "Refine with RAD", stop - start, detail)
             return rad_inpaint(
                 net,
                 picture[start:stop],

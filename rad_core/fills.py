@@ -1,5 +1,6 @@
 """From picture to picture: run a diffusion method on every hole, at the network's size and then at twice its size."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +27,7 @@ class Batch:
     order: Tensor | None  # (b, 1, h, w)
     noise: Noise
     callback: Callback | None  # takes x0 in [-1, 1]
+    dtype: torch.dtype  # of the network's arithmetic
 
 
 Method = Callable[[Batch], Tensor]  # a batch -> fills (b, 3, h, w), about [-1, 1]
@@ -47,7 +49,7 @@ def fill_holes(
     stitch_mask: Tensor | None = None,
     deepen: Callable[[Tensor], Tensor] | None = None,
     redraw: Method | None = None,
-    redrawn: Redraw = OWN_REDRAW,
+    redraw_from: Redraw = OWN_REDRAW,
     detail_net: Network | None = None,
 ) -> Tensor:
     """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
@@ -63,7 +65,7 @@ def fill_holes(
         context_mask, stitch_mask: as `rad_inpaint`.
         redraw: the method that redraws an enlarged fill. Its batch's picture has the fill in the hole, and its mask is the hole's at the
             noise to start from (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
-        redrawn: that noise, which `settings.detail` multiplies, and which is less where the noise mask has less; and the method's steps.
+        redraw_from: that noise, which `settings.detail` multiplies, and which is less where the noise mask has less; and the steps.
         detail_net: the network that redraws; None: `net`.
 
     Raises:
@@ -78,27 +80,32 @@ def fill_holes(
     classes = net.config.num_classes
     if classes and (labels is None or labels.shape != (len(image),) or bool((labels < 0).any() | (labels >= classes).any())):
         raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
+    detail_net = net if detail_net is None else detail_net
+    if detail_net.config.num_classes != classes:
+        raise ValueError("The network that redraws must draw by the same classes as the one that fills.")
     spec = CropSpec.of(net, settings)
+    larger_spec = replace(spec, stride=math.lcm(spec.stride, detail_net.config.stride), device=detail_net.device)
     batches = crop_holes(image, mask if noise_mask is None else noise_mask, spec, order, context_mask)
     boxes = {k: crop.box for batch in batches for k, crop in batch.crops.items() if crop.resized}
     larger = enlarged(boxes, spec.size) if redraw and settings.detail else []
-    streams, done, total = generators(seed, len(image), "sampling"), 0, settings.step_count * len(batches) + redrawn.steps * len(larger)
+    streams, done, total = generators(seed, len(image), "sampling"), 0, settings.step_count * len(batches) + redraw_from.steps * len(larger)
 
-    def run(method: Method, crops: CropBatch, net: Network) -> Tensor:
+    def run(method: Method, crops: CropBatch, network: Network) -> Tensor:
         picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
-        denoise = ADMDenoiser(net, region_aware or net.region_aware, None if labels is None else labels[numbers].to(spec.device))
+        own_labels = None if labels is None else labels[numbers].to(picture.device)
+        denoise = ADMDenoiser(network, region_aware or network.region_aware, own_labels)
         if spec.view == "tiles":
             denoise = TiledDenoiser(denoise, spec.size, holes if region_aware else torch.ones_like(holes))
         noise = partial(normal, [streams[k] for k in numbers], picture.shape[1:], picture.device)
         report = callback and _report(callback, picture, holes, done, total)
-        fills = method(Batch(denoise, picture, holes, crops.order, noise, report))
+        fills = method(Batch(denoise, picture, holes, crops.order, noise, report, network.dtype))
         if not torch.isfinite(fills).all():
             raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
         return to_unit(fills)
 
     out, drawn = image.clone(), image.clone() if larger else image
     hidden = mask if context_mask is None else mask.maximum(1 - context_mask)
-    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail * redrawn.sigma))
+    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail * redraw_from.sigma))
     shares = hidden * share.to(mask)
     for crops in batches:
         crops = crops if deepen is None else replace(crops, mask=deepen(crops.mask))
@@ -111,9 +118,9 @@ def fill_holes(
             crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
         done += settings.step_count
     for numbers in larger:
-        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
-        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops, detail_net or net)), out, mix=True)
-        done += redrawn.steps
+        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, larger_spec)
+        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops, detail_net)), out, mix=True)
+        done += redraw_from.steps
     return out
 
 

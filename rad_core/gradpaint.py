@@ -368,7 +368,7 @@ def gradpaint_inpaint(
     def guided(batch: Batch, sigmas: SigmaMaps, response: int, guidance: Guidance = settings.guidance) -> GradPaint:
         hole = (batch.mask > 0).to(batch.mask)  # grey pixels are mixed afterwards
         combine = lambda x, sigma, mask: torch.lerp(batch.picture + sigma * batch.noise(), x, mask)
-        known, probe = KnownPixels(batch.picture, hole, combine=combine), Probe(finite_difference_step(net.dtype))
+        known, probe = KnownPixels(batch.picture, hole, combine=combine), Probe(finite_difference_step(batch.dtype))
         return GradPaint(batch.denoise, known, sigmas, guidance, response, probe=probe)
 
     def fill(batch: Batch) -> Tensor:

@@ -85,8 +85,8 @@ def rad_inpaint(
             with the more noise the more uncertain it is and the deeper it lies in the hole, see `deepen`. Pixels of uncertainty 0
             come back bit-identical.
         labels: (B,) class labels for class-conditional networks.
-        detail_net: the network that redraws enlarged fills (see `detail`), such as the same one with an adapter trained at twice its size
-            (`train rad --redraw-noise`), on the device of `net`. None: `net`.
+        detail_net: the network that redraws enlarged fills (see `detail`), such as the same one with an adapter that was trained to
+            (`train rad --redraw-noise`). It draws by the same classes, if any. None: `net`.
         callback: called with (step, steps, x0) after each step, x0 (b, 3, h, w) in [0, 1] being the crops under work; raise from
             it to cancel. Crops of different sizes run one after the other, and their steps are counted on.
         context_mask: (B or 1, 1, H, W), (B or 1, H, W) or (H, W), 1 = the network may look at it: outside it, known pixels are ignored too.
@@ -103,23 +103,25 @@ def rad_inpaint(
     settings = resolve_settings(settings, PRESETS, changes)
     if not net.region_aware:
         note("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.")
+    if detail_net is not None and not detail_net.region_aware:
+        note("The network that redraws was not trained for RAD: load an adapter that was trained to redraw on it.")
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
     schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)
-    redrawn = TRAINED_REDRAW if detail_net else OWN_REDRAW
+    redraw_from = OWN_REDRAW if detail_net is None else TRAINED_REDRAW
 
     def run(batch: Batch, mask: Tensor, sigmas: SigmaMaps, sample: Callable[..., Tensor]) -> Tensor:
         denoise = batch.denoise
         if settings.align and uncertainty is None:
             known = KnownPixels(batch.picture, mask)
-            denoise = GradPaint(denoise, known, sigmas, guidance, probe=Probe(finite_difference_step(net.dtype)))
+            denoise = GradPaint(denoise, known, sigmas, guidance, probe=Probe(finite_difference_step(batch.dtype)))
         return sample(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
     def fill(batch: Batch) -> Tensor:
         return run(batch, batch.mask, schedule.sigmas(batch.mask, steps, SPACING[settings.sampler], batch.order, settings.overlap), sample)
 
     def redraw(batch: Batch) -> Tensor:
-        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, redrawn.steps, "karras"), sample_ddpm)
+        return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, redraw_from.steps, "karras"), sample_ddpm)
 
     image, mask = check_image_and_mask(image, mask)
     noise_mask = None
@@ -129,10 +131,24 @@ def rad_inpaint(
         noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
-    masks = {"noise_mask": noise_mask, "context_mask": context_mask, "stitch_mask": stitch_mask}
-    again = {"redraw": redraw, "redrawn": redrawn, "detail_net": detail_net}
-    deeper = None if uncertainty is None else partial(deepen, schedule=schedule)
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, order, deepen=deeper, **masks, **again)
+    return fill_holes(
+        net,
+        image,
+        mask,
+        settings,
+        fill,
+        seed,
+        labels,
+        callback,
+        order,
+        noise_mask=noise_mask,
+        context_mask=context_mask,
+        stitch_mask=stitch_mask,
+        deepen=None if uncertainty is None else partial(deepen, schedule=schedule),
+        redraw=redraw,
+        redraw_from=redraw_from,
+        detail_net=detail_net,
+    )
 
 
 def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:

@@ -68,6 +68,15 @@ def test_detail_gives_large_fills_the_texture_of_their_surroundings():
         assert torch.equal(sharp[(mask == 0).expand_as(truth)], truth[(mask == 0).expand_as(truth)])
 
 
+def test_the_detail_adapter_redraws_better_than_the_one_that_fills():
+    """Against its own redraw: nearer to the truth, though it starts from six times the noise."""
+    net, detail_net = (load_adapter(load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
+    truth, mask = landscapes(4, 128, seed=10_000), box_masks(4, 128, 128, seed=10_000)
+    own, trained = (rad_inpaint(net, truth, mask, detail_net=other) for other in (None, detail_net))
+    assert hole_rmse(trained, truth, mask).mean() < hole_rmse(own, truth, mask).mean()
+    assert 0.4 < texture(trained, truth, mask).median() < 1.5
+
+
 def test_sdm_fills_landscapes_and_knows_where_it_is_wrong():
     truth, mask = landscapes(32, 64, seed=10_000), box_masks(32, 64, 64, seed=10_000)
     out, uncertainty = sdm_inpaint(load_sdm("landscapes"), truth, mask)

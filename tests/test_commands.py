@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 from rad_core import (
+    Photo,
     UNet,
     UNetConfig,
     exemplar_inpaint,
+    landscapes,
     load_adapter,
     load_model,
     rad_inpaint,
@@ -21,6 +23,7 @@ from rad_core import (
     read_mask,
     read_photo,
     save_model,
+    write_photo,
 )
 from rad_core.__main__ import build_parser, main
 from rad_core.commands.inpaint import with_method
@@ -420,6 +423,22 @@ def test_train_base_then_adapter_then_fill(place):
     assert_only_the_hole_changed("out.png")
     assert main(["convert", "night.safetensors", "-o", "two.safetensors", "--adapter", "night.safetensors"]) == 1
     assert not (place / "two.safetensors").exists(), "an adapter takes no adapter"
+
+
+def test_the_bundled_adapters_fill_and_redraw(place):
+    """Without an --adapter both are used; with one, or with none to redraw, the network that fills redraws."""
+    photo, mask = landscapes(1, 96, seed=7), torch.zeros(1, 1, 96, 96)
+    mask[..., 30:60, 20:70] = 1
+    write_photo("large.png", Photo(photo))
+    Image.fromarray((mask[0, 0] * 255).byte().numpy()).save("hole.png")
+    net, detail_net = (load_adapter(load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
+    cases = (([], detail_net), (["--detail-adapter", "none"], None), (["--adapter", "landscapes"], None), (["--detail", "0"], None))
+    shared = ["large.png", "--mask", "hole.png", "-o", "out.png", "--model", "landscapes", "--steps", "2", "--device", "cpu"]
+    for options, other in cases:
+        assert main(["inpaint", "rad", *shared, *options]) == 0
+        detail = 0.0 if "--detail" in options else 1.0
+        filled = rad_inpaint(net, read_photo("large.png").rgb, mask, steps=2, detail=detail, detail_net=other)
+        assert np.abs(pixels("out.png") - (filled[0] * 255).round().permute(1, 2, 0).numpy()).max() <= 2  # merging rounds differently
 
 
 def test_an_adapters_name_may_be_a_number():

@@ -1,5 +1,7 @@
 """`rad_inpaint`: what it promises for every picture, mask, size and dtype."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import hole_changed
@@ -389,6 +391,18 @@ def test_a_detail_net_redraws_when_all_is_filled():
     fills, redraws = calls.count(("net", False)), calls.count(("detail", True))
     assert fills >= 3 and redraws >= 3 * 24 and calls == [("net", False)] * fills + [("detail", True)] * redraws
     assert torch.equal(out[0], rad_inpaint(NETS["fit"], image, mask, steps=3)[0]) and not torch.isnan(out).any()
+
+
+def test_a_detail_net_that_does_not_fit_is_named():
+    class Other:
+        region_aware, device, dtype, config = False, torch.device("cpu"), torch.float32, replace(NETS["fit"].config, num_classes=3)
+
+    image, mask = large_holes()
+    with (
+        pytest.raises(ValueError, match="must draw by the same classes"),
+        pytest.warns(UserWarning, match="The network that redraws was not"),
+    ):
+        rad_inpaint(NETS["fit"], image, mask, steps=1, detail_net=Other())
 
 
 def test_detail_is_checked():

@@ -414,6 +414,9 @@ def test_larger_pictures_train_the_redraw_alone():
 def test_the_redraw_noise_is_refused_at_0(place, capsys):
     assert main(["train", "rad", *SMALL, "--redraw-noise", "0", "--stages", "16:1:2", "-o", "a.safetensors"]) == 1
     assert "--redraw-noise must be above 0" in capsys.readouterr().err
+    assert main(["train", "rad", *SMALL, "--redraw-noise", "2", "--stages", "16:1:2", "-o", "a.safetensors"]) == 1
+    assert "stages larger than the network's 16 pixels" in capsys.readouterr().err
+    assert main(["train", "rad", *SMALL, "--redraw-noise", "2", "--stages", "16:1:2,32:1:2", "-o", "a.safetensors"]) == 0
 
 
 def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):

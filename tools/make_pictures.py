@@ -73,13 +73,14 @@ class Pictures:
         self.write("RAI_InpaintMaskShapes", *((name, self.shape(name, large, 4)) for name in shapes))
 
         (rad, vae), (plain, _), (night, _) = self.model(), self.model(False), self.model(name="night (bundled)")
+        detail, _ = self.model(name="landscapes-detail (bundled)")
         mask = self.shape("box", large_image)
-        fills = [self.rad(rad, large_image, mask, seed=seed) for seed in (1, 2)]
+        fills = [self.rad(rad, large_image, mask, seed=seed, detail_model=detail) for seed in (1, 2)]
         shown = ("picture", large_image), ("hole", self.hole(large_image, mask))
         self.write("RAI_RADInpaint", *shown, *zip(("seed 1", "seed 2"), fills, strict=True))
-        three = (("no adapter", plain), ("landscapes", rad), ("night", night))
+        three = (("no adapter", plain, None), ("landscapes", rad, detail), ("night", night, detail))
         large = self.shape("extreme", large_image, share=25.0)
-        filled = [(label, self.rad(model, large_image, large)) for label, model in three]
+        filled = [(label, self.rad(model, large_image, large, detail_model=again)) for label, model, again in three]
         self.write("RAI_LoadRADAdapter", ("hole", self.hole(large_image, large)), *filled)
 
         (conditioning,) = call("RAI_ADMConditioning", class_label=0)

@@ -26,9 +26,9 @@ class HostNetwork:
 
     def __init__(self, model, node: str, pictures: int):
         inner: ADMModel = need_adm(model, node)
-        self.model, self.net, self.pictures, self.loaded = model, inner.diffusion_model, pictures, False
-        self.config, self.region_aware, self.device = self.net.config, model.get_model_object(REGION_AWARE), model.load_device
-        self.dtype = inner.manual_cast_dtype or inner.get_dtype()
+        self.model, self.net, self.pictures, self.loaded = model, model.get_model_object("diffusion_model"), pictures, False
+        self.config, self.region_aware, self.device = inner.diffusion_model.config, model.get_model_object(REGION_AWARE), model.load_device
+        self.dtype = model.get_model_object("manual_cast_dtype") or inner.get_dtype()
 
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
         if not self.loaded:
@@ -37,6 +37,9 @@ class HostNetwork:
             comfy.model_management.load_models_gpu([self.model], memory_required=required)
             self.loaded = True
         return self.net(x, t, *labels)
+
+
+REDRAWN = 6  # pictures of the network's size have as many pixels as one at about twice that size
 
 
 def rad_networks(model, detail_model, node: str, count: int, detail: float) -> tuple[HostNetwork, HostNetwork | None]:
@@ -50,7 +53,6 @@ def is_oom(error: Exception) -> bool:
     return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
 
 
-REDRAWN = 6  # pictures of the network's size have as many pixels as one at about twice that size
 ADVICE = "Choose a smaller context or picture, detail 0, or float16 in 'Load ADM Model'."
 
 

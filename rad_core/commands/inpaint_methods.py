@@ -221,6 +221,8 @@ def _add_rad(parser: argparse.ArgumentParser) -> None:
 
 
 class RADNetworks(NamedTuple):
+    """As `rad_inpaint` takes them."""
+
     net: UNet
     detail_net: UNet | None
 
@@ -228,12 +230,15 @@ class RADNetworks(NamedTuple):
 def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> RADNetworks:
     if options.overlap and not options.order:
         raise ValueError("--overlap is for the parts of an --order: pass one.")
-    bundled = lambda name: [name] if name in bundled_adapters() else []
-    adapters, detail = options.adapter or bundled(options.model), [options.detail_adapter]
-    if not options.detail_adapter:
-        detail = [] if options.adapter else bundled(f"{options.model}-detail")
-    load = partial(_load_diffusion, options, photo)
-    return RADNetworks(load(adapters), load(detail) if detail and detail != ["none"] else None)
+    load, bundled = partial(_load_diffusion, options, photo), bundled_adapters()
+    own, again = ([name] if name in bundled else [] for name in (options.model, f"{options.model}-detail"))
+    if options.adapter:
+        own, again = options.adapter, []
+    if options.detail_adapter:
+        again = [options.detail_adapter]
+    if again == ["none"] or options.detail == 0:
+        again = []
+    return RADNetworks(load(own), load(again) if again else None)
 
 
 def _fill_rad(
@@ -245,9 +250,9 @@ def _fill_rad(
     callback: Callback,
     photo: Photo,
 ) -> tuple[Tensor, None]:
-    maps = masks_of(options, photo, *MASKS_HELP) | _maps(photo, order=options.order)
-    maps |= {"detail_net": networks.detail_net, "labels": _labels(options, image)}
-    return rad_inpaint(networks.net, image, mask, settings, seed=options.seed, callback=callback, **maps), None
+    maps, labels = masks_of(options, photo, *MASKS_HELP) | _maps(photo, order=options.order), _labels(options, image)
+    more = {"labels": labels, "detail_net": networks.detail_net, "callback": callback}
+    return rad_inpaint(networks.net, image, mask, settings, seed=options.seed, **more, **maps), None
 
 
 def _fill_gradpaint(

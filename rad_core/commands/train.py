@@ -1,6 +1,7 @@
 """`train`: train a plain ADM network, a RAD network or adapter, or an SDM network. The bundled networks were trained with it."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -87,8 +88,8 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
     if not getattr(options, "rim_weight", 0) >= 0:
         raise ValueError("--rim-weight must be 0 or more.")
-    if getattr(options, "redraw_noise", None) is not None and not options.redraw_noise > 0:
-        raise ValueError("--redraw-noise must be above 0.")
+    if getattr(options, "redraw_noise", None) is not None and not 0 < options.redraw_noise < math.inf:
+        raise ValueError("--redraw-noise must be above 0, and finite.")
     check_used(options)
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
@@ -124,12 +125,12 @@ def run(options: argparse.Namespace) -> None:
             Crops(Subset(pictures, some), [name for name in options.augment.split(",") if name], recipe.tiles)
             for some in (train_on, samples)
         )
-    size = stages[-1].size
+    size, redraws = stages[-1].size, getattr(options, "redraw_noise", None) is not None
     examples = unseen(COUNT, size, 0), holes(recipe.masks, size, size)
 
     def save() -> None:
         recipe.save(log.step)
-        columns = sample_columns(recipe.net, *examples, getattr(options, "label", None))
+        columns = sample_columns(recipe.net, *examples, getattr(options, "label", None), redraws)
         sheet(columns, beside(".samples.png"))
         atomic_write(beside(".curve.png"), loss_curve(log.rows).save)
         log.show(*columns[-1])
@@ -160,6 +161,10 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
     if net.config.out_channels != 6:
         raise ValueError(f"{options.base or options.init} has no learned variance (3 outputs); training needs a network with 6.")
     check_label(net.config.num_classes, options.label)
+    if options.redraw_noise is not None and all(stage.size <= net.config.image_size for stage in stages):
+        raise ValueError(
+            f"--redraw-noise is for stages larger than the network's {net.config.image_size} pixels: add one, such as twice that."
+        )
     plan = TrainingPlan(
         prediction=net.config.prediction,
         region=options.kind == "rad",

@@ -206,7 +206,7 @@ class DiffusionTraining:
     def _last_time(self, size: int) -> float:
         """The time that pictures of a size are trained up to."""
         plan = self.plan
-        if plan.redraw_noise and size > self.net.config.image_size:
+        if plan.redraw_noise is not None and size > self.net.config.image_size:
             phase1 = self.schedule.phase1
             return float(phase1.level_of_sigma(torch.tensor(plan.redraw_noise))) / len(phase1)
         return plan.phases if plan.region else 1

@@ -18,12 +18,13 @@ COUNT, STEPS = 4, 20
 Columns = list[tuple[str, Tensor]]
 
 
-def sample_columns(net: UNet | Generator, pictures: Tensor, masks: Tensor, label: int | None = None) -> Columns:
+def sample_columns(net: UNet | Generator, pictures: Tensor, masks: Tensor, label: int | None = None, redraws: bool = False) -> Columns:
     """Columns for `sheets.sheet`: the pictures, their holes, and the fills; for a plain network, generated pictures alone.
 
     Args:
         pictures: (B, 3, s, s) in [0, 1]. masks: (B, 1, s, s).
         label: of a class-conditional network.
+        redraws: the network is trained to redraw enlarged fills, so show that.
     """
     labels = None if label is None else torch.full((len(pictures),), label)
     columns = [("picture", pictures), ("hole", mark_hole(pictures, masks))]
@@ -32,7 +33,8 @@ def sample_columns(net: UNet | Generator, pictures: Tensor, masks: Tensor, label
         return [*columns, ("filled", filled), ("uncertainty", uncertainty.expand(-1, 3, -1, -1))]
     if net.region_aware:
         view = "auto" if net.config.tiles else "whole"
-        filled = rad_inpaint(net, pictures, masks, labels=labels, steps=STEPS, sampler="ddim", align=0.0, view=view)
+        detail_net, settings = net if redraws else None, {"steps": STEPS, "sampler": "ddim", "align": 0.0, "view": view}
+        filled = rad_inpaint(net, pictures, masks, labels=labels, detail_net=detail_net, **settings)
         return [*columns, ("filled", filled)]
     return [("generated", _generate(net, pictures, labels))]
 
