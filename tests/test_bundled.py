@@ -69,7 +69,7 @@ def test_detail_gives_large_fills_the_texture_of_their_surroundings():
 
 
 def test_the_detail_adapter_redraws_better_than_the_one_that_fills():
-    """Against its own redraw: nearer to the truth, though it starts from six times the noise."""
+    """Against its own redraw: nearer to the truth, though it starts from eight times the noise."""
     net, detail_net = (load_adapter(load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
     truth, mask = landscapes(4, 128, seed=10_000), box_masks(4, 128, 128, seed=10_000)
     own, trained = (rad_inpaint(net, truth, mask, detail_net=other) for other in (None, detail_net))

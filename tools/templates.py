@@ -38,9 +38,9 @@ BY_HOST = {
     "sampler_name": "dpmpp_2m_sde",
     "scheduler": "karras",
 }
-AGAIN = {"model": "detail", "latent_image": "hole again", "steps": 24, "denoise": 0.38}  # BY_HOST's second pass
+AGAIN = {"model": "detail", "latent_image": "hole again", "steps": 24, "denoise": 0.42}  # BY_HOST's second pass: from sigma 3
 SHARP = {"size": 128, "denoise": 0.2, "steps": 8}  # the second pass, at twice the network's size
-SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This one has 128x128, shown four times as large: "
+SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This one is larger, and shown four times as large: "
 SMALL = f"{SIZES}the hole is filled at the network's size, and redrawn at twice that size to be sharp. "
 
 
@@ -238,8 +238,10 @@ WORKFLOWS = {
         **shown("rad", 4, "Filled by RAD"),
         "note": (
             "Note",
-            f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}\n\nChange first: the seed. "
-            "About 12 seconds on one CPU core.",
+            f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}(The paper has no "
+            "redraw: detail 0.)\n\n"
+            "Change first: the seed. "
+            "About 9 seconds on one CPU core.",
         ),
     },
     "6 RAD fills a hole": {
@@ -255,7 +257,7 @@ WORKFLOWS = {
             "Note",
             f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
             "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
-            "into the two loaders. Change first: the seed, then the mask's shape. About 6 seconds on one CPU core.",
+            "into the two loaders. Change first: the seed, then the mask's shape. About 8 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
@@ -271,13 +273,13 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"Nearly all of the picture is a hole, and a grey map sets what is generated first: black first, white last. {SMALL}\n\n"
-            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 14 seconds on one CPU core.",
+            "Change first: 'overlap' in RAD Inpaint (0: part after part, 1: all at once), then the map. About 11 seconds on one CPU core.",
         ),
     },
     "6 RAD widens a picture": {
-        "picture": LANDSCAPE,
+        "picture": ("RAI_DrawLandscape", LANDSCAPE[1] | {"size": 96}, (0, 0)),
         "model": MODEL,
-        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 48, "bottom": 0, "feathering": 0}, (1, 0)),
+        "pad": ("ImagePadForOutpaint", {"image": "picture", "left": 0, "top": 0, "right": 40, "bottom": 0, "feathering": 0}, (1, 0)),
         "adapter": ADAPTER,
         "detail": DETAIL,
         "rad": ("RAI_RADInpaint", RAD | {"image": "pad", "mask": ("pad", 1), "view": "whole picture"}, (2, 0)),
@@ -285,8 +287,8 @@ WORKFLOWS = {
         **shown("rad", 4, "Widened by RAD"),
         "note": (
             "Note",
-            f"The right 48 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
-            "then the seed. About 5 seconds on one CPU core.",
+            f"The right 40 columns are new. {SMALL}For photographs, 'Widen a photo' needs no network.\n\nChange first: the four numbers, "
+            "then the seed. About 6 seconds on one CPU core.",
         ),
     },
     "6 RAD with any KSampler": {
@@ -312,14 +314,14 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}RAD "
-            "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 8 seconds on one CPU "
+            "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 7 seconds on one CPU "
             "core.",
         ),
     },
     "6 RAD with two adapters": {
-        "picture": LANDSCAPE,
+        "picture": ("RAI_DrawLandscape", LANDSCAPE[1] | {"seed": 37, "time_of_day": "dusk"}, (0, 0)),
         "model": MODEL,
-        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 25.0}, (1, 0)),
+        "mask": ("RAI_InpaintMaskShapes", BOX[1] | {"shape": "extreme", "share": 50.0, "seed": 3}, (1, 0)),
         "adapter": ADAPTER,
         "detail": DETAIL,
         "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 3)),
@@ -330,8 +332,8 @@ WORKFLOWS = {
         "note": (
             "Note",
             "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
-            f"around a piece of daylight it paints a night. Nothing is loaded twice. {SMALL}\n\n"
-            "Change first: the adapters' strength, then the seed. About 10 seconds on one CPU core.",
+            f"around the same piece of dusk it paints a darker evening. Nothing is loaded twice. {SMALL}\n\n"
+            "Change first: the adapters' strength, then the seed. About 13 seconds on one CPU core.",
         ),
     },
     "7 SDM, refined with RAD": {
@@ -352,7 +354,7 @@ WORKFLOWS = {
         "note": (
             "Note",
             f"SDM fills the hole in four passes, and RAD re-imagines in ten steps what SDM is uncertain of. {SMALL}\n\n"
-            "Change first: 'strength' in Refine with RAD, then the seeds. About 5 seconds on one CPU core.",
+            "Change first: 'strength' in Refine with RAD, then the seeds. About 7 seconds on one CPU core.",
         ),
     },
     "7 SDM and its uncertainty": {
