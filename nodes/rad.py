@@ -7,10 +7,9 @@ from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
-from .host.adm import need_adm
 from .host.progress import Progress
 from .host.region_aware import with_levels_alone
-from .host.run import in_batches, rad_networks
+from .host.run import class_labels, in_batches, rad_networks
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -85,9 +84,7 @@ class RADInpaint(io.ComfyNode):
         count, order = len(picture), None if order is None else map_of(order)
         check_count(order, count, "order maps")
         look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
-        labels = (
-            picture.new_full((count,), class_label).long() if need_adm(model, "RAD Inpaint").diffusion_model.config.num_classes else None
-        )
+        labels = class_labels(model, "RAD Inpaint", count, class_label)
         report = Progress(count)
 
         def fill(start: int, stop: int):

@@ -10,10 +10,9 @@ from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
-from .host.adm import need_adm
 from .host.folders import SDM, choices, fingerprint, locate
 from .host.progress import Progress
-from .host.run import in_batches, rad_networks
+from .host.run import class_labels, in_batches, rad_networks
 from .host.schema import search_aliases
 from .host.sdm import load_sdm_model, load_sdm_network
 from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
@@ -238,12 +237,7 @@ class RefineWithRAD(io.ComfyNode):
         hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
         picture, hole = match_counts(picture, hole)
         check_count(uncertainty, len(picture), "uncertainty maps")
-        report = Progress(len(picture))
-        labels = (
-            picture.new_full((len(picture),), class_label).long()
-            if need_adm(model, "Refine with RAD").diffusion_model.config.num_classes
-            else None
-        )
+        labels, report = class_labels(model, "Refine with RAD", len(picture), class_label), Progress(len(picture))
 
         def fill(start: int, stop: int):
             net, detail_net = rad_networks(model, detail_model, "Refine with RAD", stop - start, detail)

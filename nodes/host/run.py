@@ -48,6 +48,11 @@ def rad_networks(model, detail_model, node: str, count: int, detail: float) -> t
     return HostNetwork(model, node, pictures), None if detail_model is None else HostNetwork(detail_model, node, pictures)
 
 
+def class_labels(model, node: str, count: int, label: int) -> Tensor | None:
+    """The class label of each picture, (count,), where the ADM MODEL draws by class. Raises ValueError for another kind of MODEL."""
+    return torch.full((count,), label) if need_adm(model, node).diffusion_model.config.num_classes else None
+
+
 def is_oom(error: Exception) -> bool:
     """Whether a GPU's memory ran out. Newer hosts know more kinds of such errors."""
     return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
