@@ -43,7 +43,7 @@ class FillFromPicture(io.ComfyNode):
                     default=0,
                     min=0,
                     max=64,
-                    tooltip="Grow the hole by so many pixels. 2 to 8 help where scraps of an object or its shadow are left at the rim. "
+                    tooltip="Grow the hole by this many pixels. 2 to 8 help where scraps of an object or its shadow are left at the rim. "
                     "0 changes no pixel outside your mask.",
                 ),
                 io.Int.Input("fills", default=1, min=1, max=64, tooltip="How many fills of each picture; they come one after the other."),
@@ -57,7 +57,8 @@ class FillFromPicture(io.ComfyNode):
                 io.Mask.Input(
                     "uncertainty",
                     optional=True,
-                    tooltip="To refine an earlier fill, in image: black stays as it is, grey is changed a little, white is filled anew.",
+                    tooltip="To refine an earlier fill, which you connect to image: black stays as it is, grey is changed a little, white "
+                    "is filled anew.",
                 ),
                 io.Boolean.Input(
                     "frames",
@@ -142,7 +143,7 @@ def _references(reference: Tensor | None, mask: Tensor | None) -> tuple[Tensor |
     """
     if reference is None:
         if mask is not None:
-            raise ValueError("There is a reference_mask without a reference: connect the picture too, or disconnect the mask.")
+            raise ValueError("There is a reference mask without a reference: connect the picture too, or disconnect the mask.")
         return None, None
     pictures = picture_of(reference)[0]
     masks = painted(mask, len(pictures), "reference masks")

@@ -64,7 +64,7 @@ class GradPaintSettingsNode(io.ComfyNode):
                     min=0.0,
                     max=20.0,
                     step=0.05,
-                    tooltip="Strength. line_search: at most so many times the best length, 1 to 4; few steps take less by themselves. "
+                    tooltip="Strength. line_search: the longest move, as a multiple of the best one, 1 to 4; runs of few steps take less. "
                     "normalised: the whole run's length, 0.4 to 1.",
                 ),
                 io.Float.Input(

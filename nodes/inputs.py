@@ -80,7 +80,7 @@ def overlap() -> io.Input:
 
 
 def host_sampler() -> io.Input:
-    return io.Combo.Input("sampler_name", options=SAMPLER_NAMES, default="euler", tooltip="Any of the host's samplers.")
+    return io.Combo.Input("sampler_name", options=SAMPLER_NAMES, default="euler", tooltip="Any of ComfyUI's samplers.")
 
 
 def scheduler(tooltip: str = "How the noise falls over the steps.") -> io.Input:

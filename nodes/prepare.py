@@ -45,7 +45,9 @@ class PrepareHole(io.ComfyNode):
                     optional=True,
                     tooltip="Aligns the hole to what this MODEL decides at once: 8 pixels for SD1.5 and SDXL, 16 for SD3, Flux and Qwen.",
                 ),
-                io.Image.Input("image", optional=True, tooltip="The picture to show below the hole. The mask takes its size."),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The picture to show under the hole in the preview. The mask takes its size."
+                ),
             ],
             outputs=[io.Mask.Output(tooltip="The hole, ready for any inpainting node.")],
             **search_aliases("grow mask", "expand mask", "feather mask", "invert mask", "fill holes", "clean mask", "snap mask"),

@@ -102,8 +102,8 @@ def family(
 def note(text: str, change: str = "the prompt, then the seed", own: str = OWN_PHOTO) -> tuple:
     """The note of a template."""
     return "Note", (
-        f"{text}\n\nThe page offers the files that are missing. Change first: {change}. A step takes as long as two of a KSampler, or as "
-        f"one with the preset turbo.\n\n{own}"
+        f"{text}\n\nComfyUI lists the files that are missing when you open this template, and offers to download them. Change first: "
+        f"{change}. A step takes as long as two of a KSampler, or as one with the preset turbo.\n\n{own}"
     )
 
 
@@ -247,7 +247,7 @@ FAMILIES = {
         "Wan 2.1 as a picture model",
         loaders("wan2.1_t2v_1.3B_fp16.safetensors", *WAN),
         832,
-        "30 steps at a cfg of 6. For a video see the next template.",
+        "30 steps at a cfg of 6. For a video see the template 'GradPaint by family, Wan video'.",
         {"ModelSamplingSD3": {"shift": 8.0}},
         sampler_name="uni_pc",
         scheduler="simple",

@@ -71,7 +71,7 @@ def summary(host: Host, guided: dict[str, dict | str]) -> str:
         if has_token_levels(patched):
             return "per token"
         return (
-            "per pixel" if patched.model_options.get("model_function_wrapper") or patched.wrappers or patched.object_patches else "its own"
+            "per pixel" if patched.model_options.get("model_function_wrapper") or patched.wrappers or patched.object_patches else "built in"
         )
 
     lines = ["| family | GradPaint | RAD: a level | training an adapter |", "|---|---|---|---|"]

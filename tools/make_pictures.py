@@ -70,7 +70,7 @@ class Pictures:
         self.write("RAI_PerlinMaskAnimation", *((f"frame {k}", frames[k : k + 1]) for k in (0, 1, 2, 3)))
         large = torch.zeros(1, 256, 256, 3)
         shapes = ("box", "extreme", "wide", "brush", "scratches")
-        self.write("RAI_InpaintMaskShapes", *((name, self.shape(name, large, 4)) for name in shapes))
+        self.write("RAI_InpaintMaskShapes", *((name, self.shape(name, large, 8)) for name in shapes))
 
         (rad, vae), (plain, _), (night, _) = self.model(), self.model(False), self.model(name="night (bundled)")
         detail, _ = self.model(name="landscapes-detail (bundled)")
@@ -78,7 +78,7 @@ class Pictures:
         fills = [self.rad(rad, large_image, mask, seed=seed, detail_model=detail) for seed in (1, 2)]
         shown = ("picture", large_image), ("hole", self.hole(large_image, mask))
         self.write("RAI_RADInpaint", *shown, *zip(("seed 1", "seed 2"), fills, strict=True))
-        three = (("no adapter", plain, None), ("landscapes", rad, detail), ("night", night, detail))
+        three = (("no adapter", plain, None), ("landscapes", rad, detail), ("night", night, None))  # the detail adapter knows the day
         large = self.shape("extreme", large_image, share=25.0)
         filled = [(label, self.rad(model, large_image, large, detail_model=again)) for label, model, again in three]
         self.write("RAI_LoadRADAdapter", ("hole", self.hole(large_image, large)), *filled)
@@ -97,18 +97,15 @@ class Pictures:
         by_host = [(name, sample(rad, latent, name, "karras")) for name in ("euler", "dpmpp_2m", "dpmpp_2m_sde")]
         self.write("RAI_ADMConditioning", ("hole", self.hole(image, mask)), *by_host)
 
-        def own(sampler, scheduler, latent=latent, steps=50, **order):
-            options = {"model": rad, "seed": 1, "steps": steps, "cfg": 1.0, "sampler": sampler, "scheduler": scheduler, "eta": 0.0}
-            (out,) = call("RAI_RADSampler", **options, positive=conditioning, negative=conditioning, latent_image=latent, **order)
+        def own(sampler, scheduler, steps=50, seed=1):
+            options = {"model": rad, "seed": seed, "steps": steps, "cfg": 1.0, "sampler": sampler, "scheduler": scheduler, "eta": 0.0}
+            (out,) = call("RAI_RADSampler", **options, positive=conditioning, negative=conditioning, latent_image=latent)
             return vae.decode(out["samples"])
 
         kinds = (("ddpm", "normal"), ("ddim", "normal"), ("dpmpp_2m", "karras"))
         self.write("RAI_RADSamplerSelect", ("hole", self.hole(image, mask)), *((name, own(name, kind)) for name, kind in kinds))
-        most = self.shape("extreme", image)
-        order = self.perlin(width=64, height=64, scale=48.0, area=50.0, softness=1.0, seed=2)
-        wide = {"samples": latent["samples"], "noise_mask": most[:, None]}
-        filled = own("ddpm", "normal", wide, 100, order=order, overlap=0.5)
-        self.write("RAI_RADSampler", ("hole", self.hole(image, most)), ("order", order), ("filled", filled))
+        two = [(f"seed {seed}", own("ddpm", "normal", 100, seed)) for seed in (1, 2)]
+        self.write("RAI_RADSampler", ("hole", self.hole(image, mask)), *two)
 
         schedule, noise = self.core.RegionSchedule(), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         cells = []
@@ -204,10 +201,10 @@ class Pictures:
         self.write("RAI_RefineWithRAD", hole, fill, uncertainty, ("refined", refined))
 
     def compare(self) -> None:
-        picture = self.landscape()
-        mask = self.shape("box", picture)
-        fills = [self.rad(self.model(adapter)[0], picture, mask, steps=50) for adapter in (False, True)]
-        options = {"original": picture, "mask": mask, "result_1": fills[0], "result_2": fills[1], "labels": "without adapter, with adapter"}
+        photo, _ = self.host.call("RAI_ExamplePhoto", photo="rocks")
+        mask = self.shape("box", photo, seed=12, share=20.0)
+        fills = [self.host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, preset=preset)[0] for preset in ("fast", "best")]
+        options = {"original": photo, "mask": mask, "result_1": fills[0], "result_2": fills[1], "labels": "fast, best"}
         image, table = self.host.call("RAI_InpaintCompare", **options)
         print(table)
         pixels = (image[0] * 255).round().byte().numpy()

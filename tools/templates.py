@@ -9,7 +9,7 @@ PHOTO = ("RAI_ExamplePhoto", {"photo": "boardwalk"}, (0, 0))
 FILL = {"image": "photo", "mask": ("photo", 1), "seed": 0, "grow": 4}
 OWN_PHOTO = (
     "Your own photo: put Load Image in place of Example Photo, right-click it, choose 'Open in MaskEditor' and paint over what is to go, "
-    "a little beyond its edge and shadow."
+    "a little beyond its edge and shadow. Connect its IMAGE and MASK wherever those of Example Photo went."
 )
 
 LANDSCAPE = ("RAI_DrawLandscape", {"seed": 7, "size": 128, "batch_size": 1, "time_of_day": "any"}, (0, 0))
@@ -17,7 +17,8 @@ MODEL = ("RAI_LoadADMModel", {"model_name": "landscapes (bundled)"}, (0, 1))
 ADAPTER = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes (bundled)"}, (1, 1))
 BOX = ("RAI_InpaintMaskShapes", {"width": 128, "height": 128, "shape": "box", "share": 40.0, "seed": 8, "image": "picture"}, (1, 0))
 DETAIL = ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "landscapes-detail (bundled)"}, (1, 2), "To redraw the fill")
-RAD = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1, "detail_model": "detail"}
+ALONE = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
+RAD = ALONE | {"detail_model": "detail"}
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
 SAMPLING = {
@@ -40,7 +41,7 @@ BY_HOST = {
 }
 AGAIN = {"model": "detail", "latent_image": "hole again", "steps": 24, "denoise": 0.42}  # BY_HOST's second pass: from sigma 3
 SHARP = {"size": 128, "denoise": 0.2, "steps": 8}  # the second pass, at twice the network's size
-SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This one is larger, and shown four times as large: "
+SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This picture is larger, and is shown enlarged: "
 SMALL = f"{SIZES}the hole is filled at the network's size, and redrawn at twice that size to be sharp. "
 
 
@@ -61,7 +62,7 @@ WORKFLOWS = {
             "Press Run: the boardwalk is removed, and its place filled with the picture's own reeds and grass. No network, nothing to "
             "download. About 3 seconds on one CPU core, with a preview while it works.\n\n"
             "Change first: the photo, or the seed for another fill. 'grow' widens the hole by 4 pixels here, because the mask misses the "
-            f"last plank by a little.\n\n{OWN_PHOTO} Connect its IMAGE and MASK.",
+            f"last plank by a little.\n\n{OWN_PHOTO}",
         ),
     },
     "2 Paint your own mask": {
@@ -101,9 +102,10 @@ WORKFLOWS = {
             "Note",
             "Scratches, creases, specks, lettering: many thin holes at once, each filled from what stands beside it. Here a photo is "
             "scratched first, to have something to mend. About 15 seconds on one CPU core.\n\n"
-            "Your own photo: put Load Image in place of the five nodes on the left, paint over the damage in the MaskEditor with a thin "
-            "brush, and connect its IMAGE and MASK to Prepare Hole and Fill from Picture. Prepare Hole grows the strokes by a pixel, for "
-            "their soft edge; leave 'fill islands' off, or what a scratch encloses is filled too.\n\n"
+            "Your own photo: put Load Image in place of the four nodes before Prepare Hole, and paint over the damage in the MaskEditor "
+            "with a thin brush. Connect its IMAGE to Prepare Hole, Fill from Picture and the preview 'Scratched', and its MASK to Prepare "
+            "Hole alone, which grows the strokes by a pixel, for their soft edge. Leave its 'fill islands' off, or what a scratch encloses "
+            "is filled too.\n\n"
             "Change first: 'grow' if traces of the damage are left.",
         ),
     },
@@ -238,8 +240,8 @@ WORKFLOWS = {
         **shown("rad", 4, "Filled by RAD"),
         "note": (
             "Note",
-            f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}(The paper has no "
-            "redraw: detail 0.)\n\n"
+            f"RAD with its paper's settings: 100 steps of DDPM, and no smoothing of the rim. {SMALL}(The redraw is "
+            "not in the paper: for the paper alone set 'detail' to 0.)\n\n"
             "Change first: the seed. "
             "About 9 seconds on one CPU core.",
         ),
@@ -313,7 +315,7 @@ WORKFLOWS = {
         **shown("decode again", 7, "Filled by a KSampler"),
         "note": (
             "Note",
-            f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of the host fills the hole region-aware. {SMALL}RAD "
+            f"An ADM network with a RAD adapter is an ordinary MODEL: every sampler of ComfyUI fills the hole region-aware. {SMALL}RAD "
             "Inpaint does all of this in one node.\n\nChange first: the first sampler's name, then its seed. About 7 seconds on one CPU "
             "core.",
         ),
@@ -326,13 +328,14 @@ WORKFLOWS = {
         "detail": DETAIL,
         "night": ("RAI_LoadRADAdapter", {"model": "model", "adapter_name": "night (bundled)"}, (1, 3)),
         "rad": ("RAI_RADInpaint", RAD, (2, 0)),
-        "rad at night": ("RAI_RADInpaint", RAD | {"model": "night"}, (2, 1)),
+        "rad at night": ("RAI_RADInpaint", ALONE | {"model": "night"}, (2, 1)),
         **shown("rad", 3, "Adapter: landscapes"),
         **shown("rad at night", 4, "Adapter: night"),
         "note": (
             "Note",
             "The same hole and seed with two adapters on one network. The night adapter was trained on night landscapes alone: "
-            f"around the same piece of dusk it paints a darker evening. Nothing is loaded twice. {SMALL}\n\n"
+            "around the same piece of dusk it paints a darker evening. It redraws its fill itself, because the detail adapter would bring "
+            f"the day back. Nothing is loaded twice. {SMALL}\n\n"
             "Change first: the adapters' strength, then the seed. About 13 seconds on one CPU core.",
         ),
     },
@@ -373,8 +376,8 @@ WORKFLOWS = {
         "note": (
             "Note",
             "SDM fills the hole in four passes, the most certain pixels first, and says how uncertain each is. The heat map shows it: "
-            f"dark is certain, yellow and white may be wrong. {SIZES}SDM works at the network's size, its fill is enlarged, and "
-            "large holes it fills with a blur: see 'SDM, refined with RAD'.\n\n"
+            f"dark is certain, yellow and white may be wrong. {SIZES}SDM works at the network's size and its fill is "
+            "enlarged, so large holes are filled with a blur: see 'SDM, refined with RAD'.\n\n"
             "Change first: 'iterations', then the seed. About 1 second on one CPU core.",
         ),
     },

@@ -23,11 +23,11 @@ class TAESDColours(Colours):
         super().__init__()
         name = latent_format.taesd_decoder_name
         if name is None or not name.endswith("_decoder") or picture.ndim != 4:  # others are files of TAEHV, for the latents of videos
-            raise ValueError("There is no TAESD for this MODEL's latents: set align_in to 'colours' in GradPaint Settings.")
+            raise ValueError("There is no TAESD for this MODEL's latents: set 'align in' to 'colours' in GradPaint Settings.")
         file = next((f for f in folder_paths.get_filename_list("vae_approx") if f.startswith(name)), None)
         if file is None:
             raise ValueError(
-                f"The file of '{name}' is not in models/vae_approx: put it there, or set align_in to 'colours' in GradPaint Settings."
+                f"The file of '{name}' is not in models/vae_approx: put it there, or set 'align in' to 'colours' in GradPaint Settings."
             )
         path = folder_paths.get_full_path("vae_approx", file)
         with torch.inference_mode(False):  # autograd refuses weights made in inference mode

@@ -95,7 +95,7 @@ def check_free(path: Path, resume: bool) -> None:
     """Raise ValueError if there is an adapter that a run would replace."""
     if path.exists() and not (resume and path.with_suffix(".state").exists()):
         advice = "switch resume on to continue its run" if path.with_suffix(".state").exists() else "move its file away"
-        raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter_name, or {advice}.")
+        raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter name, or {advice}.")
 
 
 def train_adapter(

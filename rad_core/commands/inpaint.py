@@ -62,7 +62,7 @@ def _add_common(parser: argparse.ArgumentParser, method: InpaintMethod) -> None:
         "-o", "--output", type=Path, required=True, help="the picture to write, or a folder. PNG keeps every known pixel bit-exact"
     )
     parser.add_argument(
-        "--grow", type=int, default=0, help="widen the hole by so many pixels: 2 to 8 help where scraps are left at its rim (default: 0)"
+        "--grow", type=int, default=0, help="widen the hole by this many pixels: 2 to 8 help where scraps are left at its rim (default: 0)"
     )
     parser.add_argument("--any-size", action="store_true", help="read pictures of more than 179 megapixels, which are refused otherwise")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another fill (default: 0)")

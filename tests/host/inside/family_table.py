@@ -304,7 +304,7 @@ FAMILIES = {
         (128, 8, 8),
         block=16,
     ),
-    "MageFlow": dit(
+    "Mage-Flow": dit(
         "MageFlow",
         LAYERS | {"image_model": "mage_flow", "in_channels": 128, "joint_attention_dim": 64, "axes_dims_rope": (8, 12, 12)},
         (128, 8, 8),
@@ -344,7 +344,7 @@ FAMILIES = {
     "Wan 2.1 image to video": dit("WAN21_I2V", WAN | {"model_type": "i2v", "in_dim": 36}, (16, 3, 8, 8)),
     "Wan VACE": dit("WAN21_Vace", WAN | {"model_type": "vace", "vace_layers": 1, "vace_in_dim": 96}, (16, 3, 8, 8)),
     "Wan 2.2 5B": dit("WAN22_T2V", WAN | {"in_dim": 48, "out_dim": 48}, (48, 3, 8, 8), block=16),
-    "Cosmos Predict 2": dit("CosmosT2IPredict2", COSMOS2, (16, 1, 8, 8), scheduler="normal"),
+    "Cosmos-Predict2": dit("CosmosT2IPredict2", COSMOS2, (16, 1, 8, 8), scheduler="normal"),
     "Cosmos 1": dit("CosmosT2V", COSMOS1, (16, 2, 8, 8), scheduler="normal"),
     "HunyuanVideo": dit("HunyuanVideo", HUNYUAN, (16, 3, 8, 8), extra=POOLED32 | {"guidance": 6.0}),
     "HunyuanVideo 1.5": dit("HunyuanVideo15", HUNYUAN15, (32, 3, 8, 8), block=16, extra={"pooled_output": None} | NO_FRAME),
@@ -356,7 +356,7 @@ FAMILIES = {
         block=32,
         extra=TOKEN_MASK,
     ),
-    "LTX 2 (video, sound)": dit(
+    "LTX-2 (video, sound)": dit(
         "LTXAV",
         LAYERS
         | {"image_model": "ltxav", "cross_attention_dim": 128, "caption_channels": 64, "audio_cross_attention_dim": 64}

@@ -280,7 +280,7 @@ def test_the_latents_of_a_videos_vae_have_no_taesd(host):
     (settings,) = host.call("RAI_GradPaintSettings", **defaults(host, "RAI_GradPaintSettings") | {"align_in": "TAESD"})
     positive, negative = prompts(name)
     shared = {"model": build(name), "latent_image": latents_of(name), "positive": positive, "negative": negative, "steps": 2, "cfg": 1.0}
-    with pytest.raises(ValueError, match="There is no TAESD for this MODEL's latents: set align_in to 'colours'"):
+    with pytest.raises(ValueError, match="There is no TAESD for this MODEL's latents: set 'align in' to 'colours'"):
         host.call("RAI_GradPaintSampler", **defaults(host, "RAI_GradPaintSampler") | shared | {"settings": settings})
 
 

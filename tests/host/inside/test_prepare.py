@@ -25,7 +25,7 @@ def test_the_grid_is_the_models_own(host, adm):
 
 
 @pytest.mark.parametrize(
-    "name", ["Flux.2, klein", "Krea 2", "Anima", "Cosmos Predict 2", "Ideogram 4", "Wan 2.1 (picture)", "Qwen-Image, -Edit"]
+    "name", ["Flux.2, klein", "Krea 2", "Anima", "Cosmos-Predict2", "Ideogram 4", "Wan 2.1 (picture)", "Qwen-Image, -Edit"]
 )
 def test_a_token_is_16_pixels_however_the_network_calls_its_patch(host, name):
     if not in_host(name):

@@ -19,10 +19,10 @@ NAMES = [
     "Lumina 2",
     "Z-Image",
     "Qwen-Image, -Edit",
-    "MageFlow",
+    "Mage-Flow",
     "Krea 2",
     "Anima",
-    "Cosmos Predict 2",
+    "Cosmos-Predict2",
     "Wan 2.1 (picture)",
     "Wan 2.1, 2.2 14B",
     "Wan 2.1 image to video",
@@ -32,7 +32,7 @@ NAMES = [
     "HunyuanImage 2.1",
     "Ideogram 4",
 ]
-ODD = {"Chroma Radiance": (80, 48), "HunyuanVideo": (6, 10), "Cosmos Predict 2": (6, 10)}  # latent sizes that the family can have
+ODD = {"Chroma Radiance": (80, 48), "HunyuanVideo": (6, 10), "Cosmos-Predict2": (6, 10)}  # latent sizes that the family can have
 
 
 @pytest.fixture(params=NAMES)

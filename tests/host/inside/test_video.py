@@ -61,7 +61,7 @@ def test_a_mask_for_each_frame(host, sampler):
 
 def test_sound_goes_along(host):
     """The video is guided; the sound is sampled as the host does where its own mask says so, and kept elsewhere."""
-    name = "LTX 2 (video, sound)"
+    name = "LTX-2 (video, sound)"
     if not in_host(name):
         pytest.skip(f"this host does not know {name}")
     import comfy.nested_tensor
@@ -78,7 +78,7 @@ def test_sound_goes_along(host):
 
 
 def test_new_sound_for_a_video_without_a_hole(host):
-    name = "LTX 2 (video, sound)"
+    name = "LTX-2 (video, sound)"
     if not in_host(name):
         pytest.skip(f"this host does not know {name}")
     import comfy.nested_tensor
