@@ -43,10 +43,10 @@ class InpaintCompare(io.ComfyNode):
         names = [name.strip() for name in labels.split(",")] if labels.strip() else []
         if len(names) > len(results):
             raise ValueError(f"There are {len(names)} labels for {len(results)} results: enter at most one for each, separated by commas.")
-        truth, hole = match_counts(picture_of(original)[0], mask_of(mask))
+        truth, hole = match_counts(picture_of(original)[0], mask_of(mask).to(original.device))
         fills = {}
         for k, image in enumerate(results):
-            name, fill = names[k] if k < len(names) and names[k] else f"result {k + 1}", picture_of(image)[0]
+            name, fill = names[k] if k < len(names) and names[k] else f"result {k + 1}", picture_of(image)[0].to(truth.device)
             if fill.shape[2:] != truth.shape[2:]:
                 have, want = (f"{maps.shape[3]}x{maps.shape[2]}" for maps in (fill, truth))
                 raise ValueError(f"'{name}' is {have}, but the original is {want}: resize one of them.")

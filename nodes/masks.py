@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..rad_core.masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
 from . import inputs
-from .host.previews import KEEP_PREVIEW, mask_preview
+from .host.previews import KEEP_PREVIEW, SHOWN, mask_preview
 from .host.schema import search_aliases
 
 CATEGORY = "region-aware inpainting/masks"
@@ -18,7 +18,7 @@ def size_of(width: int, height: int, image) -> tuple[int, int]:
 
 def with_preview(mask, node) -> io.NodeOutput:
     """(n, 1, H, W) -> MASK, with a preview on the node."""
-    return io.NodeOutput(mask[:, 0], ui=mask_preview(mask.movedim(1, -1).expand(-1, -1, -1, 3), node))
+    return io.NodeOutput(mask[:, 0], ui=mask_preview(mask[:SHOWN].movedim(1, -1).expand(-1, -1, -1, 3), node))
 
 
 class PerlinMask(io.ComfyNode):

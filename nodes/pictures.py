@@ -95,7 +95,7 @@ def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:
     if alpha is None:
         return image
     hole = resize_mask(mask.to(image), image.shape[1:3]).movedim(1, -1)
-    alpha, hole = (maps.expand(image.shape[0], -1, -1, -1) for maps in (alpha, hole))
+    alpha, hole = (maps.to(image.device).expand(image.shape[0], -1, -1, -1) for maps in (alpha, hole))
     return torch.cat([image, torch.maximum(alpha, hole)], -1)
 
 

@@ -9,7 +9,7 @@ from ..rad_core.prepare import extend, prepare_masks
 from ..rad_core.sheets import mark_hole
 from . import inputs
 from .exemplar import FillFromPicture
-from .host.previews import KEEP_PREVIEW, mask_preview
+from .host.previews import KEEP_PREVIEW, SHOWN, mask_preview
 from .host.schema import search_aliases
 from .host.token_grid import token_size
 from .pictures import map_of, match_counts, picture_of
@@ -61,7 +61,7 @@ class PrepareHole(io.ComfyNode):
         if masks.shape[2:] != picture.shape[2:]:
             masks = resize_mask(masks, picture.shape[2:])
         ready = prepare_masks(masks, invert, specks, fill_islands, grow, 1 if model is None else token_size(model), feather)
-        shown = mark_hole(*match_counts(picture, ready)).clamp(0, 1)
+        shown = mark_hole(*match_counts(picture[:SHOWN], ready[:SHOWN])).clamp(0, 1)
         return io.NodeOutput(ready[:, 0], ui=mask_preview(shown.movedim(1, -1), cls))
 
 

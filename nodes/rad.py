@@ -7,6 +7,7 @@ from ..rad_core.images import pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.samplers import STEPS
 from . import inputs
+from .host.latents import seeds_of
 from .host.progress import Progress
 from .host.region_aware import with_levels_alone
 from .host.run import class_labels, in_batches, rad_networks
@@ -153,7 +154,7 @@ class RADSampler(io.ComfyNode):
         order=None,
         overlap=inputs.RAD.overlap,
     ) -> io.NodeOutput:
-        host_sampler = HostSampler(sampler, eta, order, overlap)
+        host_sampler = HostSampler(sampler, eta, order, overlap, seeds_of(seed, latent_image))
         return io.NodeOutput(run_sampler(model, host_sampler, scheduler, steps, seed, cfg, positive, negative, latent_image))
 
 

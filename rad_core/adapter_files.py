@@ -171,6 +171,14 @@ def is_adapter(path: str | Path) -> bool:
     return any(".lora_" in name for name in names) and not any(name.endswith(("conv1.weight", "base_layer.weight")) for name in names)
 
 
+def read_copied(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `read_tensors`, with the tensors copied out of the file: Windows refuses to replace one that is still mapped into memory, as a
+    training that goes on does.
+    """
+    tensors, header = read_tensors(file)
+    return {name: tensor.clone() for name, tensor in tensors.items()}, header
+
+
 def read_adapter(path: str | Path) -> Adapter:
     """Read an adapter: a PEFT folder, our single file, the RAD authors' pytorch_lora_weights.safetensors, or a bundled name.
 
@@ -179,10 +187,10 @@ def read_adapter(path: str | Path) -> Adapter:
         CheckpointError: the file is damaged, or is not an adapter.
     """
     file = resolve_file(path, ADAPTER)
-    tensors, header = read_tensors(file)
+    tensors, header = read_copied(file)
     config_file = file.parent / FOLDER_OUTPUT[1]
     beside = file.name in FOLDER_FILES and config_file.is_file()
-    text = header.get(CONFIG_KEY) or (config_file.read_text(errors="replace") if beside else "{}")
+    text = header.get(CONFIG_KEY) or (config_file.read_text("utf-8", errors="replace") if beside else "{}")
     config = json_object(text, f"the configuration of adapter {file.name}")
     tensors, lora, time = {_plain(key): tensor for key, tensor in tensors.items()}, {}, {}
     for name, tensor in tensors.items():

@@ -240,7 +240,7 @@ def _folder_config(path: Path) -> dict:
     config = path.parent / "config.json"
     if path.name not in FOLDER_FILES or not config.is_file():
         return {}
-    return json_object(config.read_text(errors="replace"), str(config))
+    return json_object(config.read_text("utf-8", errors="replace"), str(config))
 
 
 def _known_order(config: UNetConfig) -> str:

@@ -15,10 +15,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...rad_core import CheckpointError, read_adapter
-from ...rad_core.adapter_files import ADAPTER, ADAPTER_KEY, PEFT, Adapter, AdapterMetadata, adapter_metadata, warn_of_other_base
+from ...rad_core.adapter_files import (
+    ADAPTER,
+    ADAPTER_KEY,
+    PEFT,
+    Adapter,
+    AdapterMetadata,
+    adapter_metadata,
+    read_copied,
+    warn_of_other_base,
+)
 from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
-from ...rad_core.checkpoints import read_tensors, resolve_file
+from ...rad_core.checkpoints import resolve_file
 from ...rad_core.notes import note
 from .adm import REGION_AWARE, ADMModel
 from .region_aware import is_unet, make_region_aware
@@ -68,7 +77,7 @@ def _on_latents(model, path: str, strength: float):
         need_unet(model, "Load RAD Adapter")
     aware = make_region_aware(model)  # fails early on a MODEL that cannot be
     file = resolve_file(path, ADAPTER)
-    tensors, metadata = read_tensors(file)
+    tensors, metadata = read_copied(file)
     if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
         raise CheckpointError(f"Adapter {file.name} has NaN or infinite values.")
     if not any(key.startswith(PREFIX) for key in tensors):

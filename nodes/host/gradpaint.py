@@ -18,7 +18,7 @@ from ...rad_core.images import clamp_mask
 from ...rad_core.notes import note
 from .guided_model import GuidedModel, Parts
 from .holes import NO_HOLE, hole_in_latents
-from .latents import check_latents, seed_of
+from .latents import check_latents, seed_of, seeds_of
 from .notes import shown_on_node
 from .progress import Progress
 
@@ -192,8 +192,7 @@ def run_gradpaint(
     plan = comfy.samplers.KSampler(model, steps, model.load_device, sampler, scheduler, denoise, model.model_options)
     if noise is None:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    if seeds is None and latent.get("batch_index") is not None:
-        seeds = [seed_of(seed, k) for k in latent["batch_index"]]
+    seeds = seeds or seeds_of(seed, latent)
     callback = callback or Progress().of_latents(model)
     host_sampler = comfy.samplers.sampler_object(plan.sampler)
     quiet = not comfy.utils.PROGRESS_BAR_ENABLED

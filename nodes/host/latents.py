@@ -19,6 +19,12 @@ def check_latents(model, latents: Tensor) -> None:
         )
 
 
+def seeds_of(seed: int, latent: dict) -> list[int] | None:
+    """The seed of each picture of a LATENT that was taken out of a batch, by its place there; None for a whole batch."""
+    places = latent.get("batch_index")
+    return None if places is None else [seed_of(seed, k) for k in places]
+
+
 def seed_of(seed: int, k: int) -> int:
     """The seed of picture k of a batch, as the host takes it: after the largest comes 0."""
     return (seed + k) % 2**64

@@ -1,5 +1,6 @@
 """RAD's element-wise samplers as a host SAMPLER: a noise level per pixel, clean known pixels, and an optional order."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import comfy.model_patcher
@@ -33,10 +34,13 @@ class HostSampler(comfy.samplers.Sampler):
         sampler: its name.
         eta: noise of "ddim", 0 to 1.
         order: (B or 1, h, w) in [0, 1], which part is generated first, or None. overlap: see `SigmaMaps`.
+        seeds: of each picture's fresh noise; counted up from the run's seed unless given.
     """
 
-    def __init__(self, sampler: str, eta: float = 0.0, order: Tensor | None = None, overlap: float = 0.0):
-        self.sampler = choose_sampler(sampler, eta)
+    def __init__(
+        self, sampler: str, eta: float = 0.0, order: Tensor | None = None, overlap: float = 0.0, seeds: Sequence[int] | None = None
+    ):
+        self.sampler, self.seeds = choose_sampler(sampler, eta), seeds
         self.order, self.overlap = order, overlap
 
     @shown_on_node()
@@ -52,7 +56,7 @@ class HostSampler(comfy.samplers.Sampler):
         order = None if self.order is None else self._order(model, mask)
         flow = has_token_levels(model)
         maps = (_flow_maps if flow else _maps)(model_wrap.inner_model.model_sampling, mask, sigmas, order, self.overlap)
-        streams = generators(extra_args.get("seed") or 0, noise.shape[0], "sampling")
+        streams = generators(self.seeds or extra_args.get("seed") or 0, noise.shape[0], "sampling")
         last = len(sigmas) - 1
         report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
         denoise = _HostDenoiser(model_wrap, extra_args, flow)

@@ -1,6 +1,8 @@
 """A trainable copy of a host network that shares its weights: another module tree on the same memory."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import torch
@@ -8,6 +10,22 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .weights import weights_of
+
+# What the host leaves on the layers of a network that it has loaded (dynamic memory, weights fetched ahead, pinned memory): owners of its
+# memory. A copy of them would free that memory a second time, while the MODEL still uses it.
+HOST_STATE = (
+    "_v",
+    "_v_signature",
+    "_v_weight",
+    "_v_bias",
+    "_v_block",
+    "_v_block_faulted",
+    "_prefetch",
+    "_pins",
+    "_pin_state",
+    "_comfy_graph",
+)
+HOST_STATE += ("weight_lowvram_function", "bias_lowvram_function")
 
 
 def shared_copy(model, quantised: bool = False) -> nn.Module:
@@ -33,13 +51,25 @@ def shared_copy(model, quantised: bool = False) -> nn.Module:
                 )
             alias = merged[name] if name in merged else _alias(tensor)
             memo[id(tensor)] = nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
-        net = copy.deepcopy(net, memo)
+        with _without_host_state(net):
+            net = copy.deepcopy(net, memo)
     for layer in net.modules():
         if hasattr(layer, "weight_function"):  # where the host keeps the LoRA of a MODEL loaded in part: merged above
             layer.weight_function, layer.bias_function = [], []
             if is_traceable_wrapper_subclass(getattr(layer, "weight", None)):
                 layer.weight_function = [_plain_numbers]
     return net
+
+
+@contextmanager
+def _without_host_state(net: nn.Module) -> Iterator[None]:
+    """Take `HOST_STATE` off a network's layers inside a `with` block."""
+    taken = [(layer, {name: vars(layer).pop(name) for name in HOST_STATE if name in vars(layer)}) for layer in net.modules()]
+    try:
+        yield
+    finally:
+        for layer, state in taken:
+            vars(layer).update(state)
 
 
 def _plain_numbers(weight: Tensor) -> Tensor:

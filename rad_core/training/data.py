@@ -79,7 +79,7 @@ class Folder(Sequence):
     def caption(self, k: int) -> str:
         """The text of the .txt file with the picture's name beside it, or an empty string."""
         text = self.paths[k].with_suffix(".txt")
-        return text.read_text(errors="replace").strip() if text.is_file() else ""
+        return text.read_text("utf-8-sig", errors="replace").strip() if text.is_file() else ""
 
 
 class Crops:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import comfy.ldm.common_dit
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 MAX_LEVELS = 16
@@ -115,7 +114,10 @@ def grid(values: Tensor, patch: tuple[int, int, int]) -> Tensor:
     patch: frames, rows and columns of latents in a token.
     """
     frames = values if values.ndim == 5 else values[:, :, None]
-    return F.max_pool3d(comfy.ldm.common_dit.pad_to_patch_size(frames.float(), patch), patch)
+    padded = comfy.ldm.common_dit.pad_to_patch_size(frames.float(), patch)
+    for dim, size in zip((2, 3, 4), patch, strict=True):
+        padded = padded.unflatten(dim, (-1, size)).amax(dim + 1)
+    return padded
 
 
 def snap(values: Tensor, patch: tuple[int, int, int]) -> Tensor:

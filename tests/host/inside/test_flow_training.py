@@ -1,6 +1,8 @@
 """Train RAD Adapter on the host's flow transformers: the network that is trained, its gradients, and the file it leaves."""
 
 import csv
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -167,6 +169,36 @@ def test_a_lora_that_the_host_keeps_beside_the_weights_counts_once(host):
     x = torch.randn(3, layer.in_features)
     torch.testing.assert_close(ours(x), torch.nn.functional.linear(x, layer.weight + change, layer.bias))
     assert len(layer.weight_function) == 1, "the host's layer stays as it is"
+
+
+class _Owner:
+    """Stands for the host's hold on its memory: a copy of it would free that memory twice."""
+
+    def __deepcopy__(self, memo):
+        raise AssertionError("the copy must not own the host's memory")
+
+
+def test_what_the_host_keeps_on_its_layers_is_not_copied(host):
+    module, base = host.module("nodes.host.shared_copy"), build("Flux.1 dev")
+    layers = [layer for layer in base.model.diffusion_model.modules() if hasattr(layer, "weight")]
+    states = [{name: (_Owner(), 0) for name in ("_v", "_pin_state", "_prefetch", "_v_weight")} for _ in layers]
+    for layer, kept in zip(layers, states, strict=True):
+        vars(layer).update(kept)
+    ours = module.shared_copy(base)
+    assert not any(vars(layer).keys() & set(module.HOST_STATE) for layer in ours.modules())
+    for layer, kept in zip(layers, states, strict=True):
+        assert {name: vars(layer).pop(name) for name in kept} == kept, "the host's layers keep theirs"
+
+
+def test_the_host_keeps_nothing_else_on_its_layers(host):
+    """Every name that begins with an underscore and that the host's code sets on a layer of a loaded network."""
+    import comfy.model_patcher
+    import comfy.ops
+
+    source = "".join(Path(module.__file__).read_text() for module in (comfy.model_patcher, comfy.ops))
+    found = set(re.findall(r"\b(?:m|s|item|module)\.(_[a-z]\w*) = ", source))
+    settings = {name for name in found if name.startswith("_full_precision_mm")}  # of quantised layers: truth values
+    assert found - settings <= set(host.module("nodes.host.shared_copy").HOST_STATE), found
 
 
 def test_training_lowers_the_loss(host):

@@ -378,7 +378,7 @@ def test_classes_reach_the_network(host):
             call(7)
 
 
-def rad_sample(host, model, image, mask, vae, sampler="ddpm", conditioning=None):
+def rad_sample(host, model, image, mask, vae, sampler="ddpm", conditioning=None, **latent):
     conditioning = conditioning or host.call("RAI_ADMConditioning", class_label=0)[0]
     (out,) = host.call(
         "RAI_RADSampler",
@@ -390,10 +390,18 @@ def rad_sample(host, model, image, mask, vae, sampler="ddpm", conditioning=None)
         scheduler="normal",
         positive=conditioning,
         negative=conditioning,
-        latent_image={"samples": vae.encode(image), "noise_mask": mask[:, None]},
+        latent_image={"samples": vae.encode(image), "noise_mask": mask[:, None]} | latent,
         eta=0.0,
     )
     return vae.decode(out["samples"])
+
+
+def test_a_picture_taken_out_of_a_batch_is_filled_as_in_it(host, adm, rad, scene):
+    """By Latent From Batch, which names its place."""
+    image, mask = scene
+    together = rad_sample(host, rad, image, mask, adm[1])[1:]
+    alone = rad_sample(host, rad, image[1:], mask, adm[1], batch_index=[1])
+    torch.testing.assert_close(alone, together, atol=1e-3, rtol=0)
 
 
 def test_the_learned_variance_reaches_rad_sampler(host, adm, rad, scene):

@@ -56,3 +56,13 @@ def test_heat_map_and_slider_show_their_pictures(host, landscape):
     with torch.inference_mode():
         node = host.nodes.NODE_CLASS_MAPPINGS["RAI_BeforeAfter"].EXECUTE_NORMALIZED(before=landscape[:1], after=landscape[1:])
     assert len(node.ui["images"]) == 2 and node.ui["a_images"] + node.ui["b_images"] == node.ui["images"]
+
+
+def test_a_video_shows_its_first_masks(host):
+    """Each is a file."""
+    frames, masks = torch.rand(20, 16, 16, 3), torch.zeros(20, 16, 16)
+    masks[:, 4:8, 4:8] = 1
+    options = {"invert": False, "specks": 0, "fill_islands": True, "grow": 0, "feather": 0}
+    for image in (frames, frames[:1]):
+        out = host.nodes.NODE_CLASS_MAPPINGS["RAI_PrepareHole"].EXECUTE_NORMALIZED(mask=masks, image=image, **options)
+        assert len(out[0]) == 20 and len(out.ui["mask_previews"]) == 8

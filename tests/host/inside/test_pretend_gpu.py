@@ -72,6 +72,34 @@ def test_training_ends_with_an_adapter_and_samples(host, name):
     assert sum(len(parts) > 1 for parts in model.get_key_patches().values()) >= 8
 
 
+def test_pictures_may_lie_on_both_devices(host, monkeypatch):
+    """With --gpu-only results of nodes stay on the GPU, while some nodes of the host and of this pack make theirs on the CPU."""
+    import comfy.model_management as management
+
+    photo, mask = torch.rand(1, 32, 32, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 32, 32)
+    mask[:, 8:16, 8:16] = 1
+    with gpu_in_host():
+        monkeypatch.setattr(management, "intermediate_device", lambda: CUDA)
+        filled, uncertainty = host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, preset="fast")
+        wide, _ = host.call("RAI_ExtendPicture", image=photo, left=0, top=0, right=8, bottom=0, seed=0, preset="fast")
+        assert filled.device == wide.device == CUDA
+        for original, result in ((photo, filled), (filled, photo)):
+            assert "changed outside" in host.call("RAI_InpaintCompare", original=original, mask=mask, result_1=result)[1]
+        host.call("RAI_UncertaintyHeatMap", image=photo, uncertainty=uncertainty)
+        matched = host.call("RAI_MatchFill", filled=filled, original=photo, mask=mask, ring=24, strength=1.0)[0]
+    assert matched.shape == photo.shape
+
+
+def test_room_is_made_for_all_that_is_moved(host, monkeypatch):
+    import comfy.model_management as management
+
+    asked = []
+    monkeypatch.setattr(management, "free_memory", lambda size, *_, **__: asked.append(size))
+    frames, masks = torch.rand(40, 3, 32, 32), torch.zeros(40, 1, 32, 32)
+    host.module("nodes.host.device").on_device(frames, masks, None)
+    assert asked[0] >= 2 * frames.nbytes + masks.nbytes
+
+
 LOAD = "comfy.model_management.load_models_gpu([self.model], "
 # What a test above runs, the function of `nodes` whose line is made wrong, and that line before and after.
 MISTAKES = [
