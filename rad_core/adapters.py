@@ -145,7 +145,8 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
         p = parameters[name]
         p.copy_(p.float() + strength * adapter.delta(name, p.shape).to(p.device))
     for name, tensor in adapter.time.items():
-        p, original = parameters[name], originals[name]
+        p = parameters[name]
+        original = originals[name].to(p.device)  # the network may have been moved since
         target = tensor.to(p.device, torch.float32).view(p.shape)
         p.copy_(target if strength == 1 and torch.equal(p, original) else p.float() + strength * (target - original.float()))
     net.region_aware = net.region_aware or (strength != 0 and bool(adapter.time))

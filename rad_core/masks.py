@@ -1,7 +1,7 @@
 """Masks. One meaning everywhere: 1 = hole, 0 = keep, values between = how strongly a pixel may change.
 
 Every function returns (n, 1, H, W) float32 in [0, 1]; mask k depends on `seed + k` alone, not on n nor on the device
-(soft masks up to rounding).
+(up to rounding: soft masks, and single pixels at the edge of a Perlin mask's blobs).
 """
 
 import math
@@ -104,7 +104,7 @@ def animated_perlin_masks(
         ValueError: an argument is out of its range.
     """
     _check(scale=scale, area=area, softness=softness, height=height, width=width)
-    if not 0 < speed < math.inf:
+    if not 0 < speed * max(1, frames) < math.inf:
         raise ValueError(f"speed must be above 0 and finite, got {speed}.")
     stream = generators(seed, 1, "animated perlin")[0]
     depth = max(1, round(frames * speed)) if loop else math.ceil(frames * speed) + 1

@@ -21,7 +21,7 @@ def seed_list(seed: int | Sequence[int], count: int) -> list[int]:
     Raises:
         ValueError: the list does not have `count` entries.
     """
-    seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + k for k in range(count)]
+    seeds = [int(one) for one in seed] if isinstance(seed, Sequence) else [int(seed) + k for k in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{count} pictures need {count} seeds (or one to count up from), got {len(seeds)}.")
     return seeds

@@ -1,10 +1,12 @@
 """Picture files in and out without loss. What a format cannot hold is named in one note, before the work."""
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,15 @@ EXTENSIONS |= {".ppm", ".pgm", ".pbm", ".pnm"}
 FOREIGN = {".heic", ".heif", ".jxl", ".psd", ".svg", ".pdf", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 _WRITE_OPTIONS = {".webp": {"lossless": True, "exact": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".png": {}, ".bmp": {}}
 _WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
+# EXIF's tags that describe a picture, not how its pixels are stored: all that a TIFF takes, whose own tags the others would be
+DESCRIBING = {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x8769, 0x8825}
+DESCRIBING |= set(range(0x9C9B, 0x9CA0))
 CAMERA = {0x010F, 0x0110, 0x0132, 0x8769, 0x8825}  # EXIF's maker, model, date, and the tables of the exposure and the place
+_OPTIONS = {"EXIF": "exif", "dpi": "dpi", "text": "pnginfo"}  # of Pillow's writers
 _LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels of a side
 _KEEPS = {".png": {"EXIF", "dpi", "text"}, ".jpg": {"EXIF", "dpi"}, ".webp": {"EXIF"}, ".tif": {"EXIF", "dpi"}, ".bmp": {"dpi"}}
 _KEEPS |= {".jpeg": _KEEPS[".jpg"], ".tiff": _KEEPS[".tif"]}
+_TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # EXIF's 2 to 8
 
 
 @dataclass
@@ -80,7 +87,7 @@ def read_photo(path: str | Path) -> Photo:
             opened.load()
             orientation = opened.getexif().get(0x0112, orientation)
             camera = opened.format == "TIFF" and not CAMERA.isdisjoint(opened.getexif())
-            picture, text = ImageOps.exif_transpose(opened), getattr(opened, "text", {})
+            picture, text = _upright(opened, orientation), getattr(opened, "text", {})
     except UnidentifiedImageError:
         raise ValueError(f"{path.name} is not a picture that can be read.") from None
     except Image.DecompressionBombError:
@@ -114,6 +121,17 @@ def read_photo(path: str | Path) -> Photo:
     return Photo(rgb.contiguous(), alpha, grey=mode in ("1", "L", "LA"), **shared)
 
 
+def _upright(opened: Image.Image, orientation: int) -> Image.Image:
+    """The picture turned as its EXIF says, which then says so no more. EXIF that Pillow cannot write again is dropped."""
+    try:
+        return ImageOps.exif_transpose(opened)
+    except Exception:  # Pillow raises anything on odd tags
+        turned = orientation in range(2, 9)
+        picture = opened.transpose(Image.Transpose[_TURNS[orientation - 2]]) if turned else opened.copy()
+        picture.info.pop("exif", None)
+        return picture
+
+
 def check_readable(path: str | Path) -> None:
     """Decode a picture file once; a JPEG at an eighth of its size, which is quick. Raises ValueError as `read_photo`."""
     try:
@@ -145,8 +163,33 @@ def _metadata(picture: Image.Image, text: dict) -> dict:
     drop = ("XML:", "Raw profile type exif", "Raw profile type APP1")  # with the orientation of the stored pixels
     exif = picture.info.get("exif") or ("Raw profile type exif" in text and picture.getexif().tobytes())
     text = {key: value for key, value in text.items() if isinstance(value, str) and not key.startswith(drop)}
-    found = {"EXIF": exif, "dpi": picture.info.get("dpi"), "text": text}
+    dpi = picture.info.get("dpi")
+    dpi = dpi if dpi and all(1 <= value <= 65535 for value in dpi) else None  # broken files have 0 or NaN
+    found = {"EXIF": exif and _without_thumbnail(exif), "dpi": dpi, "text": text}
     return {name: value for name, value in found.items() if value}
+
+
+def _without_thumbnail(exif: bytes) -> bytes | None:
+    """EXIF without the small picture in its second directory, which shows what the hole's fill replaces. None if it cannot be read."""
+    head = 6 if exif.startswith(b"Exif\0\0") else 0
+    data, order = bytearray(exif), "<" if exif[head : head + 2] == b"II" else ">"
+    number = lambda kind, at: struct.unpack_from(order + kind, data, head + at)[0]
+    try:
+        first = number("I", 4)
+        link = first + 2 + 12 * number("H", first)  # from the first directory to the second
+        second = number("I", link)
+        if not second:
+            return exif
+        entries = [second + 2 + 12 * k for k in range(number("H", second))]
+        values = {number("H", at): number("I", at + 8) for at in entries}
+        for start, length in ((0x0201, 0x0202), (0x0111, 0x0117)):  # a JPEG, or one strip of pixels
+            if start in values and length in values:
+                end = min(len(data), head + values[start] + values[length])
+                data[head + values[start] : end] = bytes(max(0, end - head - values[start]))
+        data[head + link : head + link + 4] = bytes(4)
+    except struct.error:
+        return None
+    return bytes(data)
 
 
 def check_writable(path: str | Path, photo: Photo | None = None) -> None:
@@ -166,7 +209,8 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
         note(f"{name} is a JPEG, which changes known pixels a little; PNG keeps them.")
     if photo.alpha is not None and extension in (".jpg", ".jpeg", ".bmp"):
         note(f"{name} cannot hold the photo's transparency; PNG can.")
-    lost = [kind for kind in photo.metadata if kind not in _KEEPS[extension]]
+    written = _written_metadata(photo.metadata, extension)
+    lost = [kind for kind in photo.metadata if _OPTIONS.get(kind) not in written]
     lost += ["colour profile"] if photo.profile and extension == ".bmp" else []
     if lost:
         note(f"{name} does not keep the photo's {' and '.join(lost)}.")
@@ -213,9 +257,31 @@ def write_photo(path: str | Path, photo: Photo) -> None:
 
 
 def _written_metadata(metadata: dict, extension: str) -> dict:
-    """Metadata as Pillow's writers take it."""
-    kept = {name: value for name, value in metadata.items() if name in _KEEPS[extension]}
-    text = PngImagePlugin.PngInfo()
-    for key, value in kept.pop("text", {}).items():
-        text.add_itxt(key, value)
-    return {name.lower(): value for name, value in kept.items()} | ({"pnginfo": text} if extension == ".png" else {})
+    """Metadata as Pillow's writers take it. What they fail on (odd tags, more EXIF than a JPEG holds) is left out."""
+    written = {}
+    for kind, value in metadata.items():
+        if kind not in _KEEPS[extension]:
+            continue
+        try:
+            option = {_OPTIONS[kind]: _option(kind, value, extension)}
+            Image.new("L", (1, 1)).save(BytesIO(), Image.registered_extensions()[extension], **option)
+        except Exception:  # Pillow raises anything on odd values
+            continue
+        written |= option
+    return written
+
+
+def _option(kind: str, value, extension: str):
+    """Metadata of a kind as Pillow's writer of a format takes it."""
+    if kind == "text":
+        text = PngImagePlugin.PngInfo()
+        for key, entry in value.items():
+            text.add_itxt(key, entry)
+        return text
+    if kind == "EXIF" and extension in (".tif", ".tiff"):
+        exif = Image.Exif()
+        exif.load(value)
+        for tag in set(exif) - DESCRIBING:
+            del exif[tag]
+        return exif
+    return value

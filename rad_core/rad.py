@@ -1,5 +1,6 @@
 """RAD inpainting: only the hole is noised and denoised (RAD 3.1, 3.2, 4.2)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,8 +47,8 @@ class RADSettings(SamplingSettings):
         for name in ("align", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}.")
-        if not self.sigma_scale > 0:
-            raise ValueError(f"sigma_scale must be above 0, got {self.sigma_scale}.")
+        if not 0 < self.sigma_scale < math.inf:
+            raise ValueError(f"sigma_scale must be above 0 and finite, got {self.sigma_scale}.")
 
 
 PRESETS = {"default": RADSettings(), "paper": RADSettings(sampler="ddpm", align=0.0)}

@@ -1,6 +1,5 @@
 """What the methods' settings have in common: presets by name, and how a diffusion run samples."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
@@ -43,11 +42,11 @@ def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], 
 
 
 def check_view(view: str, context: float) -> None:
-    """Raise ValueError for an unknown view, or a context that is negative or not finite."""
+    """Raise ValueError for an unknown view, or a context out of its range."""
     if view not in VIEWS:
         raise ValueError(f"Unknown view '{view}': choose from {', '.join(VIEWS)}.")
-    if not 0 <= context < math.inf:
-        raise ValueError(f"context must be 0 or more, got {context}.")
+    if not 0 <= context <= 1000:
+        raise ValueError(f"context must lie between 0 and 1000, got {context}.")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class SamplingSettings:
         view: what the network sees. "hole": the hole and `context` around it, resized to the network's size; "whole": the whole picture,
             resized; "native": the whole picture at its own size; "auto": the network's own way, tiles at the picture's own scale for
             networks trained on tiles (`UNetConfig.tiles`), "hole" for all others.
-        context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 or more.
+        context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 to 1000.
         detail: where the network does not see hole and surroundings at their own size, the enlarged fill is redrawn at twice the network's
             size, in 8 steps of about four times the cost from a noise of sigma 0.35 (`OWN_REDRAW`), or in 24 from 3 if a network that was
             trained for it redraws (`TRAINED_REDRAW`). More, up to 10 times the noise, changes the fill more, and less changes it less;

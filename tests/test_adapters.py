@@ -211,3 +211,15 @@ def test_the_configuration_of_another_adapter_in_the_folder_is_not_taken(tmp_pat
     save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "bare.safetensors")
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 128, "use_rslora": true}')
     assert not read_adapter(tmp_path / "bare.safetensors").config
+
+
+def test_an_adapter_lives_on_without_its_file(tmp_path, trained):
+    """Windows does not replace a file that is mapped into memory, as a training that goes on must."""
+    path = tmp_path / "a.safetensors"
+    save_adapter(trained[1], path)
+    adapter = read_adapter(path)
+    before = {name: a.clone() for name, (a, _) in adapter.lora.items()}
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 4)
+        file.write(bytes(path.stat().st_size // 2))
+    assert all(torch.equal(a, before[name]) for name, (a, _) in adapter.lora.items())

@@ -274,7 +274,9 @@ def test_folders(place):
     first = {name: pixels(f"out/{name}.png") for name in "ab"}
     for name in first:
         assert_only_the_hole_changed(f"out/{name}.png")
-        (place / "out" / f"{name}.png").unlink()
+    assert main([*arguments, "--mask", "masks"]) == 1, "files whose names are not the user's choice are not replaced"
+    for path in [*place.glob("out/*"), *place.glob("sheets/*")]:
+        path.unlink()
     assert main([*arguments, "--mask", "mask.png"]) == 0
     for name, picture in first.items():
         np.testing.assert_array_equal(pixels(f"out/{name}.png"), picture)
@@ -610,6 +612,45 @@ def test_masks_and_conversion_replace_no_file(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("exists already and is not replaced") == 3 and not Path("m/mask_000.png").exists()
     assert {path.read_bytes() for path in tmp_path.rglob("*.*")} == {b"of an artist"}
     assert main(["masks", "-o", "masks.v2/", "--size", "16"]) == 0 and Path("masks.v2/mask_000.png").exists()
+
+
+def test_a_folder_for_the_output_hides_no_file(tmp_path, monkeypatch, capsys):
+    """The name in it is the photo's with .png, which may be another picture's."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    Image.fromarray(np.pad(np.full((4, 4), 255, np.uint8), 10)).save("mask.png")
+    Path("photo.png").write_bytes(b"of an artist")
+    Path("out").mkdir()
+    run = ["inpaint", "photo.jpg", "--mask", "mask.png", "-o"]
+    assert main([*run, "."]) == 1 and Path("photo.png").read_bytes() == b"of an artist"
+    assert "photo.png exists already and is not replaced" in capsys.readouterr().err
+    assert main([*run, "out"]) == 0 and main([*run, "out/photo.png"]) == 0, "a file that is named is replaced"
+
+
+def test_a_mask_among_the_photos_is_not_filled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Image.new("RGB", (24, 24), "teal").save("in/a.png")
+    Image.fromarray(np.pad(np.full((4, 4), 255, np.uint8), 10)).save("in/hole.png")
+    assert main(["inpaint", "in", "--mask", "in/hole.png", "-o", "out"]) == 0
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+
+
+def test_training_replaces_no_file_but_its_own(place, capsys):
+    run = ["train", "rad", "--device", "cpu", "--threads", "1", "--rank", "4", "--base", "net.safetensors", "--stages", "16:1:2", "-o"]
+    for name in ("look.safetensors", "look.csv", "look.samples.png"):
+        Path(name).write_bytes(b"of an artist")
+        assert main([*run, "look.safetensors"]) == 1 and Path(name).read_bytes() == b"of an artist"
+        Path(name).unlink()
+    assert capsys.readouterr().err.count("exists already and is not replaced") == 3
+    assert main([*run, "look.v2"]) == 0 and Path("look.v2.state").exists()
+    assert main([*run, "look.v3"]) == 0 and read_adapter("look.v3").metadata.steps == 1
+    Path("net.safetensors").unlink()
+    torch.manual_seed(1)
+    save_model(UNet(UNetConfig(32, (32, 32), 1, (1,), 32, image_size=16)), "net.safetensors")
+    assert main([*run[:-2], "16:2:2", "-o", "look.v3"]) == 1, "the base is another network now"
+    assert "belongs to a run with weights of the base" in capsys.readouterr().err
 
 
 def test_masks_beside_their_photos_and_a_grown_hole(tmp_path):

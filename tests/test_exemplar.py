@@ -410,3 +410,5 @@ def test_settings_are_finite():
     for name in ("reach", "near", "sigma_max"):
         with pytest.raises(ValueError, match=f"{name} must be a finite number"):
             ExemplarSettings(**{name: float("inf")})
+    filled, _ = quick(noise_picture(), box_mask(48, 48, 20, 20, 6, 6), limit=float("inf"))
+    assert torch.isfinite(filled).all()

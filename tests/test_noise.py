@@ -1,5 +1,6 @@
 """Random numbers: one stream per picture and purpose."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,3 +35,7 @@ def test_rows_come_from_their_streams():
         assert torch.equal(batch[2], distribution(generators(5, 1, "x"), (2, 5))[0])
     with pytest.raises(ValueError, match="2 pictures need 2 seeds"):
         generators([1], 2, "x")
+
+
+def test_seeds_may_be_numpys():
+    assert [g.initial_seed() for g in generators(list(np.arange(3)), 3, "a")] == [g.initial_seed() for g in generators(0, 3, "a")]

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from rad_core import Photo, read_photo, write_photo
 from rad_core.__main__ import main
 from rad_core.photo_files import EXTENSIONS, any_size, check_writable, picture_files
+from rad_core.training.data import Folder
 
 RNG = np.random.default_rng(1)
 RGB = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -161,3 +163,66 @@ def test_a_folders_pictures_are_all_that_can_be_read(tmp_path):
 def test_a_device_that_does_not_compute_is_refused_before_the_work(device, tmp_path, capsys):
     assert main(["inpaint", "none.png", "--mask", "none.png", "-o", str(tmp_path / "a.png"), "--device", device]) == 1
     assert capsys.readouterr().err == f"Error: This machine has no device '{device}' that can compute: use --device cpu.\n"
+
+
+def exif(*entries: tuple[int, int, bytes], thumbnail: bytes = b"") -> bytes:
+    """EXIF by hand: entries of (tag, kind, value of at most 4 bytes), and a second directory with a small JPEG."""
+    first = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHI4s", tag, kind, 4 if kind == 2 else 1, value) for tag, kind, value in entries
+    )
+    start = 8 + len(first) + 4
+    second = struct.pack("<H", 2) + struct.pack("<HHII", 0x0201, 4, 1, start + 30) + struct.pack("<HHII", 0x0202, 4, 1, len(thumbnail))
+    link = start if thumbnail else 0
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + struct.pack("<I", link) + (second + bytes(4) + thumbnail if thumbnail else b"")
+
+
+MAKER = (0x010F, 2, b"abc\0")
+
+
+@pytest.mark.parametrize("output", ["a.png", "a.jpg", "a.webp", "a.tif"])
+def test_the_small_picture_in_exif_is_not_kept(tmp_path, output):
+    """It shows what was removed."""
+    small = b"\xff\xd8 the face that was removed \xff\xd9"
+    Image.fromarray(RGB).save(tmp_path / "in.jpg", exif=exif(MAKER, thumbnail=small))
+    assert small in (tmp_path / "in.jpg").read_bytes()
+    write_photo(tmp_path / output, read_photo(tmp_path / "in.jpg"))
+    assert b"face" not in (tmp_path / output).read_bytes()
+    with Image.open(tmp_path / output) as written:
+        assert written.getexif().get(0x010F) == "abc"
+
+
+def test_exif_that_tells_how_pixels_are_stored_does_not_reach_a_tiff(tmp_path):
+    short = lambda value: struct.pack("<HH", value, 0)
+    stored = [(0x0102, 3, short(1)), (0x0106, 3, short(6)), (0x010A, 3, short(2)), (0x0115, 3, short(4)), (0x011C, 3, short(2))]
+    Image.fromarray(RGB).save(tmp_path / "in.png", exif=exif(*stored, MAKER))
+    write_photo(tmp_path / "a.tif", read_photo(tmp_path / "in.png"))
+    with Image.open(tmp_path / "a.tif") as written:
+        np.testing.assert_array_equal(np.array(written), RGB)
+        assert written.getexif().get(0x010F) == "abc"
+
+
+def test_metadata_that_cannot_be_written_is_left_out_with_a_note(tmp_path):
+    photo = read_photo_of(tmp_path, exif=exif(MAKER) + bytes(70000))
+    notes, _ = notes_of(lambda: check_writable(tmp_path / "a.jpg", photo))
+    assert any("does not keep the photo's EXIF" in each for each in notes)
+    write_photo(tmp_path / "a.jpg", photo)
+    image = Image.fromarray(RGB)
+    for resolution in (IFDRational(0, 0), 2.0**31):
+        image.save(tmp_path / "in.tif", tiffinfo={282: resolution, 283: resolution, 296: 2})
+        photo = read_photo(tmp_path / "in.tif")
+        for name in ("b.png", "b.bmp", "b.jpg"):
+            write_photo(tmp_path / name, photo)
+
+
+def read_photo_of(folder: Path, **options) -> Photo:
+    Image.fromarray(RGB).save(folder / "in.png", **options)
+    return read_photo(folder / "in.png")
+
+
+def test_a_picture_with_odd_exif_is_turned_and_trained_on(tmp_path):
+    """Its maker is stored as a fraction, which Pillow reads but cannot write."""
+    turned = exif((0x010F, 5, struct.pack("<I", 8)), (0x0112, 3, struct.pack("<HH", 6, 0)))
+    Image.fromarray(RGB).save(tmp_path / "in.png", exif=turned)
+    photo = read_photo(tmp_path / "in.png")
+    np.testing.assert_array_equal((photo.rgb[0].permute(1, 2, 0) * 255).round().byte().numpy(), np.rot90(RGB, -1))
+    assert Folder(tmp_path)[0].shape == (3, 8, 6)

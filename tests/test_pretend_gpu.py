@@ -112,6 +112,16 @@ def test_an_adapter_is_trained_and_resumed(tiny_net, tmp_path, precision):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_adapters_are_stacked_after_the_network_was_moved():
+    expected, net = (rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes") for _ in range(2))
+    rad_core.load_adapter(expected, "night", 0.5)
+    with pretend_gpu():
+        net = rad_core.load_adapter(net.to("cuda"), "night", 0.5)
+        weights = {name: p.detach().cpu() for name, p in net.named_parameters()}
+    for name, p in expected.named_parameters():
+        torch.testing.assert_close(weights[name], p.detach())
+
+
 def test_an_sdm_network_is_trained():
     plan = SDMPlan([Stage(16, 1, 2)], iterations=(2,))
     with pretend_gpu():

@@ -14,7 +14,7 @@ from ..memory import out_of_memory
 from ..photo_files import Photo
 from ..samplers import Callback
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod, masks_of
-from .paths import check_outputs
+from .paths import check_new, check_outputs, is_folder
 from .photos import Job, find_jobs, read_pair, write_result
 
 HELP = "fill the hole of a photo, or of a folder of photos"
@@ -100,6 +100,8 @@ def run(options: argparse.Namespace) -> None:
     numbered = [each for job in jobs for each in job.numbered(1 if method.average else options.fills)]
     written = [path for each in numbered for path in (each.output, each.uncertainty)] + [job.sheet for job in jobs]
     check_outputs(filter(None, written), [path for job in jobs for path in (job.photo, job.mask)] + _other_inputs(options))
+    if is_folder(options.output):  # the names of the files in it are not the user's choice
+        check_new(filter(None, written) if options.photo.is_dir() else [each.output for each in numbered])
     fill = lambda image, mask, *more: method.fill(net, image, mask, settings, options, *more)  # the callback and the photo
     if getattr(options, "frames", False):
         net = method.load(options, None)

@@ -62,7 +62,7 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
         folder = is_folder(output)
         target = output / f"{photo.stem}.png" if folder else output
         return [Job(photo, mask, target, compare, uncertainty)]
-    photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK)]
+    photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK) and not path.samefile(mask)]
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
     if len({p.stem for p in photos}) < len(photos):
@@ -78,8 +78,15 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
 
 def _mask_files(folder: Path, photos: list[Path]) -> list[Path]:
     """A folder's masks: no photo is its own mask, and of NAME.png and NAME.mask.png the latter is the mask."""
-    files = [path for path in picture_files(folder) if not any(path.samefile(photo) for photo in photos)]
+    taken = set(map(_identity, photos))
+    files = [path for path in picture_files(folder) if _identity(path) not in taken]
     return sorted(files, key=lambda path: path.stem.endswith(MASK))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What all names of a file on a disk have in common."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def read_pair(job: Job, grow: int = 0) -> tuple[Photo, Tensor]:

@@ -3,8 +3,10 @@
 import argparse
 import math
 import sys
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -33,7 +35,7 @@ from ..training.processes import Processes
 from ..training.samples import COUNT, holes, sample_columns
 from ..training.sdm import TERMS, SDMPlan, SDMTraining
 from ..unet import UNet, UNetConfig, initialise
-from .paths import check_outputs
+from .paths import check_new, check_outputs
 from .train_options import add_common_arguments, add_diffusion_arguments, add_rad_arguments, add_sdm_arguments, check_used
 
 HELP = "train a network or a RAD adapter, on drawn landscapes or on a folder of pictures"
@@ -72,6 +74,7 @@ class Recipe:
         masks: masks of the sample sheets.
         save: writes the network; its argument is the number of steps taken.
         tiles: the network works in tiles, so its pictures are cropped at their own scale.
+        about: what identifies the run beyond its options.
     """
 
     plan: Plan
@@ -80,6 +83,7 @@ class Recipe:
     masks: MaskSource
     save: Callable[[int], None]
     tiles: bool = False
+    about: dict[str, str] = field(default_factory=dict)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -101,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)
     pictures = Folder(options.data) if options.data else None
-    beside = lambda suffix: options.output.with_suffix(suffix)
+    beside = partial(_beside, options.output)
     read, masks = [getattr(options, name, None) for name in ("base", "init", "perceptual")], getattr(options, "masks", None)
     folders = {options.data: pictures.paths} if pictures else {}
     if masks and masks not in MASKS and Path(masks).is_dir():
@@ -110,6 +114,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("Choose an output in another folder than the pictures: the run would train on its own sample sheet.")
     outputs = [*_written(options), *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))]
     check_outputs(outputs, chain(*map(_weights, read), pictures.paths if pictures else ()))
+    if not beside(".state").exists():
+        check_new(outputs)
     about = {name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE}
     about |= {f"files in {folder}": names_of(paths) for folder, paths in folders.items()}
     processes = Processes.launched(cpu=options.device == "cpu")
@@ -136,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
         log.show(*columns[-1])
 
     try:
-        train(recipe.method(source), recipe.plan, log, save, beside(".state"), about, processes, workers=options.workers)
+        train(recipe.method(source), recipe.plan, log, save, beside(".state"), about | recipe.about, processes, workers=options.workers)
     except KeyboardInterrupt:
         print("Run the same command again to resume from the last checkpoint.", file=sys.stderr)
         raise
@@ -144,10 +150,15 @@ def run(options: argparse.Namespace) -> None:
         print(f"Wrote {options.output}, and beside it its log, loss curve and samples.")
 
 
+def _beside(output: Path, suffix: str) -> Path:
+    """A file of the run beside its output NAME.safetensors, or beside the folder NAME, whose name may have a dot."""
+    return output.with_suffix(suffix) if output.suffix == ".safetensors" else output.with_name(output.name + suffix)
+
+
 def _written(options: argparse.Namespace) -> list[Path]:
     """The files of the network or adapter. A run that resumes finds the PEFT folder that it made; any other folder is not written to."""
     adapter = getattr(options, "base", None) and options.output.suffix != ".safetensors"
-    resumes = options.output.with_suffix(".state").exists()
+    resumes = _beside(options.output, ".state").exists()
     return [options.output / name for name in FOLDER_OUTPUT] if adapter and resumes else [options.output]
 
 
@@ -179,9 +190,11 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
     layout = memory_format(options.device, options.precision)
     net = net.to(options.device, memory_format=layout)
     net.checkpointing, net.region_aware = options.checkpointing, plan.region
+    about = {}
     if options.base:
         metadata = AdapterMetadata(fingerprint(dict(net.named_parameters())), net.config.schedule, data=data, licence=options.licence)
         start = read_adapter(options.init) if options.init else None
+        about = {"weights of the base": f"{zlib.crc32(repr(metadata.base).encode()):08x}"}
         trained = add_adapter(net, options.rank, options.alpha, start, options.targets.split(",")).to(memory_format=layout)
         save = lambda steps: save_adapter(trained, options.output, note=plan.describe(), metadata=replace(metadata, steps=steps))
     else:
@@ -190,7 +203,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
     schedule, masks = RegionSchedule(net.config.schedule), mask_source(options.masks)
     called = torch.compile(trained, dynamic=False) if options.compile else trained  # the samples' few pictures are not worth compiling for
     method = lambda source: DiffusionTraining(called, pictures_of(source, options.label), plan, schedule, masks)
-    return Recipe(plan, OneLevel(net) if options.one_level else net, method, masks, save, net.config.tiles)
+    return Recipe(plan, OneLevel(net) if options.one_level else net, method, masks, save, net.config.tiles, about)
 
 
 def _sdm(options: argparse.Namespace, stages: list[Stage]) -> Recipe:

@@ -43,7 +43,7 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
     weight.mul_(level.confidence)[level.excluded] = 0
     keys = level.keys
     if everywhere:
-        most = min(KEYS, max(64, int(settings.limit / max(1, len(level.queries)))))
+        most = int(min(KEYS, max(64, settings.limit / max(1, len(level.queries)))))
         if len(keys) > most:
             keys = keys[torch.randint(len(keys), (most,), generator=rng).to(device)]
     common = level.match.new_empty(0) if everywhere or not settings.common else common_offsets(level)

@@ -25,6 +25,7 @@ Source = Callable[[int, int, int], Tensor]
 MaskSource = Callable[..., Tensor]
 AUGMENTATIONS = ("flip", "crop", "transpose", "brightness")
 CACHE_BYTES = 2**30
+MASK_SIDE = 1024
 
 
 class Folder(Sequence):
@@ -156,17 +157,26 @@ def mask_source(kind: str) -> MaskSource:
         return MASKS[kind]
     if not Path(kind).is_dir():
         raise ValueError(f"There are no training masks '{kind}': choose from {', '.join(MASKS)}, or pass a folder of masks.")
-    return own_masks([read_mask(path)[0] for path in Folder(kind).paths])
+    return own_masks([_small(read_mask(path)) for path in Folder(kind).paths])
+
+
+def _small(mask: Tensor) -> Tensor:
+    """A mask (1, 1, H, W) as uint8 (1, h, w) of at most `MASK_SIDE` pixels a side: a folder's are all in memory."""
+    longest = max(mask.shape[2:])
+    if longest > MASK_SIDE:
+        mask = resize_mask(mask, [max(1, round(side * MASK_SIDE / longest)) for side in mask.shape[2:]])
+    return (mask[0] * 255).round().byte()
 
 
 def own_masks(masks: Sequence[Tensor]) -> MaskSource:
-    """Masks (1, H, W) picked and flipped at random, resized and thresholded at 0.5."""
+    """Masks (1, H, W), uint8 or in [0, 1], picked and flipped at random, resized and thresholded at 0.5."""
 
     def sample(n: int, height: int, width: int, seed: int, device="cpu") -> Tensor:
         sampled = []
         for stream in generators(seed, n, "own masks"):
             k, flip = (int(torch.randint(limit, (), generator=stream)) for limit in (len(masks), 2))
-            resized = resize_mask(masks[k][None].float(), (height, width))[0]
+            mask = masks[k].float() / (255 if masks[k].dtype == torch.uint8 else 1)
+            resized = resize_mask(mask[None], (height, width))[0]
             sampled.append(resized.flip(2) if flip else resized)
         return torch.stack(sampled).gt(0.5).float().to(device)
 

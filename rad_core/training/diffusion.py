@@ -1,5 +1,6 @@
 """Training of diffusion networks: plain ADM networks, RAD networks and RAD adapters, on pictures or on latents (RAD 4.2)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -158,9 +159,13 @@ class DiffusionTraining:
             group["lr"] = rate
         self.changing = False
         losses = self.gradients(batch, processes)
-        self.changing = True
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        if not self.scaler.is_enabled() and not math.isfinite(norm):  # the scaler of float16 leaves such a step out by itself
+            raise FloatingPointError(
+                f"The gradients became {norm} at step {step}; the weights are kept as before. Try a lower learning rate."
+            )
+        self.changing = True
         self.scaler.step(self.optimiser)
         self.scaler.update()
         return losses
