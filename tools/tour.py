@@ -4,10 +4,11 @@ Run with the host's interpreter: python tools/tour.py [-o FOLDER] [--again] [the
 A tour that was broken off goes on: a template whose picture is newer than its file is not visited again, unless --again is given.
 Prints for each template: the zoom it opens at, whether text is drawn at it, overlapping nodes, and the run's time, and that of
 the processor, which other work on the machine does not lengthen. Writes a picture of
-the page as it opens and one after the run into FOLDER, and all of the second kind as one sheet, docs/images/tour.jpg.
+the page as it opens and one after the run into FOLDER, and those of the second kind whose templates ran as one sheet, docs/images/tour.jpg.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from PIL import Image, ImageDraw, ImageFont
 COLUMNS, CELL, CAPTION, MARGIN = 3, (800, 475), 34, 12  # of the sheet, in pixels
 LARGEST = 1.5e6  # bytes of the sheet
 LONGEST = 3600  # seconds that a template may run
+COMMAND = "app.extensionManager.command.execute"
+HIDE_MINIMAP = "async () => { await app.extensionManager.setting.set('Comfy.Minimap.Visible', false) }"
 SHEET = PACK / "docs" / "images" / "tour.jpg"
 
 
@@ -38,6 +41,7 @@ def visit(page, server: psutil.Process, name: str, folder: Path) -> str:
         web_page.run_template(page, LONGEST)
         now = server.cpu_times()
         seconds = f"{time.perf_counter() - began:.1f} s, {now.user + now.system - used.user - used.system:.1f} s of one core"
+    page.evaluate(f"() => {{ {COMMAND}('Comfy.Canvas.FitView') }}")
     page.wait_for_timeout(1000)
     page.screenshot(path=str(folder / f"{name}.png"))
     return f"{name} | zoom {scale:.2f}, text {'drawn' if text else 'NOT drawn'} | overlaps {before + web_page.overlaps(page)} | {seconds}"
@@ -76,13 +80,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base, web_page.running_server(Path(base) / "comfy") as (url, number):
         server = psutil.Process(number)
         with web_page.open_page(url) as page:
+            page.evaluate(HIDE_MINIMAP)  # it would lie over the results
             for name in names:
                 if visited(name, options.out) and not options.again:
                     print(f"{name} | photographed before", flush=True)
                     continue
                 print(visit(page, server, name, options.out), flush=True)
     if not options.only:
-        write_sheet([options.out / f"{name}.png" for name in names])
+        graphs = {name: json.loads((PACK / "example_workflows" / f"{name}.json").read_text()) for name in names}
+        write_sheet([options.out / f"{name}.png" for name in names if not needs_a_download(graphs[name])])
         print(f"{os.path.relpath(SHEET, PACK)}, {SHEET.stat().st_size / 1e6:.1f} MB")
 
 
