@@ -161,9 +161,10 @@ class DiffusionTraining:
         losses = self.gradients(batch, processes)
         self.scaler.unscale_(self.optimiser)
         norm = float(nn.utils.clip_grad_norm_(self.parameters, 1.0))
-        if not self.scaler.is_enabled() and not math.isfinite(norm):  # the scaler of float16 leaves such a step out by itself
+        scaled = self.scaler.is_enabled()  # the scaler of float16 leaves out a step with such gradients by itself
+        if not scaled and math.isfinite(losses["loss"]) and not math.isfinite(norm):  # the loop looks at the loss
             raise FloatingPointError(
-                f"The gradients became {norm} at step {step}; the weights are kept as before. Try a lower learning rate."
+                f"The gradients became {norm} at step {step}; the weights saved last are kept. Try a lower learning rate."
             )
         self.changing = True
         self.scaler.step(self.optimiser)

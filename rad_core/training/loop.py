@@ -133,7 +133,7 @@ def train(
         workers: processes that load and draw the data ahead, forked from this one; 0: a thread. The result is the same.
 
     Raises:
-        FloatingPointError: a loss became infinite or NaN. The files saved last are left unchanged.
+        FloatingPointError: a loss or a gradient became infinite or NaN. The files saved last are left unchanged.
         ValueError: `state` belongs to a run with other settings or more steps, or a batch has fewer pictures than there are processes.
     """
     processes = processes or Processes()
@@ -161,6 +161,8 @@ def train(
             rate = learning_rate(plan.learning_rate, step - 1, plan.steps, plan.warmup)
             try:
                 losses = method.step(step, batch, rate, processes)
+            except FloatingPointError:  # the weights may be no good either
+                raise
             except BaseException:  # cancelled, or out of memory, while the gradients were computed
                 if processes.count == 1 and saved < step - 1 and not getattr(method, "changing", True):
                     checkpoint(step - 1)

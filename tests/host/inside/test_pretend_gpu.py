@@ -79,6 +79,8 @@ def test_pictures_may_lie_on_both_devices(host, monkeypatch):
     photo, mask = torch.rand(1, 32, 32, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 32, 32)
     mask[:, 8:16, 8:16] = 1
     with gpu_in_host():
+        kept = host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, preset="fast")
+        assert all(type(maps) is torch.Tensor for maps in kept), "without it results are kept on the CPU"
         monkeypatch.setattr(management, "intermediate_device", lambda: CUDA)
         filled, uncertainty = host.call("RAI_FillFromPicture", image=photo, mask=mask, seed=0, preset="fast")
         wide, _ = host.call("RAI_ExtendPicture", image=photo, left=0, top=0, right=8, bottom=0, seed=0, preset="fast")
@@ -103,7 +105,6 @@ def test_room_is_made_for_all_that_is_moved(host, monkeypatch):
 LOAD = "comfy.model_management.load_models_gpu([self.model], "
 # What a test above runs, the function of `nodes` whose line is made wrong, and that line before and after.
 MISTAKES = [
-    (pictures, "exemplar", "device", "to_host", ".to(comfy.model_management.intermediate_device())", ""),
     (pictures, "rad", "run", "HostNetwork.__call__", LOAD, "dict("),
     (pictures, "rad", "run", "HostNetwork.__init__", "model.load_device\n", "model.offload_device\n"),
     (pictures, "rad sampler", "adm", "_keep_known", "latent_image.to(samples)", "latent_image.cpu()"),
