@@ -75,7 +75,7 @@ def landscape_rows() -> list[list[Tensor]]:
     for make_mask, seed in LANDSCAPES:
         picture, mask = rad_core.landscapes(1, SIZE, seed=seed), make_mask(1, SIZE, SIZE, seed=seed)
         name, twice = f"landscape, {make_mask.__name__.split('_')[0]}", picture.expand(2, -1, -1, -1)
-        (rad,) = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, twice, mask, settings="paper", detail_net=detail_net)
+        (rad,) = fill(f"{name}, RAD", rad_core.rad_inpaint, adapted, twice, mask, settings="paper", detail=1.0, detail_net=detail_net)
         (gradpaint,) = fill(f"{name}, GradPaint", rad_core.gradpaint_inpaint, plain, picture, mask, steps=50)
         first, uncertainty = fill(f"{name}, SDM", rad_core.sdm_inpaint, sdm, picture, mask)
         refine = {"steps": 10, "uncertainty": uncertainty, "detail_net": detail_net}

@@ -63,7 +63,7 @@ def evaluate(count: int, size: int) -> dict:
     paper, default, gradpaint = "RAD, DDPM 100", "RAD's default", "GradPaint, 50 steps"
     own = lambda noise: {"detail": noise / OWN_REDRAW.sigma}
     runs = {f"{paper}, redrawn from {noise:g}": (rad_inpaint, rad, {"settings": "paper"} | own(noise)) for noise in NOISES}
-    runs[f"{paper}, redrawn by landscapes-detail"] = rad_inpaint, rad, {"settings": "paper", "detail_net": detail_net}
+    runs[f"{paper}, redrawn by landscapes-detail"] = rad_inpaint, rad, {"settings": "paper", "detail": 1.0, "detail_net": detail_net}
     runs |= {f"{default}, redrawn from {noise:g}": (rad_inpaint, rad, own(noise)) for noise in (0.0, 0.35)}
     runs[f"{default}, redrawn by landscapes-detail"] = rad_inpaint, rad, {"detail_net": detail_net}
     runs[f"{paper}, the network at the picture's size"] = rad_inpaint, rad, {"settings": "paper", "view": "native"}

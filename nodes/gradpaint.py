@@ -34,7 +34,7 @@ class GradPaintSettingsNode(io.ComfyNode):
             node_id="RAI_GradPaintSettings",
             display_name="GradPaint Settings",
             category=CATEGORY,
-            description="Every parameter of GradPaint, for when a preset is not enough. The defaults are the preset 'plus'.",
+            description="GradPaint's parameters, for when a preset is not enough. The defaults are the preset 'plus'.",
             inputs=[
                 io.Float.Input(
                     "until",

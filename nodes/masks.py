@@ -2,13 +2,14 @@
 
 from comfy_api.latest import io
 
-from ..rad_core.masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
+from ..rad_core import masks
+from ..rad_core.masks import animated_perlin_masks, perlin_masks
 from . import inputs
 from .host.previews import KEEP_PREVIEW, SHOWN, mask_preview
 from .host.schema import search_aliases
 
 CATEGORY = "region-aware inpainting/masks"
-SHAPES = {"box": box_masks, "extreme": extreme_masks, "wide": wide_masks, "brush": brush_masks, "scratches": scratch_masks}
+SHAPES = {"scratches" if name == "scratch" else name: draw for name, draw in masks.SHAPES.items() if name != "perlin"}
 
 
 def size_of(width: int, height: int, image) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class TrainRADAdapter(io.ComfyNode):
                     optional=True,
                     tooltip="A folder of training pictures: its full path, or its name inside ComfyUI's input folder.",
                 ),
-                io.Vae.Input("vae", optional=True, tooltip="For latent models (SD1.5, SDXL): their VAE."),
+                io.Vae.Input("vae", optional=True, tooltip="For latent models: their VAE."),
                 io.Conditioning.Input(
                     "positive",
                     optional=True,

@@ -101,7 +101,7 @@ class TiledDenoiser(Denoiser):
     """
 
     def __init__(self, denoise: Denoiser, size: int, mask: Tensor, batch: int = 16):
-        self.denoise, self.size, self.batch = denoise, size, batch
+        self.denoise, self.size, self.batch = as_denoiser(denoise), size, batch
         corners = [(top, left) for top in _starts(mask.shape[2], size) for left in _starts(mask.shape[3], size)]
         windows = [(..., slice(top, top + size), slice(left, left + size)) for top, left in corners]
         self.windows = [window for window in windows if bool((mask[window] > 0).any())]
@@ -113,7 +113,7 @@ class TiledDenoiser(Denoiser):
         self.total = total.clamp(min=1)
 
     def signal(self, sigma: Tensor) -> Tensor:
-        return as_denoiser(self.denoise).signal(sigma)
+        return self.denoise.signal(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x (1, 3, H, W), sigma scalar or (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""

@@ -110,7 +110,9 @@ PRESETS = {
     "default": PLUS,
     "plus": PLUS,
     "turbo": GradPaintSettings(guidance=Guidance(step="none")),
-    "paper": GradPaintSettings(guidance=Guidance(until=0.45, align_until=0.45, step="normalised", carry=False, eta=0.45, band=0)),
+    "paper": GradPaintSettings(
+        detail=0.0, guidance=Guidance(until=0.45, align_until=0.45, step="normalised", carry=False, eta=0.45, band=0)
+    ),
     "combine": GradPaintSettings(guidance=Guidance(until=0.0)),
 }
 
@@ -200,6 +202,9 @@ class GradPaint(Denoiser):
         self.lowest = torch.full((known.picture.shape[0],), torch.inf, device=known.picture.device)
         self.waited = torch.zeros_like(self.lowest)
         self.losses: list[Tensor] = []  # (B,) at every guided step
+
+    def signal(self, sigma: Tensor) -> Tensor:
+        return self.denoise.signal(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x0 with the known pixels in place, and the variance values or None.

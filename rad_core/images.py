@@ -146,7 +146,7 @@ def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     Args:
         order: as `check_map`.
         mask: (B, 1, H, W).
-        levels: how many distinct values are kept; few, for the network's shortcut (see `unet`).
+        levels: how many distinct values are kept; few, for the network's shortcut (see `timestep_embedding`).
 
     Returns:
         (B, 1, H, W) float32.

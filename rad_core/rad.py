@@ -51,7 +51,7 @@ class RADSettings(SamplingSettings):
             raise ValueError(f"sigma_scale must be above 0 and finite, got {self.sigma_scale}.")
 
 
-PRESETS = {"default": RADSettings(), "paper": RADSettings(sampler="ddpm", align=0.0)}
+PRESETS = {"default": RADSettings(), "paper": RADSettings(sampler="ddpm", align=0.0, detail=0.0)}
 
 
 @torch.no_grad()
@@ -124,9 +124,9 @@ def rad_inpaint(
     def redraw(batch: Batch) -> Tensor:
         return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, redraw_from.steps, "karras"), sample_ddpm)
 
-    image, mask = check_image_and_mask(image, mask)
     noise_mask = None
     if uncertainty is not None:
+        image, mask = check_image_and_mask(image, mask)
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         mask = mask * (uncertainty > 0)
         noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
@@ -161,7 +161,7 @@ def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:
 
     Args:
         share: (b, 1, h, w), `RegionSchedule.mask_of_sigma` of each pixel's own noise sigma; 0 = certain.
-        levels: the result is rounded to so many values above 0, for which the network has a shortcut (see `unet`).
+        levels: the result is rounded to so many values above 0, for which the network has a shortcut (see `timestep_embedding`).
 
     Returns:
         (b, 1, h, w), the noise share of each pixel, 0 where it was 0.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
-from .samplers import SAMPLERS, STEPS
+from .samplers import STEPS, choose_sampler
 
 VIEWS = ("auto", "hole", "whole", "native")
 Settings = TypeVar("Settings")
@@ -80,10 +80,7 @@ class SamplingSettings:
     def __post_init__(self):
         if not 0 <= self.detail <= 10:
             raise ValueError(f"detail must lie between 0 and 10, got {self.detail}.")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"Unknown sampler '{self.sampler}': choose from {', '.join(SAMPLERS)}.")
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must lie between 0 and 1, got {self.eta}.")
+        choose_sampler(self.sampler, self.eta)
         check_view(self.view, self.context)
 
     @property

@@ -336,7 +336,6 @@ def test_folders(place):
         (["train", "rad", "-o", "x.safetensors", "--rank", "4", "--alpha", "8"], "Leave out --rank and --alpha:"),
         (["train", "base", "-o", "x.safetensors", "--data", ".", "--hour", "6"], "Leave out --hour:"),
         (["train", "sdm", "-o", "x.safetensors", "--data", ".", "--hour", "6"], "Leave out --hour:"),
-        (["train", "base", "-o", "x.safetensors", "--masks", "wide"], "Leave out --masks:"),
         (["train", "base", "-o", "x.safetensors", "--augment", "flip"], "Leave out --augment:"),
         (["train", "rad", "-o", "x.safetensors", "--base", "landscapes", "--init", "a.safetensors", "--rank", "4"], "Leave out --rank:"),
         (["train", "rad", "-o", "x.safetensors", "--base", "landscapes", "--data", "."], "another folder than the pictures"),

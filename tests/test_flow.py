@@ -6,6 +6,7 @@ from test_samplers import PIXELS, Gaussian
 
 from rad_core import FlowDenoiser, FlowSchedule
 from rad_core.flow import flow_start, shifted
+from rad_core.gradpaint import GradPaint, Guidance, KnownPixels
 from rad_core.samplers import SAMPLERS
 from rad_core.training.objective import FlowTarget, flow_levels, losses, objective
 
@@ -22,12 +23,12 @@ def velocity(x, sigma):
     return torch.where(sigma > 0, (x - x0) / torch.where(sigma > 0, sigma, 1), 0)
 
 
-def run(name, mask, steps, order=None, x0=KNOWN, **options):
+def run(name, mask, steps, order=None, x0=KNOWN, wrap=lambda denoise, sigmas: denoise, **options):
     stream = torch.Generator().manual_seed(0)
     noise = lambda: torch.randn(COUNT, 1, 3, 3, generator=stream, dtype=torch.float64)
     sigmas = [s.double() for s in FlowSchedule(shift=2.0).sigmas(mask, steps, order)]
     start = flow_start(x0.expand(COUNT, 1, 3, 3), noise(), sigmas[0])
-    return SAMPLERS[name](FlowDenoiser(velocity), start, sigmas, noise, **options)
+    return SAMPLERS[name](wrap(FlowDenoiser(velocity), sigmas), start, sigmas, noise, **options)
 
 
 def assert_law(out, mask, mean, cov):
@@ -47,12 +48,21 @@ HARD = torch.zeros(1, 1, 3, 3)
 HARD.view(-1)[[0, 1, 3, 4, 8]] = 1
 SOFT = torch.zeros(1, 1, 3, 3)
 SOFT.view(-1)[[0, 4]], SOFT.view(-1)[5] = 1, 0.4
-RUNS = [("ddpm", 200, {}), ("ddim", 120, {}), ("ddim", 200, {"eta": 1.0}), ("dpmpp_2m", 40, {})]
+ENOUGH = {"ddpm": 200, "ddim": 120, "dpmpp_2m": 40}  # steps
+RUNS = [*((name, ENOUGH[name], {}) for name in SAMPLERS), ("ddim", 200, {"eta": 1.0})]
 
 
 @pytest.mark.parametrize(("name", "steps", "options"), RUNS)
 def test_the_fill_is_the_conditional_distribution(name, steps, options):
     assert_law(run(name, HARD, steps, **options), HARD, *conditional(HARD))
+
+
+@pytest.mark.parametrize(("name", "steps", "options"), RUNS)
+def test_a_guidance_that_guides_no_step_changes_nothing(name, steps, options):
+    def wrap(denoise, sigmas):
+        return GradPaint(denoise, KnownPixels(KNOWN, HARD), sigmas, Guidance(until=0.0), flow=True)
+
+    assert torch.equal(run(name, HARD, steps, wrap=wrap, **options), run(name, HARD, steps, **options))
 
 
 @pytest.mark.parametrize(("name", "steps", "options"), RUNS)

@@ -12,6 +12,7 @@ from rad_core import SAMPLERS, GradPaint, Guidance, gradpaint_inpaint, perlin_ma
 from rad_core.bench.baselines import baseline_inpaint
 from rad_core.gradpaint import PRESETS, KnownPixels
 from rad_core.losses import Colours, alignment, masked_mse, natural_jump, rim_jump
+from rad_core.samplers import RESPONSE, SPACING
 from rad_core.schedule import RegionSchedule
 from rad_core.unet import UNet, UNetConfig
 
@@ -138,10 +139,10 @@ def test_line_search_finds_the_lowest_loss_along_the_gradient(align):
 def fills(sampler, guidance, steps=30, n=100):
     stream = torch.Generator().manual_seed(3)
     picture = GAUSSIAN.sample(n, stream)
-    sigmas = RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps, "karras" if sampler == "dpmpp_2m" else "time")
+    sigmas = RegionSchedule().sigmas(torch.ones(1, 1, 1, 1), steps, SPACING[sampler])
     noise = lambda: torch.randn(picture.shape, generator=stream)
     combine = lambda x, sigma, mask: torch.lerp(picture + sigma * noise(), x, mask)
-    denoise = guide(picture, sigmas, guidance, combine=combine, response=2.0 if sampler == "ddpm" else 1.0)
+    denoise = guide(picture, sigmas, guidance, combine=combine, response=RESPONSE[sampler])
     out = SAMPLERS[sampler](denoise, sigmas[0] * noise(), sigmas, noise)
     return torch.where(MASK > 0, out, picture), picture, denoise
 
@@ -174,16 +175,20 @@ def test_the_loss_falls_along_the_run():
     assert len(losses) == 30 and losses[-1] < 0.1 * losses[0]
 
 
-def test_settings_save_calls():
-    calls = {}
-    for name, chosen in {
-        "plus": Guidance(),
-        "third": Guidance(every=3),
-        "half": Guidance(until=0.5),
-        "inner": Guidance(inner_steps=2),
-    }.items():
-        calls[name] = len(fills("ddim", chosen, n=2)[2].losses)
-    assert calls["plus"] == 30 and calls["third"] == 10 and calls["half"] == 15 and calls["inner"] == 30
+def test_settings_save_calls(monkeypatch):
+    """Of the network, in 30 steps."""
+    called, network = [], Smooth.__call__
+    monkeypatch.setattr(Smooth, "__call__", lambda *args: called.append(1) or network(*args))
+    for chosen, calls in (
+        (Guidance(), 60),
+        (Guidance(every=3), 40),
+        (Guidance(until=0.5), 45),
+        (Guidance(inner_steps=2), 90),
+        (Guidance(step="none"), 30),
+    ):
+        called.clear()
+        fills("ddim", chosen, n=2)
+        assert len(called) == chosen.calls(30) == calls
 
 
 def test_patience_ends_the_guidance_of_one_picture_and_not_of_another():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rad_core import ADMDenoiser, Denoiser, NoiseSchedule, RegionSchedule, UNetConfig
-from rad_core.samplers import SAMPLERS, SPACING, sample_ddim, sample_ddpm
+from rad_core.samplers import RESPONSE, SAMPLERS, SPACING, STEPS, sample_ddim, sample_ddpm
 from rad_core.training.objective import losses, region_levels
 
 PIXELS = 9  # 3x3, one channel
@@ -55,9 +55,14 @@ def run(name, mask, steps, known, **options):
     return sigmas[0], SAMPLERS[name](Gaussian(), start, sigmas, noise, **options)
 
 
-@pytest.mark.parametrize(
-    ("name", "steps", "options"), [("ddpm", 400, {}), ("ddim", 250, {}), ("ddim", 400, {"eta": 1.0}), ("dpmpp_2m", 60, {})]
-)
+ENOUGH = {"ddpm": 400, "ddim": 250, "dpmpp_2m": 60}  # steps
+
+
+def test_every_table_has_every_sampler():
+    assert SAMPLERS.keys() == STEPS.keys() == SPACING.keys() == RESPONSE.keys() == ENOUGH.keys()
+
+
+@pytest.mark.parametrize(("name", "steps", "options"), [*((name, ENOUGH[name], {}) for name in SAMPLERS), ("ddim", 400, {"eta": 1.0})])
 def test_converges_to_the_exact_posterior(name, steps, options):
     mask = torch.zeros(1, 1, 3, 3)
     mask.view(-1)[[0, 1, 3, 4, 8]] = 1

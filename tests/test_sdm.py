@@ -1,5 +1,6 @@
 """SDM: the network's size and layers, the iteration and the loss, each compared with a textbook form or a known answer."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,26 @@ def stub(calls=None):
         return torch.full((b, 3, h, w), 0.25), ramp
 
     return predict
+
+
+def test_the_schedules_shares():
+    """Of the hole, after half of the passes and after all."""
+    shares = {name: (round(share(0.5), 3), round(share(1), 3)) for name, share in SCHEDULES.items()}
+    assert shares == {"linear": (0.5, 1), "cosine": (0.293, 1), "cubic": (0.125, 1), "square root": (0.707, 1)}
+
+
+def test_pixels_that_may_change_are_sampled_and_the_last_pass_is_the_mean():
+    """Eq. 5: mean + alpha deviation noise, in every pass but the last."""
+    hole, deviation = torch.ones(1, 1, 64, 64), 0.3
+
+    def predict(channels, uncertainty, z):
+        return torch.zeros(1, 3, 64, 64), torch.full((1, 1, 64, 64), 2 * math.log(deviation))
+
+    settings = replace(PAPER, iterations=2, alpha=0.5)
+    first, last = (each.picture for each in iterate(predict, torch.zeros(1, 3, 64, 64), hole, settings))
+    sampled = first[first != 0]
+    assert sampled.std() == pytest.approx(0.5 * deviation, rel=0.05) and sampled.mean().abs() < 0.01
+    assert not last.any()
 
 
 @pytest.mark.parametrize("schedule", list(SCHEDULES))

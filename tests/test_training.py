@@ -26,7 +26,7 @@ from rad_core.training.buckets import bucket_of, split
 from rad_core.training.data import Crops, Folder, mask_source, middle, own_masks
 from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, make_optimiser, pictures_of
 from rad_core.training.log import Log, loss_curve
-from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, train
+from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, learning_rate, train
 from rad_core.training.processes import Processes
 from rad_core.training.store import TensorStore
 
@@ -616,3 +616,9 @@ def test_the_command_shows_pictures_it_does_not_train_on(place, monkeypatch):
     greys = lambda pictures: {round(float(grey) * 25.5) for grey in pictures.mean((1, 2, 3))}
     drawn = seen["method"].load_batch(BatchSlice(16, TRAINING_SEEDS, 0, 200, 200))[0] / 2 + 0.5
     assert greys(seen["samples"][0][1]) == {5, 15} and greys(drawn) == set(range(20)) - {5, 15}
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [learning_rate(2.0, step, 1000, warmup=10) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0, rel=1e-3) and rates[-1] == pytest.approx(0.1, rel=1e-3)
+    assert rates[500] == pytest.approx(2 * 0.525) and all(a >= b for a, b in pairwise(rates[10:]))

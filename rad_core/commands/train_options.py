@@ -22,8 +22,8 @@ def check_used(options: argparse.Namespace) -> None:
     """Check that every option passed to `train` has an effect.
 
     Raises:
-        ValueError: a new network's option with --base or --init, a new adapter's with --init, an adapter's without --base, --masks for a
-            plain network, --hour with --data, or --augment without it.
+        ValueError: a new network's option with --base or --init, a new adapter's with --init, an adapter's without --base, --hour
+            with --data, or --augment without it.
     """
     sdm, base = options.kind == "sdm", getattr(options, "base", None)
     passed = lambda names: [f"--{name}" for name, default in names.items() if getattr(options, name, default) != default]
@@ -35,7 +35,6 @@ def check_used(options: argparse.Namespace) -> None:
         (passed({"prediction": None}) if base else [], "an adapter predicts what its base does"),
         ([] if sdm or base else passed(OF_AN_ADAPTER | {"licence": ""}), "that is for an adapter, which needs --base"),
         (passed(OF_AN_ADAPTER) if base and options.init else [], "that is for a new adapter, and --init gives one"),
-        (passed({"masks": "perlin"}) if options.kind == "base" else [], "a plain network trains without masks"),
         ([] if options.data else passed({"augment": AUGMENT}), "that is for the pictures of --data"),
         (passed({"hour": None}) if options.data else [], "that is for drawn landscapes, and --data gives pictures"),
     ):
@@ -72,9 +71,6 @@ def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, 
 def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `train base` and `train rad`."""
     parser.add_argument(
-        "--masks", default="perlin", help=f"{', '.join(MASKS)}, or a folder of masks, white = hole (default: perlin, as in the paper)"
-    )
-    parser.add_argument(
         "--vlb-weight", type=float, default=1e-3, help="weight of the variational bound, which trains the variance (default: 0.001)"
     )
     parser.add_argument(
@@ -99,12 +95,15 @@ def add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile the network, which takes some minutes: for runs of an hour and more"
     )
-    parser.set_defaults(base=None, phases=2, one_level=False, rim_weight=0.0, redraw_noise=None)
+    parser.set_defaults(base=None, masks="perlin", phases=2, one_level=False, rim_weight=0.0, redraw_noise=None)
 
 
 def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
     """Further options of `train rad`."""
     parser.add_argument("--base", help="the network to train an adapter for")
+    parser.add_argument(
+        "--masks", default="perlin", help=f"{', '.join(MASKS)}, or a folder of masks, white = hole (default: perlin, as in the paper)"
+    )
     parser.add_argument(
         "--phases", type=int, choices=[1, 2], default=2, help="2: the paper's schedule (default); 1: noise in the hole alone"
     )

@@ -39,10 +39,10 @@ class Augment:
 
     def __call__(self, picture: Tensor, mask: Tensor, streams: list[torch.Generator]) -> tuple[Tensor, Tensor]:
         """Transform a batch: geometry applies to picture (B, 3, H, W) and mask (B, 1, H, W), colour to the picture alone."""
-        return self.sample(len(picture), picture.shape[-1], streams)(picture, mask)
+        return self.sample(picture.shape[-1], streams)(picture, mask)
 
-    def sample(self, n: int, size: int, streams: list[torch.Generator]) -> Transform:
-        """Sample one random transform per picture, for use on several batches of n."""
+    def sample(self, size: int, streams: list[torch.Generator]) -> Transform:
+        """Sample one random transform per stream, for use on several batches of as many pictures."""
         if self.probability == 0:
             return lambda picture, mask: (picture, mask)
         u, z = uniform(streams, (12,)), normal(streams, (5,))

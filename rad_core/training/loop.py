@@ -99,6 +99,7 @@ class TrainingMethod(Protocol):
 
     state: dict[str, Stateful]  # everything but the EMA that a run needs to resume
     ema: "EMA"
+    changing: bool  # whether the step under way may have changed weights: then it cannot be taken back
 
     def load_batch(self, part: BatchSlice) -> Any:
         """Load a slice's training data. Called ahead of time, in a thread or process of its own."""
@@ -164,7 +165,7 @@ def train(
             except FloatingPointError:  # the weights may be no good either
                 raise
             except BaseException:  # cancelled, or out of memory, while the gradients were computed
-                if processes.count == 1 and saved < step - 1 and not getattr(method, "changing", True):
+                if processes.count == 1 and saved < step - 1 and not method.changing:
                     checkpoint(step - 1)
                 raise
             if not all(map(math.isfinite, losses.values())):

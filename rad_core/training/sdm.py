@@ -101,6 +101,7 @@ class SDMTraining:
         self.opt_d = torch.optim.Adam(discriminator.parameters(), plan.learning_rate, betas=(0.0, 0.99))
         self.augment, self.ema = Augment(), EMA(list(net.parameters()), 0.0)
         self.device = next(net.parameters()).device
+        self.changing = False
         self.state = {
             "net": net,
             "discriminator": discriminator,
@@ -118,6 +119,7 @@ class SDMTraining:
     def step(self, step: int, batch: list[tuple[BatchSlice, tuple[Tensor, Tensor]]], rate: float, processes: Processes) -> dict[str, float]:
         for group in (*self.opt_g.param_groups, *self.opt_d.param_groups):
             group["lr"] = rate
+        self.changing = False
         slices = [self._prepare(part, *data) for part, data in batch]
         terms = self._update_generator(slices, processes)
         score = self._update_discriminator(slices, step, processes)
@@ -141,6 +143,7 @@ class SDMTraining:
                 sum(plan.weight(name) * batch.weight * term for name, term in terms.items()).backward()
                 sums += torch.stack([terms.get(name, sums[0] * 0).detach().float() for name in TERMS]) * batch.weight / count
         processes.all_reduce(self.net.parameters(), sums)
+        self.changing = True
         self.opt_g.step()
         return dict(zip(TERMS, sums.tolist(), strict=True))
 
@@ -148,7 +151,7 @@ class SDMTraining:
         """The losses of every iteration, with gradients. The fills are kept for the discriminator."""
         plan, real, hole = self.plan, batch.real, batch.hole
         seeds = [int(torch.randint(2**31, (), generator=stream)) for stream in batch.streams]
-        augment = self.augment.sample(batch.part.count, batch.part.size, batch.streams)
+        augment = self.augment.sample(batch.part.size, batch.streams)
         with autocast(self.device, plan.precision):
             with torch.no_grad():
                 real_features = self.perceptual(real) if self.perceptual else self.discriminator(*augment(real, 1 - hole))[1]

@@ -25,7 +25,7 @@ def test_gradpaint_fills_with_quantised_weights(host, models):
     latent, (positive, negative) = scene(name), prompts(name)
     settings = defaults(host, "RAI_GradPaintSampler") | {"seed": 0, "steps": 2, "cfg": 1.0}
     settings |= {"positive": positive, "negative": negative, "latent_image": latent}
-    for preset in ("plus", "turbo", "paper"):  # the last with gradients through the weights
+    for preset in ("plus", "turbo", "paper"):
         run = lambda some, preset=preset: host.call("RAI_GradPaintSampler", **settings | {"model": some, "preset": preset})[0]["samples"]
         out, exact = run(model), run(plain)
         assert_known(out, latent["samples"], latent_mask(latent["noise_mask"], latent["samples"]))
