@@ -26,8 +26,17 @@ from PIL import Image, ImageDraw, ImageFont
 COLUMNS, CELL, CAPTION, MARGIN = 3, (800, 475), 34, 12  # of the sheet, in pixels
 LARGEST = 1.5e6  # bytes of the sheet
 LONGEST = 3600  # seconds that a template may run
-COMMAND = "app.extensionManager.command.execute"
-HIDE_MINIMAP = "async () => { await app.extensionManager.setting.set('Comfy.Minimap.Visible', false) }"
+SET_UP = """async () => { const set = (name, value) => app.extensionManager.setting.set(name, value)
+    await set('Comfy.Minimap.Visible', false)  // it would lie over the results
+    await set('LiteGraph.Canvas.MinFontSizeForLOD', 0) }"""  # draw text at any zoom
+# The whole graph between the page's bars, as large as it fits.
+FIT = """() => { const boxes = app.graph._nodes.map(n => n.boundingRect ?? n.getBounding()), c = app.canvas
+    const [x, y] = [0, 1].map(k => Math.min(...boxes.map(b => b[k])))
+    const [w, h] = [0, 1].map(k => Math.max(...boxes.map(b => b[k] + b[k + 2])) - [x, y][k])
+    const [left, top, width, height] = [80, 130, innerWidth - 110, innerHeight - 200]
+    c.ds.scale = Math.min(width / w, height / h, 1.2)
+    c.ds.offset = [left / c.ds.scale - x, top / c.ds.scale - y]
+    c.setDirty(true, true) }"""
 SHEET = PACK / "docs" / "images" / "tour.jpg"
 
 
@@ -41,7 +50,7 @@ def visit(page, server: psutil.Process, name: str, folder: Path) -> str:
         web_page.run_template(page, LONGEST)
         now = server.cpu_times()
         seconds = f"{time.perf_counter() - began:.1f} s, {now.user + now.system - used.user - used.system:.1f} s of one core"
-    page.evaluate(f"() => {{ {COMMAND}('Comfy.Canvas.FitView') }}")
+    page.evaluate(FIT)
     page.wait_for_timeout(1000)
     page.screenshot(path=str(folder / f"{name}.png"))
     return f"{name} | zoom {scale:.2f}, text {'drawn' if text else 'NOT drawn'} | overlaps {before + web_page.overlaps(page)} | {seconds}"
@@ -80,7 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base, web_page.running_server(Path(base) / "comfy") as (url, number):
         server = psutil.Process(number)
         with web_page.open_page(url) as page:
-            page.evaluate(HIDE_MINIMAP)  # it would lie over the results
+            page.evaluate(SET_UP)
             for name in names:
                 if visited(name, options.out) and not options.again:
                     print(f"{name} | photographed before", flush=True)
