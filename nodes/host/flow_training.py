@@ -52,7 +52,7 @@ class FlowNetwork(nn.Module):
                 module.register_forward_pre_hook(_own_input)
         for blocks in self.family.blocks:
             for block in getattr(net, blocks, ()):
-                block.forward = _Checkpointed(self, block.forward)
+                block.forward = _CheckpointedBlock(self, block.forward)
 
     @classmethod
     def of(cls, model) -> "FlowNetwork":
@@ -87,7 +87,7 @@ class FlowNetwork(nn.Module):
         highest = s.flatten(1).amax(1)
         self.family.set_levels(s, highest, self.timestep, self.dtype, context, cond)
         x = x.to(self.dtype) if concat is None else torch.cat([x.to(self.dtype), concat], 1)
-        options = {"optimized_attention_override": _with_gradients, "prefetch_dynamic_vbars": False}
+        options = {"optimized_attention_override": attention_with_gradients, "prefetch_dynamic_vbars": False}
         steps = self.family.network_timesteps(self.timestep(highest))
         return self.net(x, steps, context=context, control=None, transformer_options=options, **cond).float()
 
@@ -108,7 +108,7 @@ def need_transformer(model) -> type:
     return FAMILIES[name]
 
 
-class _Checkpointed:
+class _CheckpointedBlock:
     """A block's forward pass that, while `owner.checkpointing`, keeps no features: they are computed again in the backward pass."""
 
     def __init__(self, owner: FlowNetwork, forward: Callable):
@@ -132,7 +132,7 @@ def _own_input(module: nn.Module, args: tuple) -> tuple | None:
     return (args[0].clone(), *args[1:]) if torch.is_grad_enabled() else None
 
 
-def _with_gradients(attention, *args, **kwargs) -> Tensor:
+def attention_with_gradients(attention, *args, **kwargs) -> Tensor:
     """PyTorch's own attention: others of the host's have no gradients."""
     return attention_pytorch(*args, **kwargs)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import comfy.conds
 import comfy.model_management
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from ...rad_core.training.buckets import bucket_of
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
-from .flow_training import FlowPictures, draw_pictures
+from .flow_training import FlowPictures, attention_with_gradients, draw_pictures
 from .latents import check_latents
 from .progress import counting
 from .region_aware import is_unet
@@ -58,7 +57,7 @@ class LatentNetwork(nn.Module):
                 setattr(block, name, stand_in)
         for part in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
             for layer in part:
-                layer.forward = _Checkpointed(lambda: self.checkpointing, layer.forward)
+                layer.forward = _CheckpointedLayer(lambda: self.checkpointing, layer.forward)
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, y: Tensor | None = None) -> Tensor:
         timesteps = TimestepMap.of((t - 1).clamp(min=0))
@@ -67,7 +66,7 @@ class LatentNetwork(nn.Module):
         if timesteps.weights is not None:
             own, scalar = (embed_steps(self.unet, steps) for steps in (timesteps.values, highest))
             self.differences.vectors, self.differences.weights = own - scalar[:, None], timesteps.weights
-        return self.unet(x, highest, context, y, transformer_options={"optimized_attention_override": _with_gradients})
+        return self.unet(x, highest, context, y, transformer_options={"optimized_attention_override": attention_with_gradients})
 
     @classmethod
     def of(cls, model, dtype: torch.dtype) -> "LatentNetwork":
@@ -79,12 +78,7 @@ class LatentNetwork(nn.Module):
         return cls(unet)
 
 
-def _with_gradients(attention, *args, **kwargs) -> Tensor:
-    """PyTorch's own attention: others of the host's have no gradients."""
-    return attention_pytorch(*args, **kwargs)
-
-
-class _Checkpointed:
+class _CheckpointedLayer:
     """A layer's forward pass that, while `active`, keeps no features: they are computed again in the backward pass."""
 
     def __init__(self, active: Callable[[], bool], forward: Callable):
