@@ -99,19 +99,21 @@ def read_photo(path: str | Path) -> Photo:
     mode, info = picture.mode, picture.info
     if mode == "F":
         raise ValueError(f"{path.name} is in floating point; save it with 8 or 16 bits first.")
+    metadata = _metadata(picture, text) | ({"TIFF tags": True} if camera else {})
     deep = mode.startswith("I")  # 16-bit grey comes as I;16 or I
     lost = {
         "its 16-bit values are read with 8 bits": ";16" in raw_mode and not deep,
         "its colours are converted to RGB, without their profile": mode in ("CMYK", "LAB"),
         f"only the first of its {frames} frames is read": frames > 1,
         "its transparent value is not kept": deep and "transparency" in info,
+        "its EXIF is damaged and not kept": bool(opened.info.get("exif")) and "EXIF" not in metadata,
     }
     if any(lost.values()):
         note(f"{path.name}: {', '.join(text for text, happens in lost.items() if happens)}.")
     shared = {
         "profile": None if mode in ("CMYK", "LAB") else info.get("icc_profile"),
         "orientation": orientation if orientation in range(1, 9) else 1,
-        "metadata": _metadata(picture, text) | ({"TIFF tags": True} if camera else {}),
+        "metadata": metadata,
     }
     if deep:
         return _read_deep(picture, path.name, shared)
@@ -180,12 +182,17 @@ def _without_thumbnail(exif: bytes) -> bytes | None:
         second = number("I", link)
         if not second:
             return exif
-        entries = [second + 2 + 12 * k for k in range(number("H", second))]
-        values = {number("H", at): number("I", at + 8) for at in entries}
-        for start, length in ((0x0201, 0x0202), (0x0111, 0x0117)):  # a JPEG, or one strip of pixels
-            if start in values and length in values:
-                end = min(len(data), head + values[start] + values[length])
-                data[head + values[start] : end] = bytes(max(0, end - head - values[start]))
+        places = {}
+        for at in (second + 2 + 12 * k for k in range(number("H", second))):
+            tag, kind = number("H", at), number("H", at + 2)
+            if tag in (0x0201, 0x0202, 0x0111, 0x0117):  # where a JPEG, or the one strip of pixels, begins, and its length
+                if kind not in (3, 4) or number("I", at + 4) != 1:
+                    return None
+                places[tag] = number("H" if kind == 3 else "I", at + 8)
+        for start, length in ((0x0201, 0x0202), (0x0111, 0x0117)):
+            if start in places and length in places:
+                part = slice(head + places[start], head + places[start] + places[length])
+                data[part] = bytes(len(data[part]))
         data[head + link : head + link + 4] = bytes(4)
     except struct.error:
         return None

@@ -219,10 +219,19 @@ def read_photo_of(folder: Path, **options) -> Photo:
     return read_photo(folder / "in.png")
 
 
+def test_exif_whose_small_picture_is_not_found_is_dropped_with_a_note(tmp_path):
+    whole = exif(MAKER, thumbnail=b"a face")
+    at = whole.index(struct.pack("<HHI", 0x0201, 4, 1))
+    Image.fromarray(RGB).save(tmp_path / "in.png", exif=whole[:at] + struct.pack("<HHI", 0x0201, 4, 2) + whole[at + 8 :])
+    notes, photo = notes_of(lambda: read_photo(tmp_path / "in.png"))
+    assert any("its EXIF is damaged and not kept" in each for each in notes) and "EXIF" not in photo.metadata
+
+
 def test_a_picture_with_odd_exif_is_turned_and_trained_on(tmp_path):
     """Its maker is stored as a fraction, which Pillow reads but cannot write."""
     turned = exif((0x010F, 5, struct.pack("<I", 8)), (0x0112, 3, struct.pack("<HH", 6, 0)))
     Image.fromarray(RGB).save(tmp_path / "in.png", exif=turned)
-    photo = read_photo(tmp_path / "in.png")
+    notes, photo = notes_of(lambda: read_photo(tmp_path / "in.png"))
+    assert any("its EXIF is damaged and not kept" in each for each in notes)
     np.testing.assert_array_equal((photo.rgb[0].permute(1, 2, 0) * 255).round().byte().numpy(), np.rot90(RGB, -1))
     assert Folder(tmp_path)[0].shape == (3, 8, 6)

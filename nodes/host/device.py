@@ -8,8 +8,10 @@ FLOATS = 32  # numbers for each pixel of a picture that exist at the same time, 
 
 
 def on_device(picture: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Move pictures (B, C, H, W) and what belongs to them to the host's device, after making room there for them, their results and the
-    work on one picture."""
+    """Move pictures (B, C, H, W) and what belongs to them to the host's device.
+
+    Room is made there for them, for results as large as the pictures, and for the work on one of them.
+    """
     device = comfy.model_management.get_torch_device()
     moved = sum(maps.nbytes for maps in (picture, picture, *others) if maps is not None)
     comfy.model_management.free_memory(SPARE + moved + FLOATS * 4 * picture.shape[-1] * picture.shape[-2], device)

@@ -24,8 +24,9 @@ HOST_STATE = (
     "_pins",
     "_pin_state",
     "_comfy_graph",
+    "weight_lowvram_function",
+    "bias_lowvram_function",
 )
-HOST_STATE += ("weight_lowvram_function", "bias_lowvram_function")
 
 
 def shared_copy(model, quantised: bool = False) -> nn.Module:
