@@ -28,6 +28,7 @@ _WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
 DESCRIBING = {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x8769, 0x8825}
 DESCRIBING |= set(range(0x9C9B, 0x9CA0))
 CAMERA = {0x010F, 0x0110, 0x0132, 0x8769, 0x8825}  # EXIF's maker, model, date, and the tables of the exposure and the place
+EXIF_HEAD = b"Exif\0\0"
 _OPTIONS = {"EXIF": "exif", "dpi": "dpi", "text": "pnginfo"}  # of Pillow's writers
 _LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels of a side
 _KEEPS = {".png": {"EXIF", "dpi", "text"}, ".jpg": {"EXIF", "dpi"}, ".webp": {"EXIF"}, ".tif": {"EXIF", "dpi"}, ".bmp": {"dpi"}}
@@ -173,8 +174,9 @@ def _metadata(picture: Image.Image, text: dict) -> dict:
 
 def _without_thumbnail(exif: bytes) -> bytes | None:
     """EXIF without the small picture in its second directory, which shows what the hole's fill replaces. None if it cannot be read."""
-    head = 6 if exif.startswith(b"Exif\0\0") else 0
-    data, order = bytearray(exif), "<" if exif[head : head + 2] == b"II" else ">"
+    exif = exif if exif.startswith(EXIF_HEAD) else EXIF_HEAD + exif  # a WebP has none, a JPEG needs it
+    head, data = len(EXIF_HEAD), bytearray(exif)
+    order = "<" if exif[head : head + 2] == b"II" else ">"
     number = lambda kind, at: struct.unpack_from(order + kind, data, head + at)[0]
     try:
         first = number("I", 4)
