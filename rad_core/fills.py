@@ -33,24 +33,48 @@ class Batch:
 Method = Callable[[Batch], Tensor]  # a batch -> fills (b, 3, h, w), about [-1, 1]
 
 
+@dataclass(frozen=True)
+class Refinement:
+    """What a method starts from where the hole's content is used.
+
+    noise_mask: (B, 1, H, W), the mask as the method gets it. Where it is below 1, the content of the hole is used, and what resizing takes
+    from it is put back. deepen: what a crop's noise mask (b, 1, h, w) becomes.
+    """
+
+    noise_mask: Tensor
+    deepen: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Redrawing:
+    """How enlarged fills are redrawn at twice the network's size.
+
+    method: its batch's picture has the fill in the hole, and its mask is the hole's at the noise to start from
+    (`RegionSchedule.mask_of_sigma`). start: that noise, which `settings.detail` multiplies, and which is less where a refinement's noise
+    mask has less; and the steps. net: the network that redraws; None: the one that fills.
+    """
+
+    method: Method
+    start: Redraw = OWN_REDRAW
+    net: Network | None = None
+
+
 def fill_holes(
     net: Network,
     image: Tensor,
     mask: Tensor,
     settings: SamplingSettings,
     fill: Method,
+    *,
     seed: int | Sequence[int] = 0,
     labels: Tensor | None = None,
     callback: Callback | None = None,
     order: Tensor | None = None,
     region_aware: bool = True,
-    noise_mask: Tensor | None = None,
+    refinement: Refinement | None = None,
+    redrawing: Redrawing | None = None,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
-    deepen: Callable[[Tensor], Tensor] | None = None,
-    redraw: Method | None = None,
-    redraw_from: Redraw = OWN_REDRAW,
-    detail_net: Network | None = None,
 ) -> Tensor:
     """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
 
@@ -59,69 +83,87 @@ def fill_holes(
         fill: the method.
         region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
-        noise_mask: (B, 1, H, W), the mask as `fill` gets it, where it is not `mask` itself. Where it is below 1, the content of the
-            hole is used, and what resizing takes from it is put back. `mask`, if soft, then mixes the fill with the picture.
-        deepen: what a crop's noise mask (b, 1, h, w) becomes.
+        refinement: the hole's content is used; `mask`, if soft, then mixes the fill with the picture.
+        redrawing: None: fills are only enlarged.
         context_mask, stitch_mask: as `rad_inpaint`.
-        redraw: the method that redraws an enlarged fill. Its batch's picture has the fill in the hole, and its mask is the hole's at the
-            noise to start from (`RegionSchedule.mask_of_sigma`). None: fills are only enlarged.
-        redraw_from: that noise, which `settings.detail` multiplies, and which is less where the noise mask has less; and the steps.
-        detail_net: the network that redraws; None: `net`.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
     image, mask = check_image_and_mask(image, mask)
-    others = (noise_mask, stitch_mask, context_mask)  # a context mask may hide what a soft pixel keeps
+    noise_mask = mask if refinement is None else refinement.noise_mask
+    others = (refinement, stitch_mask, context_mask)  # a context mask may hide what a soft pixel keeps
     mix = not region_aware or any(each is not None for each in others)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
-    if order is not None:
-        order = check_order(order, mask)
-    classes = net.config.num_classes
-    if classes and (labels is None or labels.shape != (len(image),) or bool((labels < 0).any() | (labels >= classes).any())):
-        raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
-    detail_net = net if detail_net is None else detail_net
-    if detail_net.config.num_classes != classes:
-        raise ValueError("The network that redraws must draw by the same classes as the one that fills.")
+    order = None if order is None else check_order(order, mask)
+    redrawing = redrawing if settings.detail else None
+    redraw_net = redrawing.net if redrawing and redrawing.net else net
+    _check_labels(labels, len(image), net, redraw_net)
     spec = CropSpec.of(net, settings)
-    larger_spec = replace(spec, stride=math.lcm(spec.stride, detail_net.config.stride), device=detail_net.device)
-    batches = crop_holes(image, mask if noise_mask is None else noise_mask, spec, order, context_mask)
+    batches = crop_holes(image, noise_mask, spec, order, context_mask)
     boxes = {k: crop.box for batch in batches for k, crop in batch.crops.items() if crop.resized}
-    larger = enlarged(boxes, spec.size) if redraw and settings.detail else []
-    streams, done, total = generators(seed, len(image), "sampling"), 0, settings.step_count * len(batches) + redraw_from.steps * len(larger)
+    larger = enlarged(boxes, spec.size) if redrawing else []
+    steps = settings.step_count * len(batches) + (redrawing.start.steps * len(larger) if redrawing else 0)
+    run = _Run(spec, region_aware, generators(seed, len(image), "sampling"), labels, callback, steps)
 
-    def run(method: Method, crops: CropBatch, network: Network) -> Tensor:
-        picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
-        own_labels = None if labels is None else labels[numbers].to(picture.device)
-        denoise = ADMDenoiser(network, region_aware or network.region_aware, own_labels)
-        if spec.view == "tiles":
-            denoise = TiledDenoiser(denoise, spec.size, holes if region_aware else torch.ones_like(holes))
-        noise = partial(normal, [streams[k] for k in numbers], picture.shape[1:], picture.device)
-        report = callback and _report(callback, picture, holes, done, total)
-        fills = method(Batch(denoise, picture, holes, crops.order, noise, report, network.dtype))
-        if not torch.isfinite(fills).all():
-            raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
-        return to_unit(fills)
-
-    out, drawn = image.clone(), image.clone() if larger else image
-    hidden = mask if context_mask is None else mask.maximum(1 - context_mask)
-    share = RegionSchedule(net.config.schedule).mask_of_sigma(torch.tensor(settings.detail * redraw_from.sigma))
-    shares = hidden * share.to(mask)
+    out = image.clone()
+    if larger:
+        drawn, hidden = image.clone(), mask if context_mask is None else mask.maximum(1 - context_mask)
+        start = torch.tensor(settings.detail * redrawing.start.sigma)
+        shares = hidden * RegionSchedule(net.config.schedule).mask_of_sigma(start).to(mask)
     for crops in batches:
-        crops = crops if deepen is None else replace(crops, mask=deepen(crops.mask))
-        fills = run(fill, crops, net)
-        if noise_mask is not None:
+        crops = crops if refinement is None else replace(crops, mask=refinement.deepen(crops.mask))
+        fills = run(fill, crops, net, settings.step_count)
+        if refinement is not None:
             fills = crops.with_detail_of(image, fills)
-            crops.limit(shares)
         crops.stitch(image, stitch_mask, fills, out, mix)
         if larger:
+            if refinement is not None:
+                crops.limit(shares)
             crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
-        done += settings.step_count
+    spec = replace(spec, stride=math.lcm(spec.stride, redraw_net.config.stride), device=redraw_net.device)
     for numbers in larger:
-        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, larger_spec)
-        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, run(redraw, crops, detail_net)), out, mix=True)
-        done += redraw_from.steps
+        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
+        fills = run(redrawing.method, crops, redraw_net, redrawing.start.steps)
+        crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, fills), out, mix=True)
     return out
+
+
+def _check_labels(labels: Tensor | None, count: int, net: Network, redraw_net: Network) -> None:
+    """Raise ValueError unless labels (count,) suit networks that draw by class."""
+    classes = net.config.num_classes
+    if classes and (labels is None or labels.shape != (count,) or bool((labels < 0).any() | (labels >= classes).any())):
+        raise ValueError(f"This network draws by class: give a label from 0 to {classes - 1} for each picture.")
+    if redraw_net.config.num_classes != classes:
+        raise ValueError("The network that redraws must draw by the same classes as the one that fills.")
+
+
+@dataclass
+class _Run:
+    """The batches of one call, one after the other: each picture draws its noise from its own stream, and all steps are counted."""
+
+    spec: CropSpec
+    region_aware: bool
+    streams: list[torch.Generator]
+    labels: Tensor | None
+    callback: Callback | None
+    steps: int  # of all batches
+    done: int = 0
+
+    def __call__(self, method: Method, crops: CropBatch, net: Network, steps: int) -> Tensor:
+        """Fills (b, 3, h, w) in [0, 1]."""
+        picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
+        labels = None if self.labels is None else self.labels[numbers].to(picture.device)
+        denoise = ADMDenoiser(net, self.region_aware or net.region_aware, labels)
+        if self.spec.view == "tiles":
+            denoise = TiledDenoiser(denoise, self.spec.size, holes if self.region_aware else torch.ones_like(holes))
+        noise = partial(normal, [self.streams[k] for k in numbers], picture.shape[1:], picture.device)
+        report = self.callback and _report(self.callback, picture, holes, self.done, self.steps)
+        fills = method(Batch(denoise, picture, holes, crops.order, noise, report, net.dtype))
+        if not torch.isfinite(fills).all():
+            raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
+        self.done += steps
+        return to_unit(fills)
 
 
 def _report(callback: Callback, picture: Tensor, mask: Tensor, done: int, total: int) -> Callback:

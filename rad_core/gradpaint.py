@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .carry import ErrorField
 from .denoisers import Denoiser, Network, as_denoiser
-from .fills import Batch, fill_holes
+from .fills import Batch, Redrawing, fill_holes
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
 from .notes import note
 from .samplers import RESPONSE, SPACING, Callback, choose_sampler, sample_ddpm
@@ -391,5 +391,17 @@ def gradpaint_inpaint(
         denoise = guided(batch, sigmas, RESPONSE["ddpm"], guidance)
         return sample_ddpm(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
-    masks = {"context_mask": context_mask, "stitch_mask": stitch_mask}
-    return fill_holes(net, image, mask, settings, fill, seed, labels, callback, region_aware=False, redraw=redraw, **masks)
+    return fill_holes(
+        net,
+        image,
+        mask,
+        settings,
+        fill,
+        seed=seed,
+        labels=labels,
+        callback=callback,
+        region_aware=False,
+        redrawing=Redrawing(redraw),
+        context_mask=context_mask,
+        stitch_mask=stitch_mask,
+    )

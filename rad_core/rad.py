@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .denoisers import Network
 from .depth import depth_of
-from .fills import Batch, fill_holes
+from .fills import Batch, Redrawing, Refinement, fill_holes
 from .gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
 from .notes import note
@@ -124,31 +124,29 @@ def rad_inpaint(
     def redraw(batch: Batch) -> Tensor:
         return run(batch, (batch.mask > 0).to(batch.mask), schedule.sigmas(batch.mask, redraw_from.steps, "karras"), sample_ddpm)
 
-    noise_mask = None
+    refinement = None
     if uncertainty is not None:
         image, mask = check_image_and_mask(image, mask)
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
         mask = mask * (uncertainty > 0)
-        noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
         if not bool(torch.isfinite(image.masked_fill(mask == 0, 0)).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
+        noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
+        refinement = Refinement(noise_mask, partial(deepen, schedule=schedule))
     return fill_holes(
         net,
         image,
         mask,
         settings,
         fill,
-        seed,
-        labels,
-        callback,
-        order,
-        noise_mask=noise_mask,
+        seed=seed,
+        labels=labels,
+        callback=callback,
+        order=order,
+        refinement=refinement,
+        redrawing=Redrawing(redraw, redraw_from, detail_net),
         context_mask=context_mask,
         stitch_mask=stitch_mask,
-        deepen=None if uncertainty is None else partial(deepen, schedule=schedule),
-        redraw=redraw,
-        redraw_from=redraw_from,
-        detail_net=detail_net,
     )
 
 

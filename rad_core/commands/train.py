@@ -87,35 +87,14 @@ class Recipe:
 
 
 def run(options: argparse.Namespace) -> None:
-    for name in ("save_every", "accumulate", "threads"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
-    if not getattr(options, "rim_weight", 0) >= 0:
-        raise ValueError("--rim-weight must be 0 or more.")
-    if getattr(options, "redraw_noise", None) is not None and not 0 < options.redraw_noise < math.inf:
-        raise ValueError("--redraw-noise must be above 0, and finite.")
-    check_used(options)
-    if options.workers < 0:
-        raise ValueError("--workers must be at least 0.")
-    if options.workers and "fork" not in get_all_start_methods():
-        raise ValueError("--workers needs a system that can fork processes, which this one cannot: leave it out.")
-    if getattr(options, "compile", False) and options.device == "cpu" and not has_compiler():
-        raise ValueError(f"--compile needs the C++ compiler {compiler_name()}, which is not installed: install it, or leave --compile out.")
+    _check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     stages = Stage.parse(options.stages)
     pictures = Folder(options.data) if options.data else None
+    folders = _folders(options, pictures)
     beside = partial(_beside, options.output)
-    read, masks = [getattr(options, name, None) for name in ("base", "init", "perceptual")], getattr(options, "masks", None)
-    folders = {options.data: pictures.paths} if pictures else {}
-    if masks and masks not in MASKS and Path(masks).is_dir():
-        folders[masks] = picture_files(masks)
-    if any(options.output.resolve().parent == Path(folder).resolve() for folder in folders):
-        raise ValueError("Choose an output in another folder than the pictures: the run would train on its own sample sheet.")
-    outputs = [*_written(options), *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))]
-    check_outputs(outputs, chain(*map(_weights, read), pictures.paths if pictures else ()))
-    if not beside(".state").exists():
-        check_new(outputs)
+    _check_files(options, folders)
     about = {name: str(value) for name, value in vars(options).items() if name not in MAY_CHANGE}
     about |= {f"files in {folder}": names_of(paths) for folder, paths in folders.items()}
     processes = Processes.launched(cpu=options.device == "cpu")
@@ -148,6 +127,43 @@ def run(options: argparse.Namespace) -> None:
         raise
     if processes.first:
         print(f"Wrote {options.output}, and beside it its log, loss curve and samples.")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for an option that is out of its range, unused, or not possible on this system."""
+    for name in ("save_every", "accumulate", "threads"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1.")
+    if not getattr(options, "rim_weight", 0) >= 0:
+        raise ValueError("--rim-weight must be 0 or more.")
+    if getattr(options, "redraw_noise", None) is not None and not 0 < options.redraw_noise < math.inf:
+        raise ValueError("--redraw-noise must be above 0, and finite.")
+    check_used(options)
+    if options.workers < 0:
+        raise ValueError("--workers must be at least 0.")
+    if options.workers and "fork" not in get_all_start_methods():
+        raise ValueError("--workers needs a system that can fork processes, which this one cannot: leave it out.")
+    if getattr(options, "compile", False) and options.device == "cpu" and not has_compiler():
+        raise ValueError(f"--compile needs the C++ compiler {compiler_name()}, which is not installed: install it, or leave --compile out.")
+
+
+def _folders(options: argparse.Namespace, pictures: Folder | None) -> dict[Path, list[Path]]:
+    """The files of each folder that pictures or masks are read from."""
+    folders, masks = {options.data: pictures.paths} if pictures else {}, getattr(options, "masks", None)
+    if masks and masks not in MASKS and Path(masks).is_dir():
+        folders[masks] = picture_files(masks)
+    return folders
+
+
+def _check_files(options: argparse.Namespace, folders: dict[Path, list[Path]]) -> None:
+    """Raise ValueError where the run would write over a file, or among the pictures that it reads."""
+    if any(options.output.resolve().parent == Path(folder).resolve() for folder in folders):
+        raise ValueError("Choose an output in another folder than the pictures: the run would train on its own sample sheet.")
+    beside, read = partial(_beside, options.output), [getattr(options, name, None) for name in ("base", "init", "perceptual")]
+    outputs = [*_written(options), *map(beside, (".csv", ".state", ".samples.png", ".curve.png"))]
+    check_outputs(outputs, chain(*map(_weights, read), folders.get(options.data, ())))
+    if not beside(".state").exists():
+        check_new(outputs)
 
 
 def _beside(output: Path, suffix: str) -> Path:

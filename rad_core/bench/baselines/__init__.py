@@ -99,4 +99,4 @@ def baseline_inpaint(
         sample = BASELINES[baseline].sample
         return sample(batch.denoise, start, sigmas, batch.noise, batch.callback, picture=batch.picture, mask=hole, **options)
 
-    return fill_holes(net, image, mask, SamplingSettings(steps), fill, seed, region_aware=False)
+    return fill_holes(net, image, mask, SamplingSettings(steps), fill, seed=seed, region_aware=False)
