@@ -4,14 +4,13 @@ and write both as sheets."""
 import argparse
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 import rad_core
+from rad_core.commands.progress import progress
 from rad_core.sheets import mark_hole, sheet
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -21,18 +20,6 @@ SIZE, CELL = 128, 256  # of a landscape; of its side on the sheet
 # Kinds of hole, and seeds of landscapes and holes that the networks were not trained on; the sun is in the known part, since the
 # networks are small, and of one that they have to draw themselves they may make a blot.
 LANDSCAPES = ((rad_core.box_masks, 500), (rad_core.extreme_masks, 624), (rad_core.wide_masks, 502))
-
-
-@contextmanager
-def progress(title: str):
-    """A progress bar as the callback of a method."""
-    with tqdm(desc=title, unit="step", leave=False) as bar:
-
-        def advance(step: int, steps: int, x0: Tensor) -> None:
-            bar.total = steps
-            bar.update(step - bar.n)
-
-        yield advance
 
 
 def check_known(filled: Tensor, picture: Tensor, mask: Tensor) -> None:

@@ -30,7 +30,10 @@ def strokes(rng: Generator, height: int, width: int, share: float) -> np.ndarray
 
 def lines(rng: Generator, height: int, width: int, share: float) -> np.ndarray:
     """Thin lines, 3 to 9 pixels broad and right across the picture, until `share` of it is covered."""
-    return _many(rng, height, width, share, (3, 9))
+    canvas = Image.new("L", (width, height))
+    while (np.array(canvas) > 127).mean() < share:
+        _across(ImageDraw.Draw(canvas), rng, height, width, int(rng.integers(3, 10)))
+    return np.array(canvas) > 127
 
 
 def scratches(rng: Generator, height: int, width: int) -> np.ndarray:
@@ -82,13 +85,6 @@ def _grown(height: int, width: int, share: float, paint: Callable[[ImageDraw.Ima
         hole = np.array(canvas) > 127
         low, high = (size, high) if hole.mean() < share else (low, size)
     return hole
-
-
-def _many(rng: Generator, height: int, width: int, share: float, breadth: tuple[int, int]) -> np.ndarray:
-    canvas = Image.new("L", (width, height))
-    while (np.array(canvas) > 127).mean() < share:
-        _across(ImageDraw.Draw(canvas), rng, height, width, int(rng.integers(breadth[0], breadth[1] + 1)))
-    return np.array(canvas) > 127
 
 
 def _across(draw: ImageDraw.ImageDraw, rng: Generator, height: int, width: int, breadth: int) -> None:

@@ -24,6 +24,14 @@ def to_picture(image: Tensor) -> np.ndarray:
     return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
+def exemplar_settings(options: Namespace):
+    """The preset of --preset with the fields of --set replaced."""
+    from rad_core.exemplar import PRESETS
+    from rad_core.settings import resolve_settings
+
+    return resolve_settings(options.preset or "default", PRESETS, options.set)
+
+
 def sdm(picture: np.ndarray, hole: np.ndarray, options: Namespace, spread: bool = False) -> np.ndarray:
     """SDM's loop: predict all that is undecided, keep the share that is least uncertain, and again.
 
@@ -34,14 +42,12 @@ def sdm(picture: np.ndarray, hole: np.ndarray, options: Namespace, spread: bool 
     from rad_core.sdm.settings import SDMSettings
 
     image, mask = to_tensors(picture, hole)
+    own = exemplar_settings(options)
 
     def predict(inputs: Tensor, uncertainty: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """As a `Generator`: mean in [-1, 1] and log-variance."""
         state, undecided = inputs[:, :3], 0.5 - inputs[:, 4:5]
-        fills = [
-            exemplar_inpaint((state + 1) / 2, undecided, seed=options.seed + k, settings=options.preset or "default")
-            for k in range(3 if spread else 1)
-        ]
+        fills = [exemplar_inpaint((state + 1) / 2, undecided, seed=options.seed + k, settings=own) for k in range(3 if spread else 1)]
         deviation = torch.stack([fill[0] for fill in fills]).std(0).mean(1, keepdim=True) if spread else fills[0][1]
         return fills[0][0] * 2 - 1, (2 * deviation.clamp(min=1e-4).log()).expand(-1, 3, -1, -1)
 
@@ -62,11 +68,12 @@ def second_run(picture: np.ndarray, hole: np.ndarray, options: Namespace, align:
     from rad_core.samplers import sample_ddim
 
     image, mask = to_tensors(picture, hole)
-    filled = exemplar_inpaint(image, mask, seed=options.seed, settings=options.preset or "default")[0] * 2 - 1
-    denoise = ExemplarDenoiser(image, mask, seed=options.seed)
+    settings = exemplar_settings(options)
+    filled = exemplar_inpaint(image, mask, seed=options.seed, settings=settings)[0] * 2 - 1
+    denoise = ExemplarDenoiser(image, mask, settings=settings, seed=options.seed)
     sigmas = [mask * level for level in REFINE]
     if align:
-        guidance = Guidance(lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # as RAD aligns its rim
+        guidance = Guidance(lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # RAD's step, in all steps
         denoise = GradPaint(denoise, KnownPixels(filled, mask), sigmas, guidance)
     rng = torch.Generator().manual_seed(options.seed)
     noise = lambda: torch.randn(filled.shape, generator=rng)
@@ -90,9 +97,8 @@ def with_copies(picture: np.ndarray, hole: np.ndarray, options: Namespace, kind:
     }[kind]()
     copies = [copy[0, :, :-1].clamp(0, 1) for copy in copies]  # a row less: their places are not the picture's
     references, masks = [copy[:3] for copy in copies], [(copy[3] > 0).float() for copy in copies]
-    out = exemplar_inpaint(
-        image, mask, options.preset or "default", seed=options.seed, references=references, reference_masks=masks, **options.set
-    )
+    settings = exemplar_settings(options)
+    out = exemplar_inpaint(image, mask, settings, seed=options.seed, references=references, reference_masks=masks)
     return to_picture(out[0])
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from measurements.gaussian import GaussianDenoiser, conditional_mean, covariance_of
 from measurements.landscapes import holes
 from rad_core.atomic import atomic_write
 from rad_core.bench.baselines import BASELINES, baseline_inpaint
@@ -53,20 +54,13 @@ def baseline_steps(name: str, calls: int) -> int | None:
     return max((steps for steps in range(1, calls + 1) if BASELINES[name].calls(steps) <= calls), default=None)
 
 
-class Gaussian:
+class Gaussian(GaussianDenoiser):
     """Pictures of one channel that are Gaussian with covariance exp(-distance / 3), and their exact denoiser."""
 
     def __init__(self):
-        places = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"), -1).reshape(-1, 2).double()
-        self.covariance = torch.exp(-torch.cdist(places, places) / 3)
-        self.values, self.vectors = torch.linalg.eigh(self.covariance)
+        super().__init__(covariance_of(SIDE, 3))
         self.mask = torch.zeros(1, 1, SIDE, SIDE)
         self.mask[..., 3:9, 4:10] = 1
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """E[x0 | x] = C (C + sigma^2)^-1 x."""
-        gain = self.values / (self.values + float(sigma.max()) ** 2)
-        return (x.flatten(1).double() @ self.vectors * gain @ self.vectors.T).view_as(x).to(x.dtype)
 
     def pictures(self, count: int) -> Tensor:
         white = normal(generators(0, count, "pictures"), (SIDE * SIDE,)).double()
@@ -74,9 +68,7 @@ class Gaussian:
 
     def error(self, out: Tensor, picture: Tensor) -> Tensor:
         """Root mean square distance to E[x0 | known pixels] in each picture's hole: (B,)."""
-        known = (self.mask == 0).flatten()
-        gain = self.covariance[:, known] @ torch.linalg.inv(self.covariance[known][:, known])
-        mean = (picture.flatten(1)[:, known].double() @ gain.T).view_as(picture)
+        mean = conditional_mean(picture, self.mask, self.covariance)
         return ((out - mean).square() * self.mask).flatten(1).sum(1).div(self.mask.sum()).sqrt()
 
 
@@ -121,14 +113,14 @@ def on_gaussian(count: int) -> dict:
     return rows
 
 
-def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path, budgets=BUDGETS) -> None:
+def on_landscapes(count: int, methods: dict[str, Callable], pieces: Path) -> None:
     """Fill `count` pictures with the bundled plain network; boxes, extreme and wide masks in turn. Measures are kept in `pieces`.
 
     A piece is the measures of some pictures filled by one method with so many calls; those that are there already are not made again.
     """
     net = load_model("landscapes").to(memory_format=torch.channels_last)
     truth, mask = landscapes(count, 64, seed=UNSEEN), holes(count)
-    for calls in budgets:
+    for calls in BUDGETS:
         for start in range(0, count, PIECE):
             part = slice(start, start + PIECE)
             for label, fill in methods.items():

@@ -27,10 +27,8 @@ def methods(steps: int) -> dict[str, tuple[int, Callable]]:
     """By label: network calls for a picture, and a function of (net, image, mask, seed)."""
     found = {}
     for name in ("combine", "paper", "plus"):
-        guidance = PRESETS[name].guidance
-        calls = steps + len(guidance.guided(steps)) * guidance.inner_steps
         label = "combine-image" if name == "combine" else f"GradPaint {name}"
-        found[label] = calls, partial(gradpaint_inpaint, settings=name, steps=steps)
+        found[label] = PRESETS[name].guidance.calls(steps), partial(gradpaint_inpaint, settings=name, steps=steps)
     repaint = partial(baseline_inpaint, steps=steps, baseline="repaint-short")
     found["RePaint, 5 resamplings"] = BASELINES["repaint-short"].calls(steps), repaint
     return found

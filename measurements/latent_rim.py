@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from measurements.gaussian import GaussianDenoiser, conditional_mean, covariance_of, places
 from rad_core.gradpaint import PRESETS, GradPaint, KnownPixels
 from rad_core.metrics import save_table
 from rad_core.noise import generators, normal
@@ -23,17 +24,10 @@ from rad_core.schedule import RegionSchedule
 
 SIDE, BLOCK, CELLS, STEPS = 32, 4, 8, 20
 SPREADS = (0.3, 0.6, 0.9)
+COVARIANCE = covariance_of(SIDE, 8)
 
 
-def places(side: int) -> Tensor:
-    """(side^2, 2)."""
-    return torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), -1).reshape(-1, 2).double()
-
-
-COVARIANCE = torch.exp(-torch.cdist(places(SIDE), places(SIDE)) / 8)
-
-
-class Autoencoder:
+class Autoencoder(GaussianDenoiser):
     """Latents (B, 4, 8, 8) of pictures (B, 1, 32, 32): local means and slopes, and the exact denoiser of latents."""
 
     def __init__(self, spread: float):
@@ -42,19 +36,14 @@ class Autoencoder:
         window = torch.exp(-(y.square() + x.square()) / (2 * spread**2))
         encoder = torch.cat([window, window * x, window * y, window * x * y])
         self.encoder = encoder / (encoder @ COVARIANCE @ encoder.T).diagonal().sqrt()[:, None]
-        covariance = self.encoder @ COVARIANCE @ self.encoder.T + 1e-6 * torch.eye(len(encoder))
-        self.values, self.vectors = torch.linalg.eigh(covariance)
-        self.decoder = COVARIANCE @ self.encoder.T @ torch.linalg.inv(covariance)
+        super().__init__(self.encoder @ COVARIANCE @ self.encoder.T + 1e-6 * torch.eye(len(encoder)))
+        self.decoder = COVARIANCE @ self.encoder.T @ torch.linalg.inv(self.covariance)
 
     def encode(self, picture: Tensor) -> Tensor:
         return (picture.flatten(1).double() @ self.encoder.T).view(-1, 4, CELLS, CELLS).float()
 
     def decode(self, latents: Tensor) -> Tensor:
         return (latents.flatten(1).double() @ self.decoder.T).view(-1, 1, SIDE, SIDE).float()
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        gain = self.values / (self.values + float(sigma.max()) ** 2)
-        return (x.flatten(1).double() @ self.vectors * gain @ self.vectors.T).view_as(x).to(x.dtype)
 
 
 def evaluate(count: int) -> dict:
@@ -63,9 +52,7 @@ def evaluate(count: int) -> dict:
     picture = (white @ torch.linalg.cholesky(COVARIANCE + 1e-9 * torch.eye(SIDE * SIDE)).T).view(count, 1, SIDE, SIDE).float()
     mask = torch.zeros(1, 1, SIDE, SIDE)
     mask[..., 9:22, 10:23] = 1
-    known = (mask == 0).flatten()
-    gain = COVARIANCE[:, known] @ torch.linalg.inv(COVARIANCE[known][:, known])
-    mean = (picture.flatten(1)[:, known].double() @ gain.T).view_as(picture)
+    mean = conditional_mean(picture, mask, COVARIANCE)
     shown = torch.where(mask > 0, (picture * (1 - mask)).sum((2, 3), keepdim=True) / (1 - mask).sum(), picture)
     rim = mask * F.max_pool2d(1 - mask, 3, 1, 1)
     touched = F.max_pool2d(mask, BLOCK)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import exemplar_variants
-from .exemplar_variants import to_picture, to_tensors
+from .exemplar_variants import exemplar_settings, to_picture, to_tensors
 
 Method = Callable[[np.ndarray, np.ndarray, Namespace], np.ndarray]
 
@@ -91,14 +91,6 @@ METHODS: dict[str, Method] = {
 }
 OWN = tuple(name for name in METHODS if name.startswith("exemplar"))  # of the package at --package
 ADJUSTABLE = (*OWN, "proof")  # take --set
-
-
-def exemplar_settings(options: Namespace):
-    """The preset of --preset with the fields of --set replaced."""
-    from rad_core.exemplar import PRESETS
-    from rad_core.settings import resolve_settings
-
-    return resolve_settings(options.preset or "default", PRESETS, options.set)
 
 
 @lru_cache

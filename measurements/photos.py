@@ -22,6 +22,7 @@ from PIL import Image
 
 from . import table
 from .methods import ADJUSTABLE, METHODS, OWN
+from .sets import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -132,8 +133,8 @@ def main() -> None:
     limit_threads(options.threads)
     sys.path.insert(0, options.package)
     chosen = names(options.set_folder)
-    if 0 < options.n < len(chosen):
-        chosen = [chosen[int((k + 0.5) * len(chosen) / options.n)] for k in range(options.n)]
+    if options.n:
+        chosen = spread(chosen, min(options.n, len(chosen)))
     run(options.set_folder, chosen, {options.label or method: method for method in options.methods}, options)
     table.report(options.output, options.rows, options.ours, chosen)
 

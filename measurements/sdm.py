@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rad_core.adapters import load_adapter, merge_adapters
 from rad_core.bench.runs import PAPER_MASKS
-from rad_core.bench.scene import SceneReader, frechet_distance, load_reader, perceptual_distance, scene_error
+from rad_core.bench.scene import SceneReader, load_reader, perceptual_distance, scene_error
+from rad_core.bench.statistics import frechet_distance
 from rad_core.checkpoints import load_model
 from rad_core.masks import brush_masks
 from rad_core.metrics import hole_rmse, rank_correlation, rim_jump, save_table, seam

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from rad_core.__main__ import main as command
-from rad_core.bench.scene import frechet_distance, load_reader
+from rad_core.bench.scene import load_reader
+from rad_core.bench.statistics import frechet_distance
 from rad_core.masks import brush_masks
 from rad_core.metrics import hole_rmse, rank_correlation, save_table, seam
 from rad_core.sdm import Generator, load_sdm, sdm_inpaint

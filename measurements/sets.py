@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from .draw import HAND_DRAWN, SMALL_DAMAGE
 
 EXTENSIONS = {".png", ".jpg", ".jpeg"}
+LEAST = 480  # pixels of a photograph's shorter side
 # Cut-outs on white, blurred or abstract wallpapers, portraits that fill the picture, and black borders: nothing there to fill from.
 UNSUITED = [
     "cid22_1129482",
@@ -42,10 +43,10 @@ UNSUITED = [
 ]
 
 
-def photographs(folder: Path, least: int = 480) -> list[Path]:
-    """The folder's photographs that can be measured on, by name: no masks, none with a side below `least`, none of UNSUITED."""
+def photographs(folder: Path) -> list[Path]:
+    """The folder's photographs that can be measured on, by name: no masks, none with a side below LEAST, none of UNSUITED."""
     files = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS and ".mask" not in path.name)
-    return [path for path in files if path.stem not in UNSUITED and min(Image.open(path).size) >= least]
+    return [path for path in files if path.stem not in UNSUITED and min(Image.open(path).size) >= LEAST]
 
 
 def spread(items: list, n: int) -> list:

@@ -112,7 +112,7 @@ def same_network(a: Sequence[float], b: Sequence[float]) -> bool:
     return len(a) == len(b) and (not a or median(differences) <= 0.1)
 
 
-def warn_of_other_base(adapter: "Adapter", base: dict[str, Tensor]) -> str:
+def other_base_warning(adapter: "Adapter", base: dict[str, Tensor]) -> str:
     """A warning if an adapter was trained on another network of the same shape, else ""; `base` holds this network's parameters."""
     known = adapter.metadata.base
     if not known or same_network(known, fingerprint(base)):

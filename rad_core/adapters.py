@@ -18,9 +18,9 @@ from .adapter_files import (
     Adapter,
     AdapterMetadata,
     lora_config,
+    other_base_warning,
     peft_tensors,
     read_adapter,
-    warn_of_other_base,
     write_tensors,
 )
 from .attention_order import rows_in_other_order
@@ -137,7 +137,7 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
         note(f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.")
     net.adapter_backup = net.adapter_backup or AdapterBackup({}, net.region_aware)
     originals = net.adapter_backup.weights
-    if warning := warn_of_other_base(adapter, parameters | originals):
+    if warning := other_base_warning(adapter, parameters | originals):
         note(warning)
     for name in [*adapter.lora, *adapter.time]:
         originals.setdefault(name, parameters[name].detach().clone())

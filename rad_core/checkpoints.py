@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
-from .formats import from_guided_diffusion, merge_lora_names, read_architecture
+from .formats import from_guided_diffusion, merge_lora, read_architecture
 from .memory import out_of_memory
 from .notes import note
 from .unet import UNet, UNetConfig
@@ -163,8 +163,10 @@ def load_model(
     region_aware = bool(metadata.get("region_aware")) or any(".lora_A." in k for k in state)
     folder_config = _folder_config(path)
     try:
-        state = from_guided_diffusion(state) if guided else merge_lora_names(state)
+        state = from_guided_diffusion(state) if guided else merge_lora(state)
         config = UNetConfig(**metadata["config"]) if "config" in metadata else read_architecture(state, guided, folder_config)
+        if config.prediction not in ("eps", "v"):
+            raise CheckpointError(f"{path.name} predicts '{config.prediction}', which this version does not know: it knows eps and v.")
         if num_heads or num_head_channels:
             config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
         if schedule:

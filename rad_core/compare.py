@@ -30,11 +30,11 @@ def compare(original: Tensor, mask: Tensor, fills: dict[str, Tensor]) -> dict[st
         difference from the original where the mask is 0.
     """
     original, fills = original.float(), {name: fill.float() for name, fill in fills.items()}
-    whole = (mask > 0).flatten(1).any(1)
-    if not whole.any():
-        whole = ~whole
+    measured = (mask > 0).flatten(1).any(1)
+    if not measured.any():
+        measured = ~measured
     return {
-        name: {label: float(measure(fill[whole], original[whole], mask[whole]).mean()) for label, measure in MEASURES.items()}
+        name: {label: float(measure(fill[measured], original[measured], mask[measured]).mean()) for label, measure in MEASURES.items()}
         | {OUTSIDE: float(((fill - original).abs() * (mask == 0)).max())}
         for name, fill in fills.items()
     }

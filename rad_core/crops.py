@@ -10,7 +10,7 @@ from torch import Tensor
 from .boxes import Box, fit_size, hole_box, tile_box
 from .denoisers import Network
 from .notes import note
-from .settings import SamplingSettings, check_view
+from .settings import SamplingSettings
 
 LARGE = 2.5  # a picture that is so many times as large as the network's looks soft in its fill
 TWICE = 2.2  # times the network's size: up to here, an enlarged fill is redrawn at the picture's own size
@@ -81,10 +81,6 @@ class CropSpec:
         view = settings.view if settings.view != "auto" else "tiles" if net.config.tiles else "hole"
         return cls(net.config.image_size, net.config.stride, net.device, view, settings.context)
 
-    def __post_init__(self):
-        if self.view != "tiles":
-            check_view(self.view, self.context)
-
 
 @dataclass(frozen=True)
 class Crop:
@@ -110,7 +106,7 @@ class Crop:
 
     def stitch(self, image: Tensor, mask: Tensor, fill: Tensor, mix: bool = False) -> Tensor:
         """Put a fill (C, h, w) in [0, 1] back into image (C, H, W) under mask (1, H, W), see `stitch`."""
-        height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)  # without the tiles' padding
+        height, width = fill.shape[1:] if self.resized else (self.box.height, self.box.width)  # without the padding
         return stitch(image, mask, self.box, fill[:, :height, :width].to(image.device), mix)
 
 
@@ -162,14 +158,14 @@ def crop_holes(
 
 def note_size(crop: Crop, size: int) -> None:
     """Note that a hole is larger than a network of this size is made for."""
-    box, tiled = crop.box, not crop.resized
-    if not tiled and max(box.height, box.width) > LARGE * size:
+    box = crop.box
+    if crop.resized and max(box.height, box.width) > LARGE * size:
         note(
             f"The hole with its surroundings ({box.width}x{box.height}) is much larger than the {size} pixels that the network works at: "
             "the fill is enlarged and looks soft."
         )
-    elif tiled and min(crop.mask.shape[2:]) > size and _is_thick(crop.mask, size // 2):
-        note(f"The hole is wider than the network, which sees {size} pixels at a time, is made for: it may be filled with mere texture.")
+    elif not crop.resized and min(crop.mask.shape[2:]) > size and _is_thick(crop.mask, size // 2):
+        note(f"The hole is wider than the network, which was trained on {size} pixels, is made for: it may be filled with mere texture.")
 
 
 def _is_thick(mask: Tensor, side: int, block: int = 8) -> bool:
@@ -233,7 +229,8 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
     picture = torch.where(mask < 1, picture.float().clamp(0, 1), 0.5)
     if spec.view == "native":
         box = Box(0, 0, *mask.shape[1:])
-        picture, mask, order = picture[None], mask[None], None if order is None else order[None]
+        pad = lambda maps: _pad(maps[None], *(-side % spec.stride for side in maps.shape[1:]))
+        picture, mask, order = pad(picture), pad(mask), None if order is None else pad(order)
     elif spec.view == "tiles":
         box = tile_box(hole, spec.size)
         pad = lambda maps: _pad(box.cut(maps)[None], *(max(0, spec.size - side) for side in (box.height, box.width)))

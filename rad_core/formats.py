@@ -92,7 +92,7 @@ def _sub_block(name: str, rest: str, tensor: Tensor) -> dict[str, Tensor]:
     raise KeyError(rest)
 
 
-def merge_lora_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def merge_lora(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Merge the LoRA of a whole network that was saved under PEFT's names (the RAD authors' release); names become diffusers'.
 
     Its rank and alpha are equal, so W = W_base + B A.
@@ -110,8 +110,8 @@ def merge_lora_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-# What shapes do not show: (model channels, widths, residual blocks) -> (heads, channels per head, schedule, picture size).
-_KNOWN = {
+# What shapes do not show: (model channels, widths, residual blocks) -> (heads, channels per head where those vary, schedule, picture size).
+KNOWN = {
     (192, (192, 384, 576, 768), 3): (None, 64, "cosine", 64),
     (256, (256, 256, 512, 768, 1024), 2): (4, None, "linear", 128),
     (128, (128, 128, 256, 256, 512, 512), 1): (None, 64, "linear", 256),
@@ -128,22 +128,21 @@ def read_architecture(state: dict[str, Tensor], guided: bool, folder_config: dic
         folder_config: diffusers' config.json, or {}.
 
     Raises:
-        KeyError: not an ADM network.
+        KeyError, ValueError: not an ADM network.
     """
     levels = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("down_blocks."))
     blocks = 1 + max(int(k.split(".")[3]) for k in state if k.startswith("down_blocks.0.resnets."))
     widths = tuple(state[f"down_blocks.{i}.resnets.0.conv1.weight"].shape[0] for i in range(levels))
     channels = state["time_embedding.linear_1.weight"].shape[1]
-    heads, head_channels, schedule, size = _KNOWN.get(
+    heads, head_channels, schedule, size = KNOWN.get(
         (channels, widths, blocks), (None, 64 if min(widths[-2:]) >= 128 else 32, "linear", 2 ** (levels + 2))
     )
-    head_channels = int(folder_config.get("attention_head_dim", head_channels))
     return UNetConfig(
         model_channels=channels,
         block_out_channels=widths,
         num_res_blocks=blocks,
         attention=tuple(i for i in range(levels) if f"down_blocks.{i}.attentions.0.to_q.weight" in state),
-        num_head_channels=None if heads else head_channels,
+        num_head_channels=None if heads else int(folder_config.get("attention_head_dim", head_channels)),
         num_heads=heads,
         in_channels=state["conv_in.weight"].shape[1],
         out_channels=state["conv_out.weight"].shape[0],

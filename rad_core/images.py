@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .notes import note
+from .timestep_embedding import MAX_LEVELS
 
 ROUNDING = 1e-3  # values that are no further outside [0, 1] are clamped without a word
 
@@ -140,13 +141,14 @@ def _from_first_to_last(line: Tensor, axis: int) -> Tensor:
     return torch.minimum(line.cummax(axis).values, line.flip(axis).cummax(axis).values.flip(axis))
 
 
-def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
+def check_order(order: Tensor, mask: Tensor) -> Tensor:
     """Bring an order map to a mask's size and count, 0 = first to 1 = last within each hole.
+
+    It keeps so few distinct values that, with 0 for known pixels, the network has a shortcut for them (see `timestep_embedding`).
 
     Args:
         order: as `check_map`.
         mask: (B, 1, H, W).
-        levels: how many distinct values are kept; few, for the network's shortcut (see `timestep_embedding`).
 
     Returns:
         (B, 1, H, W) float32.
@@ -159,4 +161,5 @@ def check_order(order: Tensor, mask: Tensor, levels: int = 15) -> Tensor:
     low = order.masked_fill(~hole, math.inf).amin((2, 3), keepdim=True)
     high = order.masked_fill(~hole, -math.inf).amax((2, 3), keepdim=True)
     span = torch.where(high > low, high - low, 1)
-    return torch.where(hole, ((order - low) / span * (levels - 1)).round() / (levels - 1), 0)
+    steps = MAX_LEVELS - 2
+    return torch.where(hole, ((order - low) / span * steps).round() / steps, 0)

@@ -1,6 +1,6 @@
 """Measures of how good a fill is.
 
-Pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every metric returns (B,) float32.
+Pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every measure of a fill returns (B,) float32.
 """
 
 import json

@@ -80,23 +80,14 @@ def read_photo(path: str | Path) -> Photo:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        with Image.open(path) as opened:
-            raw_mode = str(opened.tile[0][3]) if opened.tile else ""
-            frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a telephone's JPEG has a second picture
-            orientation = opened.getexif().get(0x0112, 1) if opened.format == "TIFF" else 1  # loading a TIFF turns it and drops this
-            opened.load()
-            orientation = opened.getexif().get(0x0112, orientation)
-            camera = opened.format == "TIFF" and not CAMERA.isdisjoint(opened.getexif())
-            picture, text = _upright(opened, orientation), getattr(opened, "text", {})
-    except UnidentifiedImageError:
-        raise ValueError(f"{path.name} is not a picture that can be read.") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path.name} has more than 179 megapixels: pass --any-size if that is what you expect.") from None
-    except MemoryError:
-        raise ValueError(f"{path.name} does not fit into memory.") from None
-    except Exception as error:  # Pillow raises anything on bad bytes
-        raise ValueError(f"{path.name} is broken or unreadable: {error}.") from None
+    with _readable(path), Image.open(path) as opened:
+        raw_mode = str(opened.tile[0][3]) if opened.tile else ""
+        frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a telephone's JPEG has a second picture
+        orientation = opened.getexif().get(0x0112, 1) if opened.format == "TIFF" else 1  # loading a TIFF turns it and drops this
+        opened.load()
+        orientation = opened.getexif().get(0x0112, orientation)
+        camera = opened.format == "TIFF" and not CAMERA.isdisjoint(opened.getexif())
+        picture, text = _upright(opened, orientation), getattr(opened, "text", {})
     mode, info = picture.mode, picture.info
     if mode == "F":
         raise ValueError(f"{path.name} is in floating point; save it with 8 or 16 bits first.")
@@ -124,6 +115,21 @@ def read_photo(path: str | Path) -> Photo:
     return Photo(rgb.contiguous(), alpha, grey=mode in ("1", "L", "LA"), **shared)
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one sentence why a file cannot be read."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ValueError(f"{path.name} is not a picture that can be read.") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path.name} has more than 179 megapixels; the command reads such files with --any-size.") from None
+    except MemoryError:
+        raise ValueError(f"{path.name} does not fit into memory.") from None
+    except Exception as error:  # Pillow raises anything on bad bytes
+        raise ValueError(f"{path.name} is broken or unreadable: {error}.") from None
+
+
 def _upright(opened: Image.Image, orientation: int) -> Image.Image:
     """The picture turned as its EXIF says, which then says so no more. EXIF that Pillow cannot write again is dropped."""
     try:
@@ -137,14 +143,12 @@ def _upright(opened: Image.Image, orientation: int) -> Image.Image:
 
 def check_readable(path: str | Path) -> None:
     """Decode a picture file once; a JPEG at an eighth of its size, which is quick. Raises ValueError as `read_photo`."""
-    try:
-        with Image.open(path) as opened:
-            jpeg = opened.format == "JPEG"
-            if jpeg:
-                opened.draft(None, (1, 1))
-                opened.load()
-    except Exception as error:  # Pillow raises anything on bad bytes
-        raise ValueError(f"{Path(path).name} ({error})") from None
+    path = Path(path)
+    with _readable(path), Image.open(path) as opened:
+        jpeg = opened.format == "JPEG"
+        if jpeg:
+            opened.draft(None, (1, 1))
+            opened.load()
     if not jpeg:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Note)

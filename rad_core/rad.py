@@ -17,6 +17,7 @@ from .notes import note
 from .samplers import SPACING, Callback, choose_sampler, sample_ddpm
 from .schedule import RegionSchedule, SigmaMaps
 from .settings import OWN_REDRAW, TRAINED_REDRAW, SamplingSettings, resolve_settings
+from .timestep_embedding import MAX_LEVELS
 
 ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # of the rim, at full strength
 
@@ -150,7 +151,7 @@ def rad_inpaint(
     )
 
 
-def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:
+def deepen(noise_mask: Tensor, schedule: RegionSchedule) -> Tensor:
     """Give an uncertain pixel the more noise the farther it is from a certain one: sigma (d / 3)^1.5 at d of the crop's pixels.
 
     Near the rim a fill errs pixel by pixel. Deep in a hole it errs by whole shapes, and noise hides a shape only if it is stronger than the
@@ -158,13 +159,13 @@ def deepen(share: Tensor, schedule: RegionSchedule, levels: int = 15) -> Tensor:
     `sigma_scale` of 3 to 5 about alike (docs/measurements.md).
 
     Args:
-        share: (b, 1, h, w), `RegionSchedule.mask_of_sigma` of each pixel's own noise sigma; 0 = certain.
-        levels: the result is rounded to so many values above 0, for which the network has a shortcut (see `timestep_embedding`).
+        noise_mask: (b, 1, h, w), `RegionSchedule.mask_of_sigma` of each pixel's own noise sigma; 0 = certain.
 
     Returns:
-        (b, 1, h, w), the noise share of each pixel, 0 where it was 0.
+        (b, 1, h, w), the same of the noise that each pixel gets, 0 where it was 0; so few values that the network has a shortcut for them
+        (see `timestep_embedding`).
     """
-    depth = torch.stack([depth_of(hole, most=64) for hole in share[:, 0] > 0])[:, None]
-    variance = schedule.nu * share / (1 - schedule.nu * share).clamp(min=1e-6) * (depth / 3) ** 3
-    root = schedule.mask_of_sigma(variance.sqrt()).sqrt()
-    return torch.where(share > 0, ((root * levels).round().clamp(min=1) / levels).square(), 0)
+    depth = torch.stack([depth_of(hole, most=64) for hole in noise_mask[:, 0] > 0])[:, None]
+    variance = schedule.nu * noise_mask / (1 - schedule.nu * noise_mask).clamp(min=1e-6) * (depth / 3) ** 3
+    root, values = schedule.mask_of_sigma(variance.sqrt()).sqrt(), MAX_LEVELS - 1
+    return torch.where(noise_mask > 0, ((root * values).round().clamp(min=1) / values).square(), 0)

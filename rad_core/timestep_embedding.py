@@ -31,7 +31,7 @@ class TimestepMap:
 
     @classmethod
     def of(cls, t: Tensor) -> "TimestepMap | None":
-        """From timesteps (B,) or (B, 1, H, W); None if a map has more than MAX_LEVELS distinct values."""
+        """From timesteps (B,) or (B, 1, H, W); None if the maps of the batch have more than MAX_LEVELS distinct values together."""
         if t.ndim == 1:
             return cls(t[:, None])
         low, high = t.amin((2, 3), keepdim=True), t.amax((2, 3), keepdim=True)

@@ -4,13 +4,14 @@ import json
 import pickle
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, load_model, save_model
+from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, formats, load_model, save_model
 from rad_core.adapter_files import ADAPTER
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
 from rad_core.checkpoints import NETWORK, bundled_networks, inspect, resolve_file
@@ -75,6 +76,24 @@ def test_architecture_is_read_from_guided_diffusions_names(tmp_path, widths, blo
     torch.save(to_guided(net), tmp_path / "x.pt")
     again = load_model(tmp_path / "x.pt", attention_order="new", num_head_channels=32)
     assert same(again, net) and again.config.num_classes == 7 and again.config.attention == config.attention
+
+
+@pytest.mark.parametrize("known", formats.KNOWN)
+def test_what_shapes_do_not_show_is_known_of_the_released_networks(known):
+    channels, widths, blocks = known
+    heads, head_channels, schedule, size = formats.KNOWN[known]
+    with torch.device("meta"):
+        net = UNet(UNetConfig(channels, widths, blocks, (len(widths) - 1,), head_channels, num_heads=heads))
+    found = formats.read_architecture(net.state_dict(), True, {})
+    assert (found.num_heads, found.num_head_channels, found.schedule, found.image_size) == (heads, head_channels, schedule, size)
+
+
+def test_a_network_of_an_unknown_prediction_is_named(tmp_path):
+    net = load_model(GUIDED)
+    net.config = replace(net.config, prediction="x0")
+    save_model(net, tmp_path / "net.safetensors")
+    with pytest.raises(CheckpointError, match="predicts 'x0'"):
+        load_model(tmp_path / "net.safetensors")
 
 
 def to_guided(net: UNet) -> dict:

@@ -271,6 +271,8 @@ def test_uncertainty_keeps_and_refines():
     assert rmse(refined, image, right) < 0.5 * rmse(start, image, right)
     little = exemplar_inpaint(start, mask, uncertainty=torch.full((64, 64), 0.02))[0]
     assert (little - start).abs().max() < 0.05
+    anew = exemplar_inpaint(start, mask, uncertainty=torch.ones(64, 64), sigma=0.0)[0]
+    assert rmse(anew, image, mask) < 0.1 * rmse(start, image, mask)  # without noise too
 
 
 def test_far_holes_are_filled_alone_and_scratches_in_tiles():

@@ -101,6 +101,8 @@ def test_a_sampler_runs_on_it():
 def test_no_whole_patch_is_refused():
     with pytest.raises(ValueError, match="wholly known"):
         ExemplarDenoiser(torch.rand(1, 3, 8, 8), torch.ones(8, 8))
+    with pytest.raises(ValueError, match="wholly known"):  # a reference has some, but the picture is narrower than a patch
+        ExemplarDenoiser(torch.rand(1, 3, 4, 32), torch.ones(4, 32), references=torch.rand(1, 3, 32, 32))
 
 
 def energy(level, sources, u, eps, rho):

@@ -67,4 +67,4 @@ def test_previews_show_the_light():
     seen = []
     exemplar_inpaint(EVENING[None], HOLE[None, None].float(), callback=lambda step, steps, preview: seen.append(preview))
     late = seen[-2]
-    assert (late - F.interpolate(EVENING[None], late.shape[2:], mode="area")).abs().max() < 0.1 or len({p.shape for p in seen}) > 1
+    assert (late - F.interpolate(EVENING[None], late.shape[2:], mode="area")).abs().max() < 0.1

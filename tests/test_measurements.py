@@ -1,6 +1,7 @@
 """The scripts in measurements/: masks from a seed, honest tables, votes counted for the right side."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_tables_take_geometric_means_of_ratios_and_pair_the_photographs(tmp_path
     assert "| 0.50 [0.25, 1.00] |" in table.means(records, ["p0", "p1"])
     assert "| -0.100 [-0.100, -0.100] |" in table.differences(records, ["p0", "p1"], "ours")
     assert "2 of 2" in table.differences(records, ["p0", "p1"], "ours")
+
+
+def test_photos_tabulates_all_photographs_or_some_at_even_distances(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(photos, "limit_threads", lambda threads: None)  # it needs cv2, and the other tests have the same process
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    hole = np.zeros((20, 20), bool)
+    hole[5:9, 5:9] = True
+    (tmp_path / "fills" / "ours").mkdir(parents=True)
+    for k in range(4):
+        sets.write(tmp_path / "set", f"p{k}", Image.new("RGB", (20, 20)), hole)
+        (tmp_path / "fills" / "ours" / f"p{k}.json").write_text(json.dumps(_record(psnr=10.0 + k)))
+    for more, row in (([], "(4 photographs)"), (["-n", "2"], "(2 photographs)"), (["-n", "9"], "(4 photographs)")):
+        _run(photos.main, [str(tmp_path / "set"), "-o", str(tmp_path / "fills"), *more])
+        shown = capsys.readouterr().out
+        assert row in shown and ("| ours | 12.00 [11.00, 13.00] |" in shown) == (more == ["-n", "2"])
 
 
 def test_votes_count_for_the_method_that_stood_on_that_side(tmp_path, capsys):

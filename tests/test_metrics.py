@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rad_core.bench.features import WEIGHTS, published_features
-from rad_core.bench.scene import SceneReader, frechet_distance, perceptual_distance
-from rad_core.bench.statistics import bootstrap, inception_scores, kernel_distance
+from rad_core.bench.scene import SceneReader, perceptual_distance
+from rad_core.bench.statistics import bootstrap, frechet_distance, inception_scores, kernel_distance
 from rad_core.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
 
 MASK = torch.zeros(1, 1, 12, 12)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import hole_changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,6 +231,14 @@ def test_a_shrunk_order_keeps_its_last_part_and_what_is_hidden_is_last():
     context[..., :, :50] = 1
     crop = crop_holes(image, mask, CropSpec(16, 2, torch.device("cpu"), "native"), order, context)[0]
     assert (crop.order[..., 50:] == 1).all() and (crop.order[..., :11] == 0).all()
+
+
+def test_a_picture_at_its_own_size_is_padded_to_the_networks_stride():
+    image, mask = picture(1, 17, 21), perlin_masks(1, 17, 21, area=0.5)
+    pad = lambda maps: F.pad(maps, (0, -21 % stride, 0, -17 % stride), mode="replicate")
+    stride = NETS["fit"].config.stride
+    out = rad_inpaint(NETS["fit"], image, mask, steps=3, view="native")
+    assert stride > 1 and torch.equal(out, rad_inpaint(NETS["fit"], pad(image), pad(mask), steps=3, view="native")[..., :17, :21])
 
 
 def test_flat_order_map_changes_nothing_and_bad_ones_are_told():

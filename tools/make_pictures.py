@@ -4,8 +4,8 @@ Run with the host's interpreter: python tools/make_pictures.py [family]
 Families: all, exemplar, prepare, gradpaint, sdm, training, compare, match; without one, every family.
 """
 
+import argparse
 import json
-import sys
 import time
 
 import make_workflows
@@ -17,6 +17,16 @@ from web_page import painted_photo
 HELP, WORKFLOWS = PACK / "web" / "docs" / "assets", PACK / "example_workflows"
 CELL, SEED = 320, 7
 TRAINING = "9 Train an adapter"
+FAMILIES = {  # the method of `Pictures` that draws one, and how the names of its workflows begin, which then get thumbnails
+    "all": ("",),
+    "exemplar": ("1 ", "2 "),
+    "prepare": (),
+    "match": (),
+    "gradpaint": ("5 GradPaint",),
+    "sdm": ("7 SDM",),
+    "training": (),
+    "compare": (),
+}
 SHOWING = ("PreviewImage", "RAI_UncertaintyHeatMap")  # nodes whose pictures make a thumbnail
 
 
@@ -210,7 +220,7 @@ class Pictures:
         pixels = (image[0] * 255).round().byte().numpy()
         Image.fromarray(pixels).save(HELP / "RAI_InpaintCompare.jpg", quality=88)
 
-    def training(self, steps: int = 400) -> None:
+    def training(self) -> None:
         """An adapter trained by the node from a folder of 64 nights, and its fills of large holes in pictures of the day."""
         folder = self.host.base / "input" / "nights"
         folder.mkdir()
@@ -220,7 +230,7 @@ class Pictures:
         model, _ = self.model(adapter=False)
         options = {
             "adapter_name": "nights",
-            "steps": steps,
+            "steps": 400,
             "batch_size": 8,
             "rank": 16,
             "learning_rate": 1e-3,
@@ -310,23 +320,16 @@ class Pictures:
         print(path.stem)
 
 
-if __name__ == "__main__":
-    family = "".join(sys.argv[1:])  # read before the host does
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", nargs="?", choices=FAMILIES, help="default: every family")
+    family = parser.parse_args().family  # before the host reads the command line
     pictures = Pictures(Host())
-    families = {
-        name: getattr(pictures, name) for name in ("all", "exemplar", "prepare", "match", "gradpaint", "sdm", "training", "compare")
-    }
-    for name, draw in families.items():
-        if family in ("", name):
-            draw()
-    templates = {
-        "exemplar": ("1 ", "2 "),
-        "gradpaint": ("5 GradPaint",),
-        "sdm": ("7 SDM",),
-        "training": (),
-        "prepare": (),
-        "match": (),
-        "compare": (),
-    }
-    for start in templates.get(family, ("",)):
+    for name in [family] if family else FAMILIES:
+        getattr(pictures, name)()
+    for start in FAMILIES[family] if family else ("",):
         pictures.thumbnails(start)
+
+
+if __name__ == "__main__":
+    main()

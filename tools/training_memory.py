@@ -88,10 +88,11 @@ def _features(block) -> int:
 
 
 def measure(host: Host, kind: str, side: int) -> None:
-    """Train for a step at true size, random weights, batch 1, checkpointing, bfloat16; print the peak of this process above its start."""
+    """Train for a step at true size, random weights, batch 1, checkpointing, bfloat16; print the peak of this process, weights included."""
     import comfy.model_base
     import comfy.model_patcher
     import comfy.supported_models
+    from helpers import Blocks
 
     settings = {
         "image_size": 32,
@@ -136,7 +137,7 @@ def measure(host: Host, kind: str, side: int) -> None:
     training.fill_latents = latents.fill_latents
     path = host.base / "models" / "memory.safetensors"
     with _InFloat32():
-        training.train_adapter(patcher, [torch.rand(3, side, side)], steps, path, False, _Blocks(), [prompt])
+        training.train_adapter(patcher, [torch.rand(3, side, side)], steps, path, False, Blocks(), [prompt])
     stop.set()
     thread.join()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -158,17 +159,6 @@ class _InFloat32(TorchDispatchMode):
         if name == self.ATTENTION[0]:
             return out[0].bfloat16(), out[1]  # the second is float32 in any case
         return tree_map_only(torch.Tensor, torch.Tensor.bfloat16, out)
-
-
-class _Blocks:
-    """A VAE without weights."""
-
-    def encode(self, image):
-        small = torch.nn.functional.avg_pool2d(image.movedim(-1, 1), 8) * 2 - 1
-        return torch.cat([small, small.mean(1, keepdim=True)], 1)
-
-    def decode(self, latents):
-        return torch.nn.functional.interpolate(latents[:, :3] / 2 + 0.5, scale_factor=8).movedim(1, -1)
 
 
 def _resident() -> float:

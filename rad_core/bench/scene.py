@@ -27,6 +27,7 @@ MEANS = {"horizon": 0.58, "disc_x": 0.5, "disc_y": 0.26, "disc_radius": 0.05, "c
 DEVIATIONS = {"horizon": 0.058, "disc_x": 0.23, "disc_y": 0.1, "disc_radius": 0.0087, "cloud_cover": 0.29}
 FLAGS = ("water", "snow", "trees")
 GROUNDS = 6
+LEARNING_RATE = 2e-3
 
 
 class SceneReader(nn.Module):
@@ -82,22 +83,6 @@ def perceptual_distance(reader: SceneReader, a: Tensor, b: Tensor) -> Tensor:
     return sum((unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in pairs) / len(reader.blocks)
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """The distance between Gaussians fitted to two sets of features (N, D) (Heusel et al. 2017).
-
-    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2).
-    """
-    a, b = a.double(), b.double()
-    shift, (a, b) = (a.mean(0) - b.mean(0)).square().sum(), ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))  # C = a^T a
-    if max(len(a), len(b)) < a.shape[1]:
-        cross = torch.linalg.svdvals(a @ b.T).sum()  # C C' has the eigenvalues of (a b^T)(a b^T)^T
-    else:
-        values, vectors = torch.linalg.eigh(a.T @ a)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # C C' has those of the symmetric C^1/2 C' C^1/2 too
-        cross = torch.linalg.eigvalsh(root @ (b.T @ b) @ root).clamp(min=0).sqrt().sum()
-    return float(shift + a.square().sum() + b.square().sum() - 2 * cross)
-
-
 def load_reader() -> SceneReader:
     """The bundled network, in eval mode."""
     reader = SceneReader()
@@ -105,12 +90,12 @@ def load_reader() -> SceneReader:
     return reader.eval().requires_grad_(False)
 
 
-def train_reader(steps: int, batch: int, seed: int, rate: float = 2e-3) -> SceneReader:
+def train_reader(steps: int, batch: int, seed: int) -> SceneReader:
     """Train a network on the sum of `errors` over drawn landscapes."""
     torch.manual_seed(seed)
     reader = SceneReader().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(reader.parameters(), rate)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
+    optimiser = torch.optim.AdamW(reader.parameters(), LEARNING_RATE)
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps)
     progress = tqdm(range(steps), unit="step", mininterval=5)
     for step in progress:
         pictures, scene = landscapes(batch, 64, TRAINING_SEEDS + seed * 2**32 + step * batch, return_scene=True)

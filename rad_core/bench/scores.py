@@ -12,8 +12,8 @@ from ..metrics import hole_rmse, psnr, ring_rmse, seam, ssim, variation
 from .features import FeatureExtractor
 from .methods import METHODS
 from .runs import Pictures, Piece, holes, read
-from .scene import frechet_distance, scene_error
-from .statistics import bootstrap, inception_scores, kernel_distance
+from .scene import scene_error
+from .statistics import bootstrap, frechet_distance, inception_scores, kernel_distance
 
 ENOUGH = 8  # fewest fills for a distance between sets
 DRAWS = 200  # resamples of the pictures for an interval

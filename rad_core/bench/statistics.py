@@ -1,7 +1,4 @@
-"""How two sets of pictures differ by their features (N, D), and confidence intervals.
-
-The Fréchet distance is in `scene`.
-"""
+"""How two sets of pictures differ by their features (N, D), and confidence intervals."""
 
 from collections.abc import Callable
 
@@ -9,6 +6,22 @@ import torch
 from torch import Tensor
 
 from ..noise import generators
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """The distance between Gaussians fitted to two sets of features (N, D) (Heusel et al. 2017).
+
+    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2).
+    """
+    a, b = a.double(), b.double()
+    shift, (a, b) = (a.mean(0) - b.mean(0)).square().sum(), ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))  # C = a^T a
+    if max(len(a), len(b)) < a.shape[1]:
+        cross = torch.linalg.svdvals(a @ b.T).sum()  # C C' has the eigenvalues of (a b^T)(a b^T)^T
+    else:
+        values, vectors = torch.linalg.eigh(a.T @ a)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # C C' has those of the symmetric C^1/2 C' C^1/2 too
+        cross = torch.linalg.eigvalsh(root @ (b.T @ b) @ root).clamp(min=0).sqrt().sum()
+    return float(shift + a.square().sum() + b.square().sum() - 2 * cross)
 
 
 def kernel_distance(a: Tensor, b: Tensor, paired: bool = False) -> float:
@@ -46,7 +59,7 @@ def inception_scores(out: Tensor, truth: Tensor) -> tuple[float, float]:
     return float((real < 0).double().mean() + (made > 0).double().mean()) / 2, float((made > real).double().mean())
 
 
-def bootstrap(statistic: Callable[[Tensor], float], count: int, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+def bootstrap(statistic: Callable[[Tensor], float], count: int, draws: int = 1000) -> tuple[float, float]:
     """95 % confidence interval of a statistic of `count` pictures, by resampling them with replacement (Efron 1979, percentiles).
 
     Args:
@@ -56,7 +69,7 @@ def bootstrap(statistic: Callable[[Tensor], float], count: int, draws: int = 100
     Returns:
         (low, high), shifted by the resamples' bias: a Fréchet distance grows when a sample has fewer distinct pictures.
     """
-    (stream,) = generators(seed, 1, "bootstrap")
+    (stream,) = generators(0, 1, "bootstrap")
     values = torch.tensor([statistic(torch.randint(count, (count,), generator=stream)) for _ in range(draws)], dtype=torch.float64)
     values = values - values.mean() + statistic(torch.arange(count))
     low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ..bench.features import FEATURE_EXTRACTORS
 from ..bench.methods import ABLATED, ABLATION, METHODS, Networks
 from ..bench.runs import MASKS, Pictures, check_settings, fill, missing, plan, present
+from ..bench.scores import DRAWS
 from ..bench.timing.other_program import load_other
 
 REPORT_NEEDS = {"matplotlib": "matplotlib", "scikit-learn": "sklearn"}  # packages and their modules
@@ -43,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what distances are measured with: scene, which reads drawn landscapes, or published: Inception and LPIPS (default: scene)",
     )
     parser.add_argument(
-        "--draws", type=int, default=200, help="bootstrap draws per confidence interval; published features need fewer (default: 200)"
+        "--draws",
+        type=int,
+        default=DRAWS,
+        help=f"bootstrap draws per confidence interval; published features need fewer (default: {DRAWS})",
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each speed measurement; 0 for none (default: 3)")
     parser.add_argument(

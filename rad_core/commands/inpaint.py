@@ -1,8 +1,7 @@
 """`inpaint`: fill the hole of a photo, or of every photo in a folder. A sub-command per method, see `inpaint_methods`."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,10 +11,10 @@ from tqdm import tqdm
 from ..images import pasted
 from ..memory import out_of_memory
 from ..photo_files import Photo
-from ..samplers import Callback
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod, masks_of
 from .paths import check_new, check_outputs, is_folder
 from .photos import Job, find_jobs, read_pair, write_result
+from .progress import progress
 
 HELP = "fill the hole of a photo, or of a folder of photos"
 OTHER_INPUTS = (
@@ -102,16 +101,14 @@ def run(options: argparse.Namespace) -> None:
     check_outputs(filter(None, written), [path for job in jobs for path in (job.photo, job.mask)] + _other_inputs(options))
     if is_folder(options.output):  # the names of the files in it are not the user's choice
         check_new(filter(None, written) if options.photo.is_dir() else [each.output for each in numbered])
-    fill = lambda image, mask, *more: method.fill(net, image, mask, settings, options, *more)  # the callback and the photo
+    filler = lambda net: lambda image, mask, *more: method.fill(net, image, mask, settings, options, *more)  # the callback and the photo
     if getattr(options, "frames", False):
-        net = method.load(options, None)
-        fill_frames(fill, jobs, options)
+        fill_frames(filler(method.load(options, None)), jobs, options)
         return
     if len(jobs) == 1:
         photo, mask = read_pair(jobs[0], options.grow)  # fail early on a mistyped name, before a network is loaded
-        net = method.load(options, photo.rgb)
-        fill_one(fill, jobs[0], photo, mask, options)
-        files = [path for job in jobs[0].numbered(1 if method.average else options.fills) for path in job.written]
+        fill_one(filler(method.load(options, photo.rgb)), jobs[0], photo, mask, options)
+        files = [path for each in numbered for path in each.written]
         print(f"Wrote {', '.join(map(str, dict.fromkeys(files)))}.")
         return
     from accelerate import PartialState  # slow to import; shares the folder among the processes of `accelerate launch`
@@ -119,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
     state = PartialState(cpu=options.device == "cpu")
     if state.num_processes > 1:
         options.device = state.device
-    net, failed = method.load(options, None), []
+    fill, failed = filler(method.load(options, None)), []
     with state.split_between_processes(jobs) as share:
         for job in tqdm(share, desc="photos", unit="photo"):
             try:
@@ -147,7 +144,7 @@ def fill_one(
     quiet: bool = False,
 ) -> None:
     """Fill a photo by fill(image, mask, callback, photo), behind a progress bar, and write the result."""
-    with _progress(job.photo.name, quiet) as advance:
+    with progress(job.photo.name, quiet) as advance:
         image = photo.rgb.expand(options.fills, -1, -1, -1).to(options.device)
         fills, uncertainty = fill(image, mask, advance, photo)
     stitch = masks_of(options, photo, "stitch_mask").get("stitch_mask")
@@ -165,22 +162,10 @@ def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Jo
         if photo.rgb.shape != first.shape:
             sizes = [f"{rgb.shape[3]}x{rgb.shape[2]}" for rgb in (photo.rgb, first)]
             raise ValueError(f"The frames of a video have one size, but {job.photo} has {sizes[0]} and {jobs[0].photo} {sizes[1]}.")
-    with _progress(f"{len(jobs)} frames") as advance:
+    with progress(f"{len(jobs)} frames") as advance:
         images = torch.cat([photo.rgb for photo, _ in pairs]).to(options.device)
         fills, uncertainty = fill(images, torch.cat([mask for _, mask in pairs]), advance, pairs[0][0])
     for k, (job, (photo, mask)) in enumerate(zip(jobs, pairs, strict=True)):
         one = slice(k, k + 1)
         write_result(job, photo, mask, fills[one], None if uncertainty is None else uncertainty[one])
     print(f"Wrote {len(jobs)} frames to {options.output}.")
-
-
-@contextmanager
-def _progress(title: str, quiet: bool = False) -> Iterator[Callback]:
-    """A progress bar as the callback of a method."""
-    with tqdm(unit="step", disable=quiet, desc=title, leave=False) as bar:
-
-        def advance(step: int, steps: int, x0: Tensor) -> None:
-            bar.total = steps
-            bar.update(step - bar.n)
-
-        yield advance

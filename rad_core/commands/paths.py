@@ -51,6 +51,11 @@ def _identities(path: str | Path) -> list[object]:
     """What all names of a file have in common: the real path in small letters, and the number of an existing file on its disk."""
     identities: list[object] = [os.path.realpath(path).casefold()]
     if os.path.isfile(path):
-        status = os.stat(path)
-        identities.append((status.st_dev, status.st_ino))
+        identities.append(inode(path))
     return identities
+
+
+def inode(path: str | Path) -> tuple[int, int]:
+    """Numbers of the disk and of the file on it, which all names of an existing file have in common."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

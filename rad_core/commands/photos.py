@@ -12,7 +12,7 @@ from ..masks import grow_masks
 from ..notes import note
 from ..photo_files import Photo, check_writable, picture_files, read_photo, write_photo
 from ..sheets import mark_hole, sheet
-from .paths import is_folder
+from .paths import inode, is_folder
 
 MASK = ".mask"  # at the end of a mask's name, beside its photo's
 MAX_CELL = 512  # pixels of a picture's height on a sheet
@@ -78,15 +78,9 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
 
 def _mask_files(folder: Path, photos: list[Path]) -> list[Path]:
     """A folder's masks: no photo is its own mask, and of NAME.png and NAME.mask.png the latter is the mask."""
-    taken = set(map(_identity, photos))
-    files = [path for path in picture_files(folder) if _identity(path) not in taken]
+    taken = set(map(inode, photos))
+    files = [path for path in picture_files(folder) if inode(path) not in taken]
     return sorted(files, key=lambda path: path.stem.endswith(MASK))
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """What all names of a file on a disk have in common."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def read_pair(job: Job, grow: int = 0) -> tuple[Photo, Tensor]:

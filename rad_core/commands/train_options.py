@@ -117,7 +117,8 @@ def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
         "--redraw-noise",
         type=float,
         metavar="SIGMA",
-        help="stages larger than the network's own size train its redraw of enlarged fills, from a noise of up to SIGMA, 3 or more",
+        help="stages larger than the network's own size train its redraw of enlarged fills, from a noise of up to SIGMA; "
+        "at the default --detail of `inpaint` the redraw begins at 3",
     )
     parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
     parser.add_argument("--rank", type=int, default=OF_AN_ADAPTER["rank"], help="of the LoRA (default: 16, as in the paper)")

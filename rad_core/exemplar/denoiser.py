@@ -51,11 +51,10 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
         part = slice(start, start + BLOCK)
         queries = Queries.of(level, level.queries[part], state, weight)
         if everywhere:
-            level.distance[part], level.match[part] = search_all(level, queries, keys)
+            level.match[part], level.distance[part] = search_all(level, queries, keys)
             for line, on_line in enumerate(level.guide.keys if level.guide else ()):
                 mine = (level.guide.own[part] == line).nonzero()[:, 0]
-                found = search_all(level, queries.take(mine), on_line, line)
-                level.distance[start + mine], level.match[start + mine] = found
+                level.match[start + mine], level.distance[start + mine] = search_all(level, queries.take(mine), on_line, line)
         else:
             before = level.match[part]
             now = distances(level, queries, before)
@@ -101,7 +100,7 @@ class ExemplarDenoiser(Denoiser):
         scene = Scene.of(image[0], mask[0, 0] > 0, references_of(references, reference_masks, image))
         hole = scene.hole
         self.level = Level(pages_at(scene, scene.size, scene.textures(1)), hole, torch.zeros_like(hole), self.settings.patch, self.settings)
-        if not len(self.level.keys):
+        if not len(self.level.keys) or min(hole.shape) < self.settings.patch:
             raise ValueError(f"No patch of {self.settings.patch} pixels is wholly known.")
         self.rng, self.step = generators(seed, 1, "exemplar")[0], 0
 
@@ -117,10 +116,9 @@ class ExemplarDenoiser(Denoiser):
         """
         level, (height, width) = self.level, x.shape[2:]
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(1, 1, height, width)[0, 0]
-        flat = level._flat(sigma)
-        if not torch.equal(flat > 0, level.hole) or not torch.equal(level.pixels, level.hole.nonzero()[:, 0]):
-            level.hole = flat > 0
-            level.set_hole(level.hole)
+        flat = level.flat(sigma)
+        if not torch.equal(flat > 0, level.hole):
+            level.set_hole(flat > 0)
         if not len(level.pixels):
             return x.clone(), torch.zeros_like(x)
         state = level.state.clone()

@@ -11,11 +11,12 @@ from ..depth import touches
 from ..images import check_image_and_mask, check_map, check_order, clamp_mask
 from ..noise import generators
 from ..notes import note
+from ..samplers import Callback
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes, with_copyable
 from .motion import cut, following
-from .progress import Callback, Progress
+from .progress import Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
 from .settings import PRESETS, ExemplarSettings
@@ -45,10 +46,11 @@ def exemplar_inpaint(
             an `uncertainty`.
         mask: (B, 1, H, W), (B, H, W) or (H, W): 1 = hole, 0 = keep; a value between mixes the fill with the picture.
         settings: "default", "fast", "best" or an `ExemplarSettings`.
-        seed: picture k is drawn from seed + k, or from its entry of a list of B * fills.
+        seed: result k is drawn from seed + k, or from its entry of a list of B * fills.
         references: more pictures to take patches from, for all pictures alike: (R, 3, h, w), or a list of (3, h, w) of any sizes.
         reference_masks: one for each reference, (R, h, w) or a list of (h, w); 1 = may not be used.
-        order: (H, W), (B, H, W) or (B, 1, H, W), which part of the hole is decided first: low values before high ones.
+        order: (H, W), (B, H, W) or (B, 1, H, W), which part of the hole is decided first: low values before high ones, of
+            any range: it is stretched over each hole.
         uncertainty: the same shapes, in [0, 1]: refine an earlier fill instead of filling from nothing. The higher, the more a pixel may
             change from its present value; at 0 it is kept.
         source_mask: (H, W), (B, H, W) or (B, 1, H, W), 1 = patches may be taken from there: from nowhere else in the picture.
@@ -103,7 +105,8 @@ def exemplar_inpaint(
                 out.append(image[k])
                 deviation.append(torch.zeros_like(mask[k]))
                 continue
-            others, before = _frames(image, hole, copyable, out, k, fill, fills, settings) if frames else ([], None)
+            filled = out[n - fills] if k else None  # the frame before
+            others, before = _frames(image, hole, copyable, filled, k, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], *(None if maps is None else maps[k, 0] for maps in (order, uncertainty, copyable)))
             progress.show(canvas.colour, hole[k])
             for group in groups[k]:
@@ -195,10 +198,8 @@ def _frames(
     image: Tensor,
     hole: Tensor,
     copyable: Tensor | None,
-    out: list[Tensor],
+    filled: Tensor | None,
     k: int,
-    fill: int,
-    fills: int,
     settings: ExemplarSettings,
 ) -> tuple[list[Source], Source | None]:
     """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled.
@@ -211,7 +212,7 @@ def _frames(
     shown = [j for j in order if j != k and not hole[j].all()]
     near = [j for j in shown if abs(j - k) <= settings.frames_near] or shown[: int(k == 0 and bool(hole[0].all()))]
     others = [source(image[j], copyable[j] & ~hole[j]) for j in near]
-    return others, source(out[(k - 1) * fills + fill], copyable[k - 1] | hole[k - 1]) if k else None
+    return others, source(filled, copyable[k - 1] | hole[k - 1]) if k else None
 
 
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:

@@ -90,18 +90,19 @@ class Level:
         self.row_offsets = side * self.width
         self.offsets = (side[:, None] * self.width + side).flatten()
         self.keys = self.usable.nonzero()[:, 0]
-        self.hole, self.excluded = self._flat(hole), self._flat(excluded)
+        self.excluded = self.flat(excluded)
         depth = depth_of(hole) + (0 if extra_depth is None else extra_depth)
-        self.confidence = self._flat(settings.falloff**-depth)
+        self.confidence = self.flat(settings.falloff**-depth)
         self.guide = None
-        self.set_hole(self.hole)
+        self.set_hole(self.flat(hole))
 
-    def _flat(self, map_: Tensor) -> Tensor:
+    def flat(self, map_: Tensor) -> Tensor:
         """A map (h, w) of the picture by the canvas' flat index, (h * width,)."""
         return F.pad(map_, (0, self.width - map_.shape[1])).flatten()
 
     def set_hole(self, hole: Tensor) -> None:
         """Choose the pixels (h * width,) bool to estimate: queries are all patches of the picture that touch them."""
+        self.hole = hole
         h, w, p = self.height, self.picture_width, self.patch
         touched = torch.zeros(h, self.width, dtype=torch.bool, device=hole.device)
         if min(h, w) >= p:

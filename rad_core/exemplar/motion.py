@@ -129,8 +129,9 @@ def _everywhere(a: Tensor, a_known: Tensor, b: Tensor, b_known: Tensor) -> tuple
     cost = (error / count.clamp(min=1) + 1e-6 * length).masked_fill_(few, torch.inf)
     best = int(cost.argmin())
     dy, dx = (round(float(v)) for v in (y[best // padded[1]], x[best % padded[1]]))
-    flat = best if bool(torch.isfinite(cost.flatten()[best])) else None
-    agree = flat is not None and bool(error.flatten()[best] <= AGREE * apart.flatten()[best] + 1e-5 * count.flatten()[best])
+    agree = bool(cost.flatten()[best].isfinite()) and bool(
+        error.flatten()[best] <= AGREE * apart.flatten()[best] + 1e-5 * count.flatten()[best]
+    )
     return (dy, dx), agree
 
 

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import Box, hole_box
+from ..samplers import Callback
 
 if TYPE_CHECKING:
     from .level import Level
 
-Callback = Callable[[int, int, Tensor], None]
 Poll = Callable[[], None]  # called between pieces of work; it may raise to cancel
 STEPS = 100  # a run's progress is reported in this many parts
 PREVIEW = 512  # longest side of a preview

@@ -20,10 +20,8 @@ from .settings import ExemplarSettings
 from .votes import most_certain, vote
 
 HELD = 0.1  # `eps` where the light is off: all colours are right already, and would drift with the grain
-FULL, LEAST = (
-    50_000,
-    0.1,
-)  # pixels of a hole from which `limit` counts in full beyond the coarsest level, and its least share for smaller ones
+FULL = 50_000  # pixels of a hole from which `limit` counts in full beyond the coarsest level
+LEAST = 0.1  # share of `limit` for the smallest holes
 
 
 def level_sizes(scene: Scene, settings: ExemplarSettings, patch: int, poll: Poll = no_poll) -> list[tuple[int, int]]:
@@ -88,8 +86,8 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
             sigma = _sigma(settings, step, steps, first, order) * uncertainty * ~seen
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
             finer.state[finer.pixels, :3] += sigma[:, None] * noise * COLOUR
-            everywhere = (step % 3 == 0 and (small or first)) or (first and small)
-            if all_seen:
+            everywhere = (first and small) or (step % 3 == 0 and (first or small))
+            if all_seen:  # few patches have nothing to follow
                 everywhere = step == 0 and bool((finer.match < 0).any())
             match(finer, finer.state, sigma, step, rng, everywhere, progress.poll)
             finer.state[finer.pixels], finer.variance = vote(finer, progress.poll, step == steps - 1)
@@ -194,12 +192,10 @@ def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Pr
         colours = blend(level, sources, settings.poisson, settings.eps, settings.rho, progress.poll)
     colours = colours / COLOUR
     if scene.uncertainty is not None:
-        sigma = _values(scene.uncertainty, level, scene.size) * settings.sigma
-        share = (sigma.square() / (sigma.square() + settings.tau**2)) * (
-            1 + (settings.tau / max(settings.sigma, 1e-6)) ** 2
-        )  # see `posterior`
+        u, sigma, tau = _values(scene.uncertainty, level, scene.size).square(), settings.sigma**2, settings.tau**2
+        share = u * (sigma + tau) / (u * sigma + tau)  # s of `posterior` at the noise u sigma, as a multiple of that at sigma
         content = scene.content[:, level.pixels // level.width, level.pixels % level.width].T
-        colours = torch.lerp(content, colours, share.clamp(max=1)[:, None])
+        colours = torch.lerp(content, colours, share[:, None])
     return colours, level.variance.mean(1)
 
 

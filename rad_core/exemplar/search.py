@@ -36,13 +36,13 @@ class Queries:
     def take(self, part: Tensor) -> "Queries":
         return Queries(*(values.index_select(0, part) for values in (self.index, self.state, self.scale)))
 
-    def chunks(self) -> Iterator["Queries"]:
-        return map(Queries, *(values.split(CHUNK) for values in (self.index, self.state, self.scale)))
+    def chunks(self, size: int) -> Iterator["Queries"]:
+        return map(Queries, *(values.split(size) for values in (self.index, self.state, self.scale)))
 
 
 def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     """d of queries (n,) to one source each, (n,)."""
-    parts = zip(queries.chunks(), sources.split(CHUNK), strict=True)
+    parts = zip(queries.chunks(CHUNK), sources.split(CHUNK), strict=True)
     errors = [level.patches(source).mul_(query.scale).sub_(query.state).square_().sum(1) for query, source in parts]
     d = torch.cat(errors).add_(level.distance_cost(queries.index, sources))
     if level.guide is not None:
@@ -59,7 +59,7 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
         line: the line of the level's guide that the queries lie on.
 
     Returns:
-        distances (n,) and sources (n,).
+        sources (n,) and distances (n,).
     """
     patches = level.patches(keys)
     squares = patches.square().view(len(keys), -1, 5).sum(2)
@@ -69,9 +69,8 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
     place = lambda row, column: torch.stack([row.float(), column.float()], 1) * near
     key_place, aligned = place(level.local_row[rows], keys % level.width), level.aligned[rows]
     best, found = [], []
-    for index, state, scale in zip(
-        *(v.split(max(1, PAIRS // len(keys))) for v in (queries.index, queries.state, queries.scale)), strict=True
-    ):
+    for part in queries.chunks(max(1, PAIRS // len(keys))):
+        index, state, scale = part.index, part.state, part.scale
         d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ right
         if near:
             distance_cost = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
@@ -81,7 +80,7 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
         found.append(keys[which])
-    return torch.cat(best), torch.cat(found)
+    return torch.cat(found), torch.cat(best)
 
 
 def search_near(
@@ -89,8 +88,8 @@ def search_near(
 ) -> tuple[Tensor, Tensor]:
     """Improve the matches of some queries by PatchMatch (Barnes et al. 2009).
 
-    Candidates are the sources that neighbours' offsets lead to, random places around the own source, in any page, and `common`
-    offsets that many patches of the picture agree on (He and Sun 2012).
+    Candidates are the sources that neighbours' offsets lead to, random places around the own source (in any page, where all have one
+    size), and `common` offsets that many patches of the picture agree on (He and Sun 2012).
 
     Args:
         match, distance: the queries' sources so far.

@@ -9,12 +9,12 @@ from torch import Tensor
 from ..crops import CropBatch, CropSpec, crop_holes, to_unit
 from ..images import check_extra_masks, check_image_and_mask
 from ..noise import seed_list
+from ..samplers import Callback
 from ..settings import resolve_settings
 from .iterate import Iteration, iterate
 from .network import Generator
 from .settings import PRESETS, SDMSettings
 
-Callback = Callable[[int, int, Tensor], None]
 MIRRORINGS = ((), (3,), (2,), (2, 3))  # axes to flip
 
 

@@ -149,7 +149,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """StyleGAN2's residual discriminator, on a filled picture and its mask."""
+    """StyleGAN2's residual discriminator, on a filled picture and what of it was known."""
 
     def __init__(self, config: SDMConfig = SDMConfig()):
         super().__init__()
@@ -159,17 +159,17 @@ class Discriminator(nn.Module):
         self.last = Conv(widths[-1] + 1, widths[-1])
         self.score = nn.Sequential(Linear(widths[-1] * 16, widths[-1], activation=True), Linear(widths[-1], 1))
 
-    def forward(self, picture: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, picture: Tensor, known: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Score pictures.
 
         Args:
             picture: (B, 3, H, W) in [-1, 1].
-            mask: (B, 1, H, W), 1 = known (the complement of masks elsewhere).
+            known: (B, 1, H, W), 1 = known, 0 = hole.
 
         Returns:
             scores (B,), and the features of each block, for feature matching.
         """
-        x, features = self.stem(_pad(torch.cat([mask - 0.5, picture], 1), 2 ** len(self.down))), []
+        x, features = self.stem(_pad(torch.cat([known - 0.5, picture], 1), 2 ** len(self.down))), []
         for block in self.down:
             x = block(x)
             features.append(x)

@@ -29,7 +29,7 @@ class SDMSettings:
         refresh: whether pixels that are decided already are predicted anew in every pass (the paper) or stay as they are (ours).
         view: what the network sees. "hole": the hole and `context` around it, resized to the network's size; "whole": the whole picture,
             resized; "native": the whole picture at its own size; "auto" is "hole".
-        context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 or more.
+        context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 to 1000.
 
     Raises:
         ValueError: a value out of its range.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..noise import normal, uniform
 
-Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (picture, mask) -> both transformed; differentiable
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (picture, known) -> both transformed; differentiable
 MAX_PROBABILITY = 0.8
 
 
@@ -37,19 +37,19 @@ class Augment:
         change = math.copysign(pictures / self.pictures, sign - self.target)
         self.probability = min(MAX_PROBABILITY, max(0.0, self.probability + change))
 
-    def __call__(self, picture: Tensor, mask: Tensor, streams: list[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """Transform a batch: geometry applies to picture (B, 3, H, W) and mask (B, 1, H, W), colour to the picture alone."""
-        return self.sample(picture.shape[-1], streams)(picture, mask)
+    def __call__(self, picture: Tensor, known: Tensor, streams: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Transform a batch: geometry applies to picture (B, 3, H, W) and known (B, 1, H, W), colour to the picture alone."""
+        return self.sample(picture.shape[-1], streams)(picture, known)
 
     def sample(self, size: int, streams: list[torch.Generator]) -> Transform:
         """Sample one random transform per stream, for use on several batches of as many pictures."""
         if self.probability == 0:
-            return lambda picture, mask: (picture, mask)
+            return lambda picture, known: (picture, known)
         u, z = uniform(streams, (12,)), normal(streams, (5,))
         geometry, colour = self._geometry(u, z, size), self._colour(u, z)
 
-        def transform(picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            both = torch.cat([picture, mask], 1)
+        def transform(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+            both = torch.cat([picture, known], 1)
             grid = F.affine_grid(geometry.to(both), both.shape, align_corners=False)
             both = F.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
             matrix = colour.to(both)

@@ -15,7 +15,7 @@ from ..unet import UNet
 from . import OPTIMISERS
 from .data import MaskSource, Source
 from .loop import EMA, BatchSlice, Plan, autocast, memory_format, zero_gradients
-from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
+from .objective import FlowLevels, NoiseLevels, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
 PARTS = ("loss_1", "loss_2", "loss_3", "loss_4", "loss_phase_2")  # in the quarters of phase 1, the least noise first, and in phase 2
@@ -188,9 +188,9 @@ class DiffusionTraining:
             layout = memory_format(self.device, self.plan.precision) if x0.ndim == 4 else torch.preserve_format
             x0, noise = x0.to(self.device, memory_format=layout), noise.to(self.device)
             cond = tuple(value.to(self.device) if isinstance(value, Tensor) else value for value in cond)
-            how = self.plan.vlb_weight, self.plan.prediction, counts, cond, self.plan.rim_weight
+            how = {"prediction": self.plan.prediction, "vlb_weight": self.plan.vlb_weight, "rim_weight": self.plan.rim_weight}
             with autocast(self.device, self.plan.precision):
-                loss, errors = objective(self.net, x0, noise, levels, *how)
+                loss, errors = objective(self.net, x0, noise, levels, counts=counts, cond=cond, **how)
             self.scaler.scale(loss).backward()
             total += loss.detach()
             sums += torch.stack([parts @ errors.to(sums), parts.sum(1)])
@@ -222,7 +222,7 @@ class DiffusionTraining:
         index = (4 * self._time(part)).long().clamp(max=len(PARTS) - 1)
         return nn.functional.one_hot(index, len(PARTS)).T.float().to(self.device)
 
-    def _levels(self, part: BatchSlice, drawn: Drawn) -> NoiseTarget | FlowTarget:
+    def _levels(self, part: BatchSlice, drawn: Drawn) -> NoiseLevels | FlowLevels:
         """A slice's noise levels, as maps of (h, w)."""
         plan, schedule, time = self.plan, self.schedule, self._time(part)
         if drawn.mask is None:

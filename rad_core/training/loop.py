@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Plan:
 
     Args:
         stages: picture sizes, steps and batch sizes.
-        learning_rate: the peak: it is reached after `warmup` steps and decays to 5 % of it along a cosine.
+        learning_rate: times a linear rise over the first `warmup` steps, times a cosine that falls from 1 to 0.05 over the whole run.
         accumulate: number of slices in which each process handles its share of a batch, to save memory. The gradient is the same.
         precision: "float32", "bfloat16" or "float16": of convolutions and matrix products; weights and losses are float32.
         save_every: steps between checkpoints.
@@ -213,13 +213,11 @@ def _loaded(entries: list[Entry], load_batch: Callable[[BatchSlice], Any], worke
         yield from ((step, stage, data) for (step, stage, _), data in zip(entries, ahead, strict=True))
         return
     with ThreadPoolExecutor(1) as pool:
-        current = None
-        for entry in chain(entries, [None]):
-            following = entry and (*entry[:2], pool.submit(load, entry[2]))
-            if current:
-                step, stage, data = current
-                yield step, stage, data.result()
-            current = following
+        futures = (pool.submit(load, parts) for _, _, parts in entries)
+        following = next(futures, None)
+        for step, stage, _ in entries:
+            current, following = following, next(futures, None)  # the next step's data load while this one runs
+            yield step, stage, current.result()
 
 
 class _StepData(Dataset):

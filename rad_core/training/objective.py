@@ -57,7 +57,7 @@ def discretised_gaussian_log_likelihood(x0: Tensor, mean: Tensor, log_std: Tenso
 
 
 @dataclass(frozen=True)
-class NoiseTarget:
+class NoiseLevels:
     """A training batch's noise levels, and the network's timesteps for them.
 
     Args:
@@ -89,7 +89,7 @@ class NoiseTarget:
 
 
 @dataclass(frozen=True)
-class FlowTarget:
+class FlowLevels:
     """A training batch's noise levels on a flow model (see `flow`). There is no bound: these networks learn no variance.
 
     Args:
@@ -108,32 +108,32 @@ class FlowTarget:
         return self.timesteps > 0
 
     def counts(self) -> Tensor:
-        """As `NoiseTarget.counts`."""
+        """As `NoiseLevels.counts`."""
         return torch.stack([self.noised.sum(), self.timesteps.new_zeros(())]).double()
 
 
-def flow_levels(mask: Tensor, t: Tensor, schedule: FlowSchedule) -> FlowTarget:
+def flow_levels(mask: Tensor, t: Tensor, schedule: FlowSchedule) -> FlowLevels:
     """RAD's noise levels on a flow model at time t (B,) in [0, 2] of both phases. mask: (B, 1, [T,] H, W), 1 = phase 1."""
-    return FlowTarget(schedule.levels(mask, t).float())
+    return FlowLevels(schedule.levels(mask, t).float())
 
 
-def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> NoiseTarget:
+def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> NoiseLevels:
     """A plain ADM network's noise levels: step t (B,) for all pixels of a picture. size: (H, W) of the maps."""
     square = schedule.level_sigma.square().view(-1, 1, 1, 1).expand(-1, 1, *size)
-    return NoiseTarget(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
+    return NoiseLevels(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
 
 
-def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bool = True) -> NoiseTarget:
+def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bool = True) -> NoiseLevels:
     """RAD's noise levels at step t (B,) of both phases, for a mask (B, 1, H, W) with 1 = phase 1.
 
     `spatial`: one timestep per pixel; otherwise one per picture, the ablation of RAD's Table 3.
     """
     timesteps = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float() if spatial else (t + 1).float()
-    return NoiseTarget(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), timesteps)
+    return NoiseLevels(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), timesteps)
 
 
 def losses(
-    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseTarget | FlowTarget, prediction: str = "eps", cond: tuple = ()
+    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseLevels | FlowLevels, prediction: str = "eps", cond: tuple = ()
 ) -> tuple[Tensor, Tensor | None]:
     """Noise a batch, run the network, and return both losses per pixel: the squared error, and the bound in bits.
 
@@ -145,7 +145,7 @@ def losses(
         net: called as net(x, t, *cond); its output has as many channels as x0, or twice as many with a learned variance.
         x0: (B, C, H, W), pictures in [-1, 1].
         noise: (B, C, H, W), standard normal.
-        prediction: "eps" or "v", see `UNetConfig`; "flow" with a `FlowTarget`.
+        prediction: "eps" or "v", see `UNetConfig`; "flow" with a `FlowLevels`.
         cond: the network's conditioning, such as class labels or a prompt's embedding.
 
     Returns:
@@ -156,7 +156,7 @@ def losses(
     x = alpha * x0 + std * noise
     out = net(x, levels.timesteps.to(x0.device), *cond).to(x0.dtype)
     out, model_var_values = out.chunk(2, 1) if out.shape[1] == 2 * x0.shape[1] else (out, None)
-    target = {"v": alpha * noise - std * x0, "flow": noise - x0}.get(prediction, noise)
+    target = {"eps": noise, "v": alpha * noise - std * x0, "flow": noise - x0}[prediction]
     squared = (out - target).square()
     if model_var_values is None:
         return squared, None
@@ -195,7 +195,8 @@ def objective(
     net: nn.Module,
     x0: Tensor,
     noise: Tensor,
-    levels: NoiseTarget | FlowTarget,
+    levels: NoiseLevels | FlowLevels,
+    *,
     vlb_weight: float = 1e-3,
     prediction: str = "eps",
     counts: Tensor | None = None,
@@ -205,7 +206,7 @@ def objective(
     """The loss: the squared error's mean over the noised pixels plus the weighted mean of the bound over the stepping ones (RAD 4.2).
 
     Args:
-        counts: `NoiseTarget.counts` of the whole batch, where this is a slice of it.
+        counts: `NoiseLevels.counts` of the whole batch, where this is a slice of it.
         net, x0, noise, levels, prediction, cond: as `losses`.
         rim_weight: see `rim_weights`; 0 as in the paper.
 

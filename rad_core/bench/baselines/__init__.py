@@ -29,14 +29,12 @@ class Baseline:
 
     Args:
         step: (problem, x, sigma, sigma_next, **options) -> the state at sigma_next, and the estimate x0 it was made with.
-        source: the paper, and the algorithm or equations in it.
         jump, resamplings: how the run jumps back between noise levels, see `travel.walk`; by default it goes straight down.
         network_calls: denoising steps -> network calls. A call that is differentiated counts as one.
         start: (problem, noise of the first level) -> the first state; by default the noise itself.
     """
 
     step: Callable[..., tuple[Tensor, Tensor]]
-    source: str
     jump: int = 1
     resamplings: int = 1
     network_calls: Callable[[int], int] = lambda steps: steps
@@ -64,15 +62,15 @@ class Baseline:
         return travel(step, self.start(problem, x), sigmas, noise, callback, self.jump, self.resamplings)
 
 
-BASELINES = {
-    "repaint": Baseline(repaint, "Lugmayr et al. 2022, Algorithm 1", jump=10, resamplings=10),
-    "repaint-short": Baseline(repaint, "Lugmayr et al. 2022, Algorithm 1, with jumps of one step", jump=1, resamplings=5),
-    "mcg": Baseline(mcg, "Chung et al. 2022, Algorithm 1"),
-    "dps": Baseline(dps, "Chung et al. 2023, Algorithm 1"),
-    "ddrm": Baseline(ddrm, "Kawar et al. 2022, Eq. 7 and 8", start=ddrm_start),
-    "ddnm": Baseline(ddnm, "Wang et al. 2023, Algorithm 1"),
-    "lanpaint": Baseline(lanpaint, "Zheng et al. 2025, BiG score and fast Langevin dynamics", network_calls=lambda steps: 6 * steps),
-    "ding": Baseline(ding, "Moufad et al. 2026, decoupled guidance", network_calls=lambda steps: 2 * steps - 1),
+BASELINES = {  # their papers: see each step
+    "repaint": Baseline(repaint, jump=10, resamplings=10),
+    "repaint-short": Baseline(repaint, jump=1, resamplings=5),
+    "mcg": Baseline(mcg),
+    "dps": Baseline(dps),
+    "ddrm": Baseline(ddrm, start=ddrm_start),
+    "ddnm": Baseline(ddnm),
+    "lanpaint": Baseline(lanpaint, network_calls=lambda steps: 6 * steps),
+    "ding": Baseline(ding, network_calls=lambda steps: 2 * steps - 1),
 }
 
 

@@ -44,7 +44,7 @@ def ddnm(problem: Problem, x: Tensor, sigma: Tensor, sigma_next: Tensor) -> tupl
 
 
 def ding(problem: Problem, x: Tensor, sigma: Tensor, sigma_next: Tensor, sigma_y: float = 0.01) -> tuple[Tensor, Tensor]:
-    """DInG (Moufad et al. 2026): the noise in the likelihood is predicted at an independent sample z, so the posterior step is Gaussian.
+    """DInG (Moufad et al. 2026), decoupled guidance: the likelihood's noise is predicted at an independent z, so the step is Gaussian.
 
     With t for sigma and s for sigma_next: a DDIM step is N(mu, h^2) with mu = x0 + sqrt(s^2 - h^2) eps(x_t) and, in the paper's terms,
     eta_s = sigma_s (1 - alpha_s), which is h = s (1 - 1 / sqrt(1 + s^2)). For z sampled from it, the likelihood of the known pixels is

@@ -18,7 +18,7 @@ from ...training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
 from ...training.loop import TRAINING_SEEDS, BatchSlice, Stage
 from ...training.processes import Processes
 from ...unet import UNet
-from .speed import alternate, median_ratio, wait_for
+from .speed import alternate, cost_row, median_ratio, wait_for
 
 GUIDANCES = {name: PRESETS[name] for name in ("plus", "paper", "combine")}
 GUIDANCES["vjp"] = replace(PRESETS["plus"], guidance=replace(PRESETS["plus"].guidance, gradient="vjp"))
@@ -89,4 +89,4 @@ def training_step_cost(batch: int, size: int, rounds: int, device: str, precisio
         data = [(part, method.load_batch(part))]
         steps[name] = lambda method=method, data=data: method.step(1, data, 1e-4, Processes())
     seconds = alternate(steps, rounds, wait_for(device))
-    return {"plain, s": median(seconds["plain"]), "RAD, s": median(seconds["RAD"]), "ratio": median_ratio(seconds, "RAD", "plain")}
+    return cost_row(seconds)

@@ -56,6 +56,11 @@ def median_ratio(seconds: dict[str, list[float]], of: str, to: str) -> float:
     return median(a / b for a, b in zip(seconds[of], seconds[to], strict=True))
 
 
+def cost_row(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Seconds of "plain" and "RAD", and their ratio: medians of the rounds."""
+    return {"plain, s": median(seconds["plain"]), "RAD, s": median(seconds["RAD"]), "ratio": median_ratio(seconds, "RAD", "plain")}
+
+
 @torch.no_grad()
 def step_cost(net: UNet, mask: Tensor, rounds: int) -> dict[str, float]:
     """Seconds of one DDPM step of pictures with holes (B, 1, H, W), plain and RAD, and their ratio (median of the rounds' ratios)."""
@@ -71,7 +76,7 @@ def step_cost(net: UNet, mask: Tensor, rounds: int) -> dict[str, float]:
         "RAD": lambda: sample_ddpm(ADMDenoiser(net), x, sigmas, lambda: 0),
     }
     seconds = alternate(steps, rounds, wait_for(net.device))
-    return {"plain, s": median(seconds["plain"]), "RAD, s": median(seconds["RAD"]), "ratio": median_ratio(seconds, "RAD", "plain")}
+    return cost_row(seconds)
 
 
 def ffhq_step_cost(rounds: int, device: torch.device | str) -> dict[str, float]:
