@@ -64,7 +64,7 @@ def second_run(picture: np.ndarray, hole: np.ndarray, options: Namespace, align:
     """The fill once more through RAD's loop on the finest level alone; with `align` under GradPaint's alignment loss."""
     from rad_core import exemplar_inpaint
     from rad_core.exemplar import ExemplarDenoiser
-    from rad_core.gradpaint import GradPaint, Guidance, KnownPixels
+    from rad_core.guidance import GradPaint, Guidance, KnownPixels
     from rad_core.samplers import sample_ddim
 
     image, mask = to_tensors(picture, hole)

@@ -21,7 +21,8 @@ from rad_core.atomic import atomic_write
 from rad_core.bench.baselines import BASELINES, baseline_inpaint
 from rad_core.bench.statistics import bootstrap
 from rad_core.checkpoints import load_model
-from rad_core.gradpaint import PRESETS, GradPaint, Guidance, KnownPixels, gradpaint_inpaint
+from rad_core.gradpaint import PRESETS, gradpaint_inpaint
+from rad_core.guidance import GradPaint, Guidance, KnownPixels
 from rad_core.metrics import hole_rmse, save_table, seam
 from rad_core.noise import generators, normal
 from rad_core.samplers import RESPONSE, SAMPLERS, SPACING

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from measurements.gaussian import GaussianDenoiser, conditional_mean, covariance_of, places
-from rad_core.gradpaint import PRESETS, GradPaint, KnownPixels
+from rad_core.gradpaint import PRESETS
+from rad_core.guidance import GradPaint, KnownPixels
 from rad_core.metrics import save_table
 from rad_core.noise import generators, normal
 from rad_core.samplers import RESPONSE, SAMPLERS, SPACING

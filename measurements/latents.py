@@ -20,7 +20,8 @@ from measurements.gradpaint import measure
 from measurements.landscapes import holes
 from rad_core.checkpoints import load_model
 from rad_core.denoisers import ADMDenoiser, as_denoiser
-from rad_core.gradpaint import PRESETS, GradPaint, KnownPixels
+from rad_core.gradpaint import PRESETS
+from rad_core.guidance import GradPaint, KnownPixels
 from rad_core.losses import Colours
 from rad_core.metrics import save_table
 from rad_core.noise import generators, normal

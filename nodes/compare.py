@@ -5,10 +5,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..rad_core.compare import comparison
-from ..rad_core.images import resize_mask
+from ..rad_core.images import clamp_mask, resize_mask
 from . import inputs
 from .host.schema import search_aliases
-from .pictures import mask_of, match_counts, picture_of
+from .pictures import map_of, match_counts, picture_of
 
 COUNT = 6
 
@@ -40,10 +40,12 @@ class InpaintCompare(io.ComfyNode):
     @classmethod
     def execute(cls, original, mask, result_1, labels="", **others) -> io.NodeOutput:
         results = [result_1, *(others[f"result_{k}"] for k in range(2, COUNT + 1) if others.get(f"result_{k}") is not None)]
-        names = [name.strip() for name in labels.split(",")] if labels.strip() else []
+        names = [name.strip() for name in labels.split(",")]
+        while names and not names[-1]:  # after a comma at the end
+            names.pop()
         if len(names) > len(results):
             raise ValueError(f"There are {len(names)} labels for {len(results)} results: enter at most one for each, separated by commas.")
-        truth, hole = match_counts(picture_of(original)[0], mask_of(mask).to(original.device))
+        truth, hole = match_counts(picture_of(original)[0], clamp_mask(map_of(mask).float()).to(original.device))
         fills = {}
         for k, image in enumerate(results):
             name, fill = names[k] if k < len(names) and names[k] else f"result {k + 1}", picture_of(image)[0].to(truth.device)

@@ -12,7 +12,7 @@ from .host.device import on_device, to_host
 from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
+from .pictures import check_count, entries, image_of, mask_of, match_counts, optional_map, painted, picture_of
 
 FRAMES_ADVICE = "Its frames are all there at once: connect fewer, or smaller ones."
 ADVICE = "Choose the preset 'fast' or a smaller picture."
@@ -104,10 +104,10 @@ class FillFromPicture(io.ComfyNode):
         picture, alpha = picture_of(image)
         picture, hole = check_image_and_mask(*match_counts(picture, mask_of(mask)))
         hole, count = grow_masks(hole, grow), len(picture)
-        order, uncertainty = (None if maps is None else map_of(maps) for maps in (order, uncertainty))
-        check_count(order, count, "order maps")
-        check_count(uncertainty, count, "uncertainty maps")
-        sources = painted(source_mask, count, "source masks")
+        order, uncertainty = optional_map(order, "order map"), optional_map(uncertainty, "uncertainty map")
+        check_count(order, count, "order map")
+        check_count(uncertainty, count, "uncertainty map")
+        sources = painted(source_mask, count, "source mask")
         references, reference_masks = _references(reference, reference_mask)
         report = Progress(count)
 
@@ -146,5 +146,5 @@ def _references(reference: Tensor | None, mask: Tensor | None) -> tuple[Tensor |
             raise ValueError("There is a reference mask without a reference: connect the picture too, or disconnect the mask.")
         return None, None
     pictures = picture_of(reference)[0]
-    masks = painted(mask, len(pictures), "reference masks")
+    masks = painted(mask, len(pictures), "reference mask")
     return pictures, None if masks is None else masks[:, 0].expand(len(pictures), -1, -1)

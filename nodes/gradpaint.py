@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..rad_core.gradpaint import PRESETS, Guidance
+from ..rad_core.gradpaint import PRESETS
+from ..rad_core.guidance import Guidance
 from ..rad_core.images import pasted
 from . import inputs
 from .host.crop_conditioning import in_crops, with_inpaint_inputs, with_reference
@@ -19,6 +20,8 @@ CFG = 7.0
 CFG_TIP = "How strictly the prompt is followed; 1 for ADM networks and Flux."
 STEPS = 30
 STEPS_TIP = "Steps of the sampler. A guided step costs two network calls."
+ADVICE = "Choose a smaller size."
+VIDEO_ADVICE = "Choose a smaller size, or connect fewer frames."
 DEFAULTS, HOST_DEFAULTS = Guidance(), HostSettings()
 
 
@@ -276,7 +279,7 @@ class GradPaintInpaint(io.ComfyNode):
         side, stride = working_size(model, size)
         chosen, count, whole = resolve(preset, settings), len(picture), video and has_time_axis(vae)
         report = Progress(count)
-        look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
+        context_mask, stitch_mask = painted(context_mask, count, "context mask"), painted(stitch_mask, count, "stitch mask")
 
         def fill(start: int, stop: int):
             def sample(latents, holes, numbers, crop_latents, cut):
@@ -287,7 +290,21 @@ class GradPaintInpaint(io.ComfyNode):
                 callback = report.of_latents(model, numbers[0], count if whole else numbers[0] + len(latents))
                 return sample_crops(guider, seed, steps, sampler_name, scheduler, denoise, latents, holes, numbers, callback)
 
-            return fill_through_vae(vae, picture, hole, side, stride, context, denoise < 1, sample, video, look, paste, start, stop)
+            return fill_through_vae(
+                vae,
+                picture,
+                hole,
+                size=side,
+                stride=stride,
+                context=context,
+                keep=denoise < 1,
+                sample=sample,
+                video=video,
+                context_mask=context_mask,
+                stitch_mask=stitch_mask,
+                start=start,
+                stop=stop,
+            )
 
-        filled = fill(0, count) if whole else in_batches(fill, count, "Choose a smaller size.")
-        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))
+        filled = in_batches(lambda *_: fill(0, count), 1, VIDEO_ADVICE, "one video") if whole else in_batches(fill, count, ADVICE)
+        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, stitch_mask)))

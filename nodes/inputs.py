@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..rad_core import SAMPLERS
+from ..rad_core.gradpaint import PRESETS
 from ..rad_core.rad import RADSettings
 from .host.sampler import SAMPLER_NAMES, SCHEDULERS
 
@@ -166,7 +167,7 @@ def any_model() -> io.Input:
 def preset() -> io.Input:
     return io.Combo.Input(
         "preset",
-        options=["plus", "turbo", "paper", "combine"],
+        options=[name for name in PRESETS if name != "default"],
         default="plus",
         tooltip="plus: guides all steps, twice the time, best. turbo: guides at no extra time, for few steps. paper: as published, 1.5 "
         "times the time, for noisy samplers. combine: no guidance, the known part is only put back in every step.",

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from ..rad_core.images import clamp_mask, resize_mask
 from ..rad_core.notes import note
+from .host.holes import NO_HOLE
 
-NO_HOLE = "The mask has no hole, so the picture comes back as it was."
-PAINT = "Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a mask node."
 NEARLY_BLACK = 0.05  # what a JPEG leaves of black
 
 
@@ -34,7 +33,7 @@ def mask_of(mask: Tensor) -> Tensor:
     """
     mask = clamp_mask(map_of(mask).float())
     if not (mask > 0).any():
-        note(f"{NO_HOLE} {PAINT}")
+        note(NO_HOLE)
     elif ((mask > 0) & (mask < NEARLY_BLACK)).float().mean() > 0.5:
         note(
             "Most of the mask is nearly black but not black, as a JPEG's is, so that those pixels change a little: put 'ThresholdMask' "
@@ -43,26 +42,32 @@ def mask_of(mask: Tensor) -> Tensor:
     return mask
 
 
-def map_of(values: Tensor) -> Tensor:
-    """Any grey map that comes as a MASK -> (B, 1, H, W).
+def map_of(values: Tensor, name: str = "mask") -> Tensor:
+    """Any grey map that comes as a MASK -> (B, 1, H, W). `name`: what the error calls it.
 
     Raises:
         ValueError: no map at all.
     """
     if 0 in values.shape:
-        raise ValueError("The mask is an empty batch: the node before this one passed on no mask.")
+        raise ValueError(f"The {name} is an empty batch: the node before this one passed on no mask.")
     return values.reshape(-1, 1, *values.shape[-2:])
+
+
+def optional_map(values: Tensor | None, name: str) -> Tensor | None:
+    """`map_of` of an input that need not be connected."""
+    return None if values is None else map_of(values, name)
 
 
 def painted(mask: Tensor | None, count: int, name: str) -> Tensor | None:
     """An optional mask as (B or 1, 1, H, W) in [0, 1]; None where nothing is painted: Load Image has a small black one for most pictures.
 
     Raises:
-        ValueError: not one mask, or one for each of `count` pictures.
+        ValueError: no mask at all, or not one, or one for each of `count` pictures.
     """
+    mask = optional_map(mask, name)
     if mask is None or not mask.any():
         return None
-    mask = clamp_mask(map_of(mask).float())
+    mask = clamp_mask(mask.float())
     check_count(mask, count, name)
     return mask
 
@@ -80,13 +85,13 @@ def match_counts(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_count(maps: Tensor | None, count: int, name: str) -> None:
-    """Check that there is one map, or one for each picture.
+    """Check that there is one map, or one for each picture. `name`: of one, for the error.
 
     Raises:
         ValueError: another number of maps.
     """
     if maps is not None and maps.shape[0] not in (1, count):
-        raise ValueError(f"{count} pictures and {maps.shape[0]} {name} do not fit: connect equally many, or one for all.")
+        raise ValueError(f"{count} pictures and {maps.shape[0]} {name}s do not fit: connect equally many, or one for all.")
 
 
 def image_of(picture: Tensor, alpha: Tensor | None, mask: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class PrepareHole(io.ComfyNode):
         if masks.shape[2:] != picture.shape[2:]:
             masks = resize_mask(masks, picture.shape[2:])
         ready = prepare_masks(masks, invert, specks, fill_islands, grow, 1 if model is None else token_size(model), feather)
+        if len(ready) not in (1, len(picture)):
+            picture = picture[:1]  # it gives size and preview alone, so its count need not fit
         shown = mark_hole(*match_counts(picture[:SHOWN], ready[:SHOWN])).clamp(0, 1)
         return io.NodeOutput(ready[:, 0], ui=mask_preview(shown.movedim(1, -1), cls))
 

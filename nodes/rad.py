@@ -13,7 +13,7 @@ from .host.region_aware import with_levels_alone
 from .host.run import class_labels, in_batches, rad_networks
 from .host.sampler import HostSampler, run_sampler
 from .host.schema import search_aliases
-from .pictures import check_count, entries, image_of, map_of, mask_of, match_counts, painted, picture_of
+from .pictures import check_count, entries, image_of, mask_of, match_counts, optional_map, painted, picture_of
 
 CATEGORY = "region-aware inpainting/RAD"
 
@@ -82,9 +82,9 @@ class RADInpaint(io.ComfyNode):
         settings = RADSettings(steps or None, sampler, eta, inputs.VIEWS[view], context, detail, align, overlap)
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
-        count, order = len(picture), None if order is None else map_of(order)
-        check_count(order, count, "order maps")
-        look, paste = painted(context_mask, count, "context masks"), painted(stitch_mask, count, "stitch masks")
+        count, order = len(picture), optional_map(order, "order map")
+        check_count(order, count, "order map")
+        context_mask, stitch_mask = painted(context_mask, count, "context mask"), painted(stitch_mask, count, "stitch mask")
         labels = class_labels(model, "RAD Inpaint", count, class_label)
         report = Progress(count)
 
@@ -100,12 +100,12 @@ class RADInpaint(io.ComfyNode):
                 labels=None if labels is None else labels[start:stop],
                 detail_net=detail_net,
                 callback=report.part(start, stop),
-                context_mask=entries(look, start, stop),
-                stitch_mask=entries(paste, start, stop),
+                context_mask=entries(context_mask, start, stop),
+                stitch_mask=entries(stitch_mask, start, stop),
             )
 
         filled = in_batches(fill, count)
-        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, paste)))
+        return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, stitch_mask)))
 
 
 class RADSampler(io.ComfyNode):
@@ -118,7 +118,11 @@ class RADSampler(io.ComfyNode):
             description="KSampler with RAD's own samplers: a noise level per pixel, clean known pixels, and an optional order. Works on a "
             "latent with a noise mask, at its own size.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load ADM Model, or any latent model through RAD Spatial Noise Embedding."),
+                io.Model.Input(
+                    "model",
+                    tooltip="From Load ADM Model with a RAD adapter on it, or any latent model through RAD Spatial Noise Embedding or Load "
+                    "RAD Adapter.",
+                ),
                 inputs.seed(),
                 inputs.steps(STEPS["ddpm"]),
                 inputs.cfg(1.0, "How strictly the prompt is followed; 1 for ADM networks."),
@@ -154,7 +158,7 @@ class RADSampler(io.ComfyNode):
         order=None,
         overlap=inputs.RAD.overlap,
     ) -> io.NodeOutput:
-        host_sampler = HostSampler(sampler, eta, order, overlap, seeds_of(seed, latent_image))
+        host_sampler = HostSampler(sampler, eta, optional_map(order, "order map"), overlap, seeds_of(seed, latent_image))
         return io.NodeOutput(run_sampler(model, host_sampler, scheduler, steps, seed, cfg, positive, negative, latent_image))
 
 
@@ -173,7 +177,7 @@ class RADSamplerSelect(io.ComfyNode):
 
     @classmethod
     def execute(cls, sampler, eta, order=None, overlap=inputs.RAD.overlap) -> io.NodeOutput:
-        return io.NodeOutput(HostSampler(sampler, eta, order, overlap))
+        return io.NodeOutput(HostSampler(sampler, eta, optional_map(order, "order map"), overlap))
 
 
 class RADSpatialNoiseEmbedding(io.ComfyNode):

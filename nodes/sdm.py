@@ -143,9 +143,9 @@ class SDMInpaint(io.ComfyNode):
         settings = SDMSettings(iterations, schedule, alpha, anchor, memory, refresh, inputs.VIEWS[view], context)
         picture, transparency = picture_of(image)
         picture, hole = (maps.repeat_interleave(fills, 0) for maps in match_counts(picture, mask_of(mask)))
-        look, paste = (
+        context_mask, stitch_mask = (
             _for_fills(painted(maps, len(picture) // fills, name), len(picture))
-            for maps, name in ((context_mask, "context masks"), (stitch_mask, "stitch masks"))
+            for maps, name in ((context_mask, "context mask"), (stitch_mask, "stitch mask"))
         )
         report = Progress(len(picture))
         net = load_sdm_network(sdm, len(picture), picture.shape[2:] if settings.view == "native" else None)
@@ -158,8 +158,8 @@ class SDMInpaint(io.ComfyNode):
                 settings,
                 seed=[seed + k for k in range(start, stop)],
                 callback=report.part(start, stop),
-                context_mask=entries(look, start, stop),
-                stitch_mask=entries(paste, start, stop),
+                context_mask=entries(context_mask, start, stop),
+                stitch_mask=entries(stitch_mask, start, stop),
                 return_history=True,
             )
             return out, uncertainty[:, 0], torch.stack([_frame(after) for after, _ in history], 1)
@@ -168,7 +168,7 @@ class SDMInpaint(io.ComfyNode):
         out, uncertainty, history = in_batches(fill, len(picture), advice)
         if transparency is not None:
             transparency = transparency.expand(len(out) // fills, -1, -1, -1).repeat_interleave(fills, 0)
-        image = image_of(out, transparency, pasted(out, picture, hole, paste))
+        image = image_of(out, transparency, pasted(out, picture, hole, stitch_mask))
         return io.NodeOutput(image, uncertainty, history.flatten(0, 1).movedim(1, -1))
 
 
@@ -234,9 +234,9 @@ class RefineWithRAD(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = RADSettings(steps, sampler, view=inputs.VIEWS[view], context=context, detail=detail, sigma_scale=strength)
         picture, alpha = picture_of(image)
-        hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty)))
+        hole, uncertainty = (_for_fills(maps, len(picture)) for maps in (mask_of(mask), map_of(uncertainty, "uncertainty map")))
         picture, hole = match_counts(picture, hole)
-        check_count(uncertainty, len(picture), "uncertainty maps")
+        check_count(uncertainty, len(picture), "uncertainty map")
         labels, report = class_labels(model, "Refine with RAD", len(picture), class_label), Progress(len(picture))
 
         def fill(start: int, stop: int):

@@ -37,7 +37,7 @@ class UncertaintyHeatMap(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, uncertainty, scale=0.0, legend=True) -> io.NodeOutput:
-        picture, uncertain = match_counts(picture_of(image)[0], map_of(uncertainty).to(image.device))
+        picture, uncertain = match_counts(picture_of(image)[0], map_of(uncertainty, "uncertainty map").to(image.device))
         if uncertain.shape[2:] != picture.shape[2:]:
             uncertain = resize_mask(uncertain, picture.shape[2:])
         shown = heat_map(picture, uncertain, scale / 50, legend)[0].movedim(1, -1)

@@ -127,10 +127,13 @@ class TrainRADAdapter(io.ComfyNode):
         aspect_ratio_buckets=True,
     ) -> io.NodeOutput:
         from .host.latent_training import prompts_of  # with all that trains, which the host's start need not wait for
-        from .host.train_adapter import TrainingSettings, adapter_path, check_free, train_adapter
+        from .host.train_adapter import TrainingSettings, adapter_path, train_adapter
+        from .host.trainable import check_trainable
 
         if (images is None) == (not folder.strip()):
             raise ValueError("Connect training pictures to 'images', or name their 'folder': one of the two.")
+        check_trainable(model)  # before pictures and captions are read, which takes its time
+        path = adapter_path(model, adapter_name, resume)
         if images is None:
             pictures = Folder(picture_folder(folder), counting("reading the pictures"))
             captions = [pictures.caption(k) for k in range(len(pictures))]
@@ -139,21 +142,19 @@ class TrainRADAdapter(io.ComfyNode):
                 pictures = [picture.clone() for picture in picture_of(images)[0]]
             captions = [""] * len(pictures)
         settings = TrainingSettings(
-            steps,
-            batch_size,
-            rank,
-            learning_rate,
-            size,
-            masks,
-            flip,
-            precision,
-            gradient_checkpointing,
-            save_every,
-            seed,
-            optimiser,
-            aspect_ratio_buckets,
+            steps=steps,
+            batch_size=batch_size,
+            rank=rank,
+            learning_rate=learning_rate,
+            size=size,
+            masks=masks,
+            flip=flip,
+            precision=precision,
+            checkpointing=gradient_checkpointing,
+            save_every=save_every,
+            seed=seed,
+            optimiser=optimiser,
+            buckets=aspect_ratio_buckets,
         )
-        path = adapter_path(model, adapter_name)
-        check_free(path, resume)  # before the captions are encoded, which takes its time
         prompts = prompts_of(positive, clip, captions)
         return io.NodeOutput(*train_adapter(model, pictures, settings, path, resume, vae, prompts, captions))

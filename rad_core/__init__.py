@@ -12,7 +12,8 @@ from .checkpoints import CheckpointError, bundled_networks, load_model, save_mod
 from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
 from .exemplar import ExemplarDenoiser, ExemplarSettings, exemplar_inpaint
 from .flow import FlowDenoiser, FlowSchedule
-from .gradpaint import GradPaint, GradPaintSettings, Guidance, gradpaint_inpaint
+from .gradpaint import GradPaintSettings, gradpaint_inpaint
+from .guidance import GradPaint, Guidance
 from .mask_files import read_mask
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
 from .photo_files import Photo, read_photo, write_photo

@@ -11,7 +11,7 @@ from torch import Tensor
 from .denoisers import Network
 from .depth import depth_of
 from .fills import Batch, Redrawing, Refinement, fill_holes
-from .gradpaint import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
+from .guidance import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
 from .notes import note
 from .samplers import SPACING, Callback, choose_sampler, sample_ddpm

@@ -12,7 +12,7 @@ from rad_core import RegionSchedule, perlin_masks
 from rad_core.bench.baselines import BASELINES, baseline_inpaint
 from rad_core.bench.baselines.langevin import _transition
 from rad_core.bench.baselines.travel import visits, walk
-from rad_core.gradpaint import GradPaint, Guidance, KnownPixels
+from rad_core.guidance import GradPaint, Guidance, KnownPixels
 from rad_core.samplers import sample_ddpm
 from rad_core.unet import UNet, UNetConfig
 

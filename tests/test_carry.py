@@ -6,7 +6,8 @@ from test_gradpaint import GAUSSIAN, MASK, SIDE, fills
 
 from rad_core import SAMPLERS
 from rad_core.carry import ErrorField
-from rad_core.gradpaint import PRESETS, GradPaint, KnownPixels
+from rad_core.gradpaint import PRESETS
+from rad_core.guidance import GradPaint, KnownPixels
 
 KNOWN = 1 - MASK
 

@@ -6,7 +6,7 @@ from test_samplers import PIXELS, Gaussian
 
 from rad_core import FlowDenoiser, FlowSchedule
 from rad_core.flow import flow_start, shifted
-from rad_core.gradpaint import GradPaint, Guidance, KnownPixels
+from rad_core.guidance import GradPaint, Guidance, KnownPixels
 from rad_core.samplers import SAMPLERS
 from rad_core.training.objective import FlowLevels, flow_levels, losses, objective
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rad_core import SAMPLERS, GradPaint, Guidance, gradpaint_inpaint, perlin_masks
 from rad_core.bench.baselines import baseline_inpaint
-from rad_core.gradpaint import PRESETS, KnownPixels
+from rad_core.gradpaint import PRESETS
+from rad_core.guidance import KnownPixels
 from rad_core.losses import Colours, alignment, masked_mse, natural_jump, rim_jump
 from rad_core.samplers import RESPONSE, SPACING
 from rad_core.schedule import RegionSchedule

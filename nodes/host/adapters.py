@@ -22,36 +22,40 @@ from ...rad_core.adapter_files import (
     Adapter,
     AdapterMetadata,
     adapter_metadata,
+    other_base_warning,
     read_copied,
-    warn_of_other_base,
 )
 from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
 from ...rad_core.checkpoints import resolve_file
 from ...rad_core.notes import note
 from .adm import REGION_AWARE, ADMModel
-from .region_aware import is_unet, make_region_aware
-from .spatial_embedding import need_unet
+from .region_aware import make_region_aware
 from .token_levels import family_name
 from .weights import PREFIX, loaded_weights
 
 FAMILY = "family"
 
 
-def with_adapter(model, path: str, strength: float):
+def with_adapter(model, path: str, strength: float, node: str = "Load RAD Adapter"):
     """Clone a MODEL and put an adapter on it: W + strength (alpha / rank) B A and T + strength (T_adapter - T_base).
+
+    Args:
+        node: the name of the node that needs it, for errors.
 
     Raises:
         FileNotFoundError, CheckpointError: as `rad_core.read_adapter`, or the adapter does not fit the network.
         ValueError: there are no adapters for this kind of MODEL.
     """
-    return (_on_adm if isinstance(model.model, ADMModel) else _on_latents)(model, path, strength)
+    if isinstance(model.model, ADMModel):
+        return _on_adm(model, path, strength)
+    return _on_latents(model, path, strength, node)
 
 
 def _on_adm(model, path: str, strength: float):
     adapter = read_adapter(path)
     if adapter.for_latents:
-        raise CheckpointError(f"Adapter {adapter.name} was trained on a latent model (SD1.5, SDXL); this MODEL is a pixel-space network.")
+        raise CheckpointError(f"Adapter {adapter.name} was trained on a latent model; this MODEL is a pixel-space network.")
     parameters = dict(model.model.diffusion_model.named_parameters())
     check_fit(adapter, parameters)
     if not adapter.time:
@@ -71,11 +75,9 @@ def _on_adm(model, path: str, strength: float):
     return patched
 
 
-def _on_latents(model, path: str, strength: float):
+def _on_latents(model, path: str, strength: float, node: str):
     """Put an adapter on a latent model, with the noise level per pixel or token that it was trained for."""
-    if is_unet(model):
-        need_unet(model, "Load RAD Adapter")
-    aware = make_region_aware(model)  # fails early on a MODEL that cannot be
+    aware = make_region_aware(model, node)  # fails early on a MODEL that cannot be
     file = resolve_file(path, ADAPTER)
     tensors, metadata = read_copied(file)
     if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
@@ -120,7 +122,7 @@ def _fits(layer: str, tensors: dict[str, Tensor], known: dict[str, str], shapes:
 
 
 def _warn(adapter: Adapter, base: dict[str, Tensor]) -> None:
-    if warning := warn_of_other_base(adapter, base):
+    if warning := other_base_warning(adapter, base):
         note(warning)
 
 

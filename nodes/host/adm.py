@@ -96,14 +96,17 @@ def noise_levels(t: Tensor, denoise_mask: Tensor | None, sigma_map: Tensor | Non
     return None if denoise_mask is None else t.view(-1, *[1] * (denoise_mask.ndim - 1)) * denoise_mask
 
 
-def check_class(classes: int, label: Tensor | None) -> None:
+def check_class(classes: int, label: Tensor | None, where: str = "'ADM Conditioning'") -> None:
     """Check the label of a class-conditional network.
+
+    Args:
+        where: the label is set, for the error.
 
     Raises:
         ValueError: it is missing, or out of range.
     """
     if label is None or bool((label < 0).any() | (label >= classes).any()):
-        raise ValueError(f"This network is class-conditional: set a class from 0 to {classes - 1} in 'ADM Conditioning'.")
+        raise ValueError(f"This network is class-conditional: set a class from 0 to {classes - 1} in {where}.")
 
 
 def class_conditioning(label: int) -> list:
@@ -176,6 +179,6 @@ def need_adm(model, node: str) -> ADMModel:
         kind = type(model.model).__name__
         raise ValueError(
             f"'{node}' needs a pixel-space network from 'Load ADM Model', but this MODEL is of type {kind}, which works on latents. "
-            "With SD1.5 or SDXL use 'RAD Spatial Noise Embedding', or 'Load RAD Adapter', and a KSampler instead."
+            "With a latent model use 'RAD Spatial Noise Embedding', or 'Load RAD Adapter', and a KSampler instead."
         )
     return model.model

@@ -20,7 +20,7 @@ from ...rad_core.samplers import choose_sampler
 from ...rad_core.training.data import MaskSource
 from ...rad_core.training.loop import BatchSlice
 from .shared_copy import shared_copy
-from .token_levels import FAMILIES, family_name, predicts_ratio, predicts_velocity
+from .token_levels import FAMILIES, WORKS_ON, family_name, predicts_ratio, predicts_velocity
 from .token_levels.levels import TokenLevels
 from .weights import PREFIX
 
@@ -97,7 +97,8 @@ def need_transformer(model) -> type:
     name = family_name(model.model.diffusion_model)
     if name not in FAMILIES or not predicts_velocity(model.model.model_sampling):
         raise ValueError(
-            f"'Train RAD Adapter' works on models that 'RAD Spatial Noise Embedding' takes; this one is a {type(model.model).__name__}."
+            f"'Train RAD Adapter' works on networks from 'Load ADM Model' and on {WORKS_ON}; this MODEL is of type "
+            f"{type(model.model).__name__}."
         )
     if type(model.model)._apply_model is not comfy.model_base.BaseModel._apply_model:
         raise ValueError(f"'Train RAD Adapter' does not know how ComfyUI runs a {type(model.model).__name__}, and cannot train on it yet.")
@@ -194,7 +195,7 @@ class FlowPictures:
     """Training data: latents (1 or 2, C, [T,] h, w) of each picture, the second mirrored, and each picture's conditioning."""
 
     latents: list[Tensor]
-    conds: list[Conds]
+    conds: list
 
     def load_batch(self, part: BatchSlice) -> tuple[Tensor, tuple]:
         """A `rad_core.training.diffusion.LoadBatch`."""
@@ -203,7 +204,7 @@ class FlowPictures:
 
     def only(self, which: Sequence[int]) -> "FlowPictures":
         """Some of the pictures."""
-        return FlowPictures([self.latents[k] for k in which], [self.conds[k] for k in which])
+        return type(self)([self.latents[k] for k in which], [self.conds[k] for k in which])
 
 
 def conds_of(model, context: Tensor, extra: dict, latent: Tensor, keep: Callable[[Tensor], Tensor]) -> Conds:

@@ -13,7 +13,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...rad_core.gradpaint import Guidance
+from ...rad_core.guidance import Guidance
 from ...rad_core.images import clamp_mask
 from ...rad_core.notes import note
 from .guided_model import GuidedModel, Parts

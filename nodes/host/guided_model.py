@@ -8,7 +8,7 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ...rad_core.gradpaint import GradPaint, KnownPixels, Probe, finite_difference_step
+from ...rad_core.guidance import GradPaint, KnownPixels, Probe, finite_difference_step
 from ...rad_core.losses import append_dims
 from ...rad_core.noise import generators, normal
 from ...rad_core.notes import note

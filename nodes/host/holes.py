@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NO_HOLE = "The mask has no hole, so the picture comes back as it was. Paint one, or connect a mask node."
+NO_HOLE = (
+    "The mask has no hole, so the picture comes back as it was. Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a "
+    "mask node."
+)
 
 
 def hole_in_latents(mask: Tensor, shape) -> Tensor:

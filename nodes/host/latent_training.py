@@ -1,7 +1,6 @@
 """Training of RAD adapters on latents: a trainable copy of a host U-Net, pictures as latents, and fills on the way."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import comfy.conds
 import comfy.model_management
@@ -11,13 +10,14 @@ from torch import Tensor, nn
 
 from ...rad_core import RegionSchedule
 from ...rad_core.noise import generators, normal
+from ...rad_core.notes import note
 from ...rad_core.samplers import choose_sampler
 from ...rad_core.timestep_embedding import TimestepMap
 from ...rad_core.training.buckets import bucket_of
 from ...rad_core.training.data import middle
 from ...rad_core.training.loop import BatchSlice, autocast
 from . import flow_training
-from .flow_training import FlowPictures, attention_with_gradients, draw_pictures
+from .flow_training import FlowPictures, attention_with_gradients
 from .latents import check_latents
 from .progress import counting
 from .region_aware import is_unet
@@ -90,26 +90,12 @@ class _CheckpointedLayer:
         return torch.utils.checkpoint.checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
 
 
-@dataclass
-class LatentPictures:
-    """Training data of a latent model.
-
-    Args:
-        latents: (1 or 2, C, h, w) each, in the network's range; the second is the picture's mirror image.
-        conds: the prompt of each picture.
-    """
-
-    latents: list[Tensor]
-    conds: list[Cond]
+class LatentPictures(FlowPictures):
+    """Training data of a U-Net: `FlowPictures` whose prompts are joined as the U-Net takes them, each a `Cond`."""
 
     def load_batch(self, part: BatchSlice) -> tuple[Tensor, tuple]:
-        """A `rad_core.training.diffusion.LoadBatch`."""
-        x0, conds = draw_pictures(self.latents, self.conds, part)
+        x0, (conds,) = super().load_batch(part)
         return x0, collate_conds(conds)
-
-    def only(self, which: Sequence[int]) -> "LatentPictures":
-        """Some of the pictures."""
-        return LatentPictures([self.latents[k] for k in which], [self.conds[k] for k in which])
 
 
 def collate_conds(conds: Sequence[Cond]) -> Cond:
@@ -142,7 +128,7 @@ def encode_pictures(
     flip: bool,
     buckets: bool,
     keep: Callable[[Tensor], Tensor],
-) -> LatentPictures | FlowPictures:
+) -> FlowPictures:
     """Encode pictures with their prompts, each picture and each prompt once.
 
     Args:
@@ -181,6 +167,11 @@ def encode_pictures(
 def prompts_of(positive: list | None, clip, captions: Sequence[str]) -> list[list]:
     """CONDITIONINGs to train with: `positive`, one for each picture if it has as many entries; else the captions, read by CLIP."""
     if positive is not None:
+        if len(positive) not in (1, len(captions)):
+            note(
+                f"'positive' has {len(positive)} prompts for {len(captions)} pictures, so all of them train with the first: connect one, "
+                "or as many as there are pictures."
+            )
         return [[entry] for entry in positive] if len(positive) == len(captions) else [positive]
     prompts, report = [], counting("reading the captions")
     for caption in captions if clip is not None else ():

@@ -14,14 +14,15 @@ from ...rad_core.denoisers import Denoiser
 from ...rad_core.flow import flow_start
 from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
+from ...rad_core.notes import note
 from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, set_conds
 from .holes import one_mask_a_picture
 from .latents import check_latents
 from .notes import shown_on_node
 from .progress import Progress
-from .region_aware import is_region_aware
-from .token_levels import has_token_levels, predicts_ratio, snap, token_patch
+from .region_aware import is_region_aware, is_untrained
+from .token_levels import has_token_levels, native_levels, predicts_ratio, snap, token_patch
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 SAMPLER_NAMES = comfy.samplers.SAMPLER_NAMES
@@ -33,7 +34,7 @@ class HostSampler(comfy.samplers.Sampler):
     Args:
         sampler: its name.
         eta: noise of "ddim", 0 to 1.
-        order: (B or 1, h, w) in [0, 1], which part is generated first, or None. overlap: see `SigmaMaps`.
+        order: (B or 1, 1, h, w), black parts are generated first, or None. overlap: see `SigmaMaps`.
         seeds: of each picture's fresh noise; counted up from the run's seed unless given.
     """
 
@@ -53,6 +54,8 @@ class HostSampler(comfy.samplers.Sampler):
         model = model_wrap.model_patcher
         check_model(model)
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else clamp_mask(denoise_mask[:, :1])
+        if is_untrained(model) and (mask < 1).any():
+            note("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.")
         order = None if self.order is None else self._order(model, mask)
         flow = has_token_levels(model)
         maps = (_flow_maps if flow else _maps)(model_wrap.inner_model.model_sampling, mask, sigmas, order, self.overlap)
@@ -114,11 +117,16 @@ def betas(sigmas: Tensor) -> Tensor:
 
 
 def check_model(model) -> None:
-    """Check that a MODEL takes a noise level per pixel.
+    """Check that RAD's samplers can set a MODEL's noise level per pixel.
 
     Raises:
-        ValueError: it does not.
+        ValueError: they cannot.
     """
+    if native := native_levels(model):
+        raise ValueError(
+            f"RAD's samplers cannot set the noise levels of {native}, which gives every token its own by itself: use a KSampler on it "
+            "instead."
+        )
     if has_token_levels(model) and predicts_ratio(model.get_model_object("model_sampling")):
         raise ValueError("RAD's samplers are not for Cosmos-Predict2, whose noise has no upper end: use a KSampler on it instead.")
     if not is_region_aware(model):
@@ -132,8 +140,9 @@ def run_sampler(model, sampler: HostSampler, scheduler: str, steps: int, seed: i
     """Sample as KSampler does, but with RAD's sampler: LATENT in, LATENT out.
 
     Raises:
-        ValueError: latents that do not belong to the MODEL.
+        ValueError: a MODEL that takes no noise level per pixel, or latents that do not belong to it.
     """
+    check_model(model)  # before the latents: the host gives those of many a MODEL a time axis
     ratio = latent.get("downscale_ratio_spacial")  # what newer hosts' empty latents carry
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *([] if ratio is None else [ratio]))
     if getattr(samples, "is_nested", False) or (samples.ndim != 4 and not has_token_levels(model)):

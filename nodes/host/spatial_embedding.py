@@ -16,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.timestep_embedding import MAX_LEVELS
-from .adm import keep_known, noise_levels
+from .adm import ADMModel, keep_known, noise_levels
 from .clones import on_another_network
 
 WRAPPER = "rad_spatial_noise_embedding"
@@ -68,13 +68,16 @@ def has_spatial_embedding(model) -> bool:
     return bool(model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER))
 
 
-def with_spatial_embedding(model):
+def with_spatial_embedding(model, node: str):
     """Clone a MODEL and give it the noise level of every pixel when its latents have a noise mask.
+
+    Args:
+        node: the name of the node that needs it, for errors.
 
     Raises:
         ValueError: not a U-Net of the SD1.5 or SDXL kind, or one that predicts neither noise nor v.
     """
-    need_unet(model, "RAD Spatial Noise Embedding")
+    need_unet(model, node)
     if has_spatial_embedding(model):
         return model
     patched = model.clone()
@@ -105,10 +108,8 @@ def need_unet(model, node: str) -> UNetModel:
     others = (comfy.model_sampling.EDM, comfy.model_sampling.X0)  # of the host's kinds of EPS
     if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, others):
         kind = type(model.model).__name__
-        raise ValueError(
-            f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}. "
-            "(Networks from 'Load ADM Model' do not need it.)"
-        )
+        hint = " (Networks from 'Load ADM Model' do not need it.)" if isinstance(model.model, ADMModel) else ""
+        raise ValueError(f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}.{hint}")
     return net
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import comfy.utils
 import torch
@@ -37,11 +38,11 @@ def fill_through_vae(
     context: float,
     keep: bool,
     sample: Sample,
-    video: bool = False,
-    context_mask: Tensor | None = None,
-    stitch_mask: Tensor | None = None,
-    start: int = 0,
-    stop: int | None = None,
+    video: bool,
+    context_mask: Tensor | None,
+    stitch_mask: Tensor | None,
+    start: int,
+    stop: int,
 ) -> Tensor:
     """Fill the hole of each picture, or of the frames of a video, with a sampler of latents.
 
@@ -53,32 +54,32 @@ def fill_through_vae(
         sample: for consecutive pictures with crops of equal size, or for all frames of a video.
         video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
         context_mask, stitch_mask: as `rad_inpaint`.
-        start, stop: fill pictures [start, stop) alone, by default all. The crop of a frame is the same in any part of its video.
+        start, stop: fill pictures [start, stop) alone. The crop of a frame is the same in any part of its video.
 
     Returns:
         (stop - start, 3, H, W); pixels where the mask (the stitch mask, if any) is 0 are bit-identical to `image`.
     """
     image, mask = check_image_and_mask(image, mask)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
-    part = range(len(image))[start:stop]
-    if not mask[part.start : part.stop].any():
-        return image[part.start : part.stop].clone()
+    if not mask[start:stop].any():
+        return image[start:stop].clone()
     out, whole = image.clone(), video and has_time_axis(vae)
     least = min(size, *image.shape[2:])
-    looks = [None] * len(image) if context_mask is None else context_mask
+    visible = [None] * len(image) if context_mask is None else context_mask
     if video:
         boxes = steady_boxes(mask, context, least, context_mask)
     else:
-        boxes = [hole_box(m, context, least, look) if m.any() else None for m, look in zip(mask, looks, strict=True)]
-    shown = {k: _seen(image[k], mask[k], looks[k]) for k in part if whole or mask[k].any()}
+        boxes = [hole_box(m, context, least, own) if m.any() else None for m, own in zip(mask, visible, strict=True)]
+    shown = {k: _seen(image[k], mask[k], visible[k]) for k in range(start, stop) if whole or mask[k].any()}
     crops = {k: _crop(*seen, boxes[k], size, stride, keep) for k, seen in shown.items()}
     for crop in crops.values():
         note_size(crop, size)
-    one_batch = (video or len(crops) == len(part)) and len({crop.picture.shape for crop in crops.values()}) == 1
+    one_batch = (video or len(crops) == stop - start) and len({crop.picture.shape for crop in crops.values()}) == 1
     for batch in [collate(crops)] if one_batch else [collate({k: crop}) for k, crop in crops.items()]:
         pictures = torch.cat([crop.picture for crop in batch.crops.values()])
         holes = (batch.mask > 0).to(pictures)
 
+        @cache  # both prompts may ask for them
         def crops_again(grey: bool = False, batch=batch, holes=holes) -> Tensor:
             again = torch.cat([_shown(shown[k][0], crop) for k, crop in batch.crops.items()])
             return encode(vae, torch.where(holes > 0, 0.5, again) if grey else again, whole)
@@ -94,7 +95,7 @@ def fill_through_vae(
         latents = sample(encode(vae, pictures, whole), at, list(batch.crops), crops_again, cut)
         decoded = decode(vae, latents)[: len(pictures)].to(pictures)
         batch.stitch(image, stitch_mask, match_colours(decoded, pictures, batch.mask, one_shift=video), out, mix=True)
-    return out[part.start : part.stop]
+    return out[start:stop]
 
 
 def encode(vae, pictures: Tensor, video: bool = False) -> Tensor:
@@ -118,13 +119,13 @@ def _pad_frames(vae, frames: Tensor) -> Tensor:
     return torch.cat([frames, frames[-1:].expand(missing, *frames.shape[1:])])
 
 
-def _seen(image: Tensor, mask: Tensor, look: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A picture (3, H, W) and its hole as the MODEL may see them: what is outside `look` (1, H, W) is hole, of the mean colour inside."""
-    if look is None:
+def _seen(image: Tensor, mask: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A picture (3, H, W) and its hole as the MODEL may see them: what is not `visible` (1, H, W) is hole, of the mean colour inside."""
+    if visible is None:
         return image, mask
-    share = look * (mask < 1)
+    share = visible * (mask < 1)
     mean = (torch.where(share > 0, image, 0) * share).sum((1, 2), keepdim=True) / share.sum().clamp(min=1)
-    return torch.where(look > 0, image, mean.to(image)), mask.maximum(1 - look)
+    return torch.where(visible > 0, image, mean.to(image)), mask.maximum(1 - visible)
 
 
 def _crop(image: Tensor, mask: Tensor, box: Box, size: int, stride: int, keep: bool) -> Crop:

@@ -24,13 +24,13 @@ from ...rad_core.noise import seeded
 from ...rad_core.sheets import draw_sheet, mark_hole
 from ...rad_core.training.buckets import split
 from ...rad_core.training.data import Crops, MaskSource, mask_source
-from ...rad_core.training.diffusion import DiffusionTraining, LoadBatch, TrainingPlan, check_label, pictures_of
+from ...rad_core.training.diffusion import DiffusionTraining, LoadBatch, TrainingPlan, pictures_of
 from ...rad_core.training.log import Log, loss_curve
 from ...rad_core.training.loop import Stage, memory_format, train
 from ...rad_core.training.samples import COUNT, holes, sample_columns
 from ...rad_core.training.store import TensorStore
 from .adapters import with_adapter, write_latent_adapter
-from .adm import ADMModel
+from .adm import ADMModel, check_class
 from .flow_training import FlowNetwork, FlowPictures, fill_flow, in_training, token_masks
 from .folders import adapter_file, remember
 from .latent_training import (
@@ -38,7 +38,6 @@ from .latent_training import (
     LATENT_TARGETS,
     LATENT_TIME_LAYERS,
     LatentNetwork,
-    LatentPictures,
     collate_conds,
     decode,
     encode_pictures,
@@ -86,16 +85,17 @@ class Run:
     save: Callable[[Path, str, AdapterMetadata], None]
 
 
-def adapter_path(model, name: str) -> Path:
-    """The file for a MODEL's new adapter. Raises ValueError for a name that is empty or a path."""
-    return adapter_file(name, latent=not isinstance(model.model, ADMModel))
+def adapter_path(model, name: str, resume: bool) -> Path:
+    """The file for a MODEL's new adapter.
 
-
-def check_free(path: Path, resume: bool) -> None:
-    """Raise ValueError if there is an adapter that a run would replace."""
+    Raises:
+        ValueError: a name that is empty or a path, or that of an adapter which the run would replace.
+    """
+    path = adapter_file(name, latent=not isinstance(model.model, ADMModel))
     if path.exists() and not (resume and path.with_suffix(".state").exists()):
         advice = "switch resume on to continue its run" if path.with_suffix(".state").exists() else "move its file away"
         raise ValueError(f"There is already an adapter named '{path.stem}': choose another adapter name, or {advice}.")
+    return path
 
 
 def train_adapter(
@@ -112,8 +112,9 @@ def train_adapter(
 
     Args:
         pictures: (3, H, W) each, uint8 or in [0, 1].
-        path: the .safetensors file; beside it are written the run's log (.csv) and what it needs to resume (.state).
-        resume: continue the run that left its state there, if any. No other adapter of that name is ever replaced.
+        path: the .safetensors file, from `adapter_path`, which refuses one that is there already; beside it are written the run's log
+            (.csv) and what it needs to resume (.state).
+        resume: continue the run that left its state there, if any.
         vae: of a latent model.
         prompts: CONDITIONINGs, one for all pictures or one for each. A class-conditional ADM network's label is in the first.
         captions: the texts that they were made of, if any; a run resumes on the same ones alone.
@@ -125,7 +126,6 @@ def train_adapter(
         ValueError: something is missing, does not fit, or cannot be written. CheckpointError, FloatingPointError: as `train`.
         MemoryError: a slice of a batch does not fit into memory.
     """
-    check_free(path, resume)
     precision = settings.precision
     if precision == "auto":
         precision = "float32" if comfy.model_management.get_torch_device().type == "cpu" else "bfloat16"
@@ -150,13 +150,13 @@ def train_adapter(
             finally:
                 gc.collect()  # the trained copy's own layers hold each other, and would stay on the device
                 comfy.model_management.soft_empty_cache()
-    return with_adapter(model, str(path), 1.0), curve, sheet
+    return with_adapter(model, str(path), 1.0, "Train RAD Adapter"), curve, sheet
 
 
 def _train_on(
     model,
     pictures: Sequence[Tensor],
-    latents: LatentPictures | FlowPictures | None,
+    latents: FlowPictures | None,
     settings: TrainingSettings,
     size: int,
     path: Path,
@@ -262,10 +262,7 @@ def _on_pictures(
     net: UNet, base: dict[str, Tensor], pictures: Sequence[Tensor], settings: TrainingSettings, size: int, prompts: Sequence[list]
 ) -> Run:
     """Training of an ADM network; `base` are its weights without patches."""
-    device = comfy.model_management.get_torch_device()
-    label = prompts[0][0][1].get("class_label") if prompts else None
-    label = None if label is None or net.config.num_classes is None else int(label)
-    check_label(net.config.num_classes, label)
+    device, label = comfy.model_management.get_torch_device(), _class_label(net.config.num_classes, prompts)
     net = net.to(device, memory_format=memory_format(device, settings.precision))
     net.region_aware = True
     train_on, samples = split([()] * len(pictures))  # all are cropped to squares
@@ -288,6 +285,15 @@ def _on_pictures(
     return Run(trained, pictures_of(source, label), 1, shown, lambda: sample_columns(net, *examples, label), save)
 
 
+def _class_label(classes: int | None, prompts: Sequence[list]) -> int | None:
+    """The label of the pictures' class, where an ADM network draws by class. Raises ValueError if it is missing or out of range."""
+    if classes is None:
+        return None
+    label = prompts[0][0][1].get("class_label") if prompts else None
+    check_class(classes, label, "'ADM Conditioning', and connect it to 'positive'")
+    return int(label)
+
+
 def _time_layers(trained: nn.Module) -> dict[str, Tensor]:
     """The layers that PEFT trains in full, by their names in its files, float32 copies on the CPU."""
     from peft import get_peft_model_state_dict
@@ -300,7 +306,7 @@ def _on_latents(
     net: LatentNetwork | FlowNetwork,
     model,
     vae,
-    latents: LatentPictures | FlowPictures,
+    latents: FlowPictures,
     settings: TrainingSettings,
     masks: MaskSource,
 ) -> Run:

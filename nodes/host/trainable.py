@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ...rad_core import FlowSchedule, RegionSchedule, UNet
 from .adm import ADMModel
-from .flow_training import FlowNetwork, flow_schedule
+from .flow_training import FlowNetwork, flow_schedule, need_transformer
 from .latent_training import LatentNetwork
 from .region_aware import is_unet
 from .sampler import betas
@@ -15,26 +15,38 @@ from .token_levels import predicts_velocity
 from .weights import loaded_weights, weights_of
 
 
-def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Copy a MODEL's network for training, a `UNet`, `LatentNetwork` or `FlowNetwork`, and return it with the weights that were loaded.
+def check_trainable(model) -> None:
+    """Check that an adapter can be trained on a MODEL's network, before any work is done.
 
     Raises:
-        ValueError: another kind of MODEL.
+        ValueError: it cannot, in one sentence that says why.
     """
-    if not (isinstance(model.model, ADMModel) or is_unet(model)):
-        return FlowNetwork.of(model), loaded_weights(model)
     if isinstance(model.model, ADMModel):
-        weights, net = weights_of(model), UNet(model.model.diffusion_model.config)
-        net.load_state_dict({name: weight.merged() for name, weight in weights.items()})
-        return net, {name: weight.plain() for name, weight in weights.items()}
+        return
+    if not is_unet(model):
+        need_transformer(model)
+        return
     unet = need_unet(model, "Train RAD Adapter")
     if unet.in_channels != model.model.latent_format.latent_channels:
         raise ValueError(
             f"This model's network takes {unet.in_channels} channels: besides the latents it is given a picture or a hole (inpainting, "
             "pix2pix, Zero123, upscalers). Train on the plain model instead."
         )
-    dtype = torch.float32 if precision == "float32" else torch.bfloat16  # of what is frozen
-    return LatentNetwork.of(model, dtype), loaded_weights(model)
+
+
+def copy_of(model, precision: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Copy a MODEL's network for training, a `UNet`, `LatentNetwork` or `FlowNetwork`, and return it with the weights that were loaded.
+
+    Raises:
+        ValueError: a MODEL that `check_trainable` refuses, or whose weights cannot be trained on.
+    """
+    check_trainable(model)
+    if isinstance(model.model, ADMModel):
+        weights, net = weights_of(model), UNet(model.model.diffusion_model.config)
+        net.load_state_dict({name: weight.merged() for name, weight in weights.items()})
+        return net, {name: weight.plain() for name, weight in weights.items()}
+    net = LatentNetwork.of(model, getattr(torch, precision)) if is_unet(model) else FlowNetwork.of(model)
+    return net, loaded_weights(model)
 
 
 def schedule_of(model) -> RegionSchedule | FlowSchedule:

@@ -8,9 +8,11 @@ pictures get the timestep that the model's own method gives them.
 
 from .families import (
     FAMILIES,
+    WORKS_ON,
     family_name,
     has_token_levels,
     learnt_levels,
+    native_levels,
     predicts_ratio,
     predicts_velocity,
     token_patch,
@@ -20,9 +22,11 @@ from .levels import snap
 
 __all__ = [
     "FAMILIES",
+    "WORKS_ON",
     "family_name",
     "has_token_levels",
     "learnt_levels",
+    "native_levels",
     "predicts_ratio",
     "predicts_velocity",
     "snap",

@@ -4,7 +4,6 @@ import comfy.model_sampling
 import comfy.patcher_extension
 from torch import nn
 
-from ....rad_core.notes import note
 from ..clones import on_another_network
 from .chroma import Chroma
 from .cosmos import Cosmos
@@ -71,18 +70,23 @@ def token_patch(model) -> tuple[int, int, int]:
     return model.get_wrappers(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER)[0].family.patch
 
 
-def with_token_levels(model, node: str = "RAD Spatial Noise Embedding"):
-    """Clone a MODEL and give it the noise level of every token when its latents have a noise mask.
+def native_levels(model) -> str:
+    """What a MODEL is called whose network gives every token its own noise level by itself; "" for any other."""
+    return NATIVE.get(family_name(model.get_model_object("diffusion_model")), "")
+
+
+def with_token_levels(model, node: str):
+    """Clone a MODEL and give it the noise level of every token when its latents have a noise mask; those of `NATIVE` need nothing.
+
+    Args:
+        node: the name of the node that needs it, for errors.
 
     Raises:
         ValueError: a network without a way in, or one whose class is not the one that this pack knows.
     """
     net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
     name = family_name(net)
-    if has_token_levels(model):
-        return model
-    if name in NATIVE:
-        note(f"{NATIVE[name]} gives every token its own noise level by itself, so '{node}' changed nothing.")
+    if has_token_levels(model) or name in NATIVE:
         return model
     if name not in FAMILIES or not predicts_velocity(sampling):
         reason = WHY_NOT.get(name, f"there is no way in for a network of type {type(net).__name__} yet")

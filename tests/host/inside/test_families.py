@@ -79,3 +79,25 @@ def test_the_inputs_of_an_inpainting_model_are_cut_with_the_crop(host, monkeypat
     torch.testing.assert_close(given[0][1]["concat_latent_image"], Blocks().encode(crop))
     assert torch.equal(given[0][1]["concat_mask"][:, 0], hole)
     assert "concat_mask" not in negative[0][1] and positive[0][1]["concat_mask"].shape[-1] == 96
+
+
+def test_what_both_prompts_ask_for_is_encoded_once(host):
+    import torch
+    from helpers import Blocks, defaults
+
+    class VAE(Blocks):
+        seen = 0
+        spacial_compression_encode = lambda self: 8
+
+        def encode(self, image):
+            self.seen += 1
+            return super().encode(image)
+
+    vae, words = VAE(), prompts("SD1.5 inpainting")
+    image, mask = torch.rand(1, 96, 96, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 96, 96)
+    mask[:, 40:56, 40:56] = 1
+    positive, negative, _ = host.nodes.InpaintModelConditioning().encode(words[0], words[1], image, vae, mask)
+    before = vae.seen
+    options = {"model": build("SD1.5 inpainting"), "vae": vae, "image": image, "mask": mask, "steps": 1, "size": 64}
+    host.call("RAI_GradPaintInpaint", **defaults(host, "RAI_GradPaintInpaint") | options | {"positive": positive, "negative": negative})
+    assert vae.seen - before == 2, "the crop to start from, and the one with a grey hole for both prompts"

@@ -123,6 +123,31 @@ def test_an_adapter_is_trained_saved_loaded_and_refused_elsewhere(host, name, tm
                 path.unlink()
 
 
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("SVD (video)", "'Train RAD Adapter' works on U-Nets that predict noise or v"),
+        ("SD1.5 inpainting", "takes 9 channels"),
+        ("Flux.1 Fill", "train on the plain model instead"),
+        ("LTX-Video", "works on networks from 'Load ADM Model' and on SD1.5, .* Mage-Flow; this MODEL is of type LTXV"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_read(host, name, sentence):
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+
+    class Unread:
+        def encode(self, image):
+            raise AssertionError("no picture may be encoded")
+
+        def tokenize(self, text):
+            raise AssertionError("no caption may be read")
+
+    for source in ({"images": torch.rand(1, 64, 64, 3)}, {"folder": "a folder that is not there"}):
+        with pytest.raises(ValueError, match=sentence):
+            train(host, build(name), vae=Unread(), clip=Unread(), **source)
+
+
 def test_pictures_with_references_make_a_batch(host):
     training = host.module("nodes.host.flow_training")
     conds = [{"c_crossattn": torch.full((1, 3, 4), k), "ref_latents": [torch.full((1, 2, 5, 6), k)], "method": "index"} for k in (1.0, 2.0)]

@@ -200,9 +200,14 @@ def test_the_second_move_of_a_step_is_measured_from_the_same_place(host, scene, 
     model = host.module("nodes.host.guided_model").GuidedModel
     difference = model._difference
     monkeypatch.setattr(model, "_difference", lambda self, *a: seen.append(difference(self, *a)) or seen[-1])
-    guidance = host.module("rad_core.gradpaint").Guidance(inner_steps=2, eta=0.0)
+    guidance = host.module("rad_core.guidance").Guidance(inner_steps=2, eta=0.0)
     sample(host, scene, steps=2, settings=guided.HostSettings(guidance, conditional_only=only))
     assert len(seen) == 4 and torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3])
+
+
+def test_the_presets_are_the_librarys(host):
+    for node in ("RAI_GradPaintInpaint", "RAI_GradPaintSampler", "RAI_GradPaintGuider"):
+        assert host.info(node)["input"]["required"]["preset"][1]["options"] == ["plus", "turbo", "paper", "combine"]
 
 
 def test_what_cannot_be_guided_is_told(host, scene):

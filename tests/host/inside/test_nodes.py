@@ -258,6 +258,8 @@ def test_fills_are_compared(host, rad, scene):
     assert [row.split("|")[1].strip() for row in taken.splitlines()[2:]] == ["a (3)", "a&#124;b", "a&#124;b (3)"]
     clash = host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=fill, result_2=fill, result_3=fill, labels="a (3), a, a")[1]
     assert len(clash.splitlines()) == 5, "no result is lost"
+    ended = host.call("RAI_InpaintCompare", original=image, mask=mask, result_1=fill, result_2=fill, labels="a, b, ")[1]
+    assert [row.split("|")[1].strip() for row in ended.splitlines()[2:]] == ["a", "b"]
     for wrong, sentence in (
         ({"labels": "a, b, c"}, "3 labels for 1 results"),
         ({"result_2": image[:, :32]}, "'result 2' is 64x32, but the original is 64x64"),
@@ -275,7 +277,10 @@ def test_bad_input_is_told_in_a_sentence(host, adm, rad, scene, tmp_path):
         ({"mask": 255 * mask}, "divide by 255"),
         ({"image": image.repeat(2, 1, 1, 1)[:3], "mask": mask.repeat(2, 1, 1)}, "3 images and 2 masks"),
         ({"image": torch.zeros(1, 64, 64, 2)}, "2 channels"),
-        ({"model": type("Latent", (), {"model": torch.nn.Identity()})()}, "type Identity, which works on latents"),
+        (
+            {"model": type("Latent", (), {"model": torch.nn.Identity()})()},
+            "type Identity, which works on latents. With a latent model use 'RAD Spatial",
+        ),
     ):
         wrong = {"model": rad, "image": image, "mask": mask} | change
         with pytest.raises(ValueError, match=sentence):

@@ -60,6 +60,51 @@ def test_a_missing_adapter_and_a_large_hole_are_noted(fill, adm):
         assert "much larger than the 64 pixels" in fill(node, image=torch.rand(1, 200, 200, 3), mask=mask)[1], node
 
 
+def test_a_missing_adapter_is_noted_where_rad_sampler_knows_pixels(host, adm, rad, landscape):
+    from comfy_execution.utils import CurrentNodeContext
+
+    cond = host.call("RAI_ADMConditioning", class_label=0)[0]
+    inputs = defaults(host, "RAI_RADSampler") | {"positive": cond, "negative": cond, "steps": 2}
+    hole = torch.zeros(1, 1, 64, 64)
+    hole[..., 20:40, 20:40] = 1
+    for model, mask, noted in ((adm[0], hole, True), (rad, hole, False), (adm[0], torch.ones_like(hole), False)):
+        latent = {"samples": adm[1].encode(landscape[:1]), "noise_mask": mask}
+        host.server.messages.clear()
+        with CurrentNodeContext("prompt", "7"):
+            host.call("RAI_RADSampler", **inputs | {"model": model, "latent_image": latent})
+        texts = [text for text, node_id in host.server.messages if node_id == "7"]
+        assert any("not trained for RAD: load a RAD adapter" in text for text in texts) == noted
+
+
+def test_a_comparison_says_nothing_about_a_picture_of_its_own(host, landscape):
+    from comfy_execution.utils import CurrentNodeContext
+
+    mask = torch.full((1, 64, 64), 0.02)
+    mask[:, 20:40, 20:40] = 1
+    host.server.messages.clear()
+    with CurrentNodeContext("prompt", "7"):
+        host.call("RAI_InpaintCompare", original=landscape, mask=mask, result_1=landscape)
+    assert not [text for text, node_id in host.server.messages if node_id == "7" and "ThresholdMask" in text]
+
+
+def test_an_empty_batch_is_called_by_the_name_of_its_input(host, fill, rad):
+    nothing = torch.ones(0, 64, 64)
+    for node, name in (
+        ("RAI_RADInpaint", "order map"),
+        ("RAI_RADInpaint", "context mask"),
+        ("RAI_SDMInpaint", "stitch mask"),
+        ("RAI_RefineWithRAD", "uncertainty map"),
+        ("RAI_FillFromPicture", "uncertainty map"),
+        ("RAI_FillFromPicture", "source mask"),
+    ):
+        with pytest.raises(ValueError, match=f"^The {name} is an empty batch"):
+            fill(node, **{name.removesuffix(" map").replace(" ", "_"): nothing})
+    latent = {"model": rad, "positive": [], "negative": [], "latent_image": {"samples": torch.zeros(1, 3, 64, 64)}}
+    for node, own in (("RAI_RADSampler", latent), ("RAI_RADSamplerSelect", {})):
+        with pytest.raises(ValueError, match=r"^The order map is an empty batch"):
+            host.call(node, **defaults(host, node) | own | {"order": nothing})
+
+
 def test_latents_of_another_model_are_refused(host, rad, adm):
     cond = host.call("RAI_ADMConditioning", class_label=0)[0]
     inputs = defaults(host, "RAI_RADSampler") | {"model": rad, "positive": cond, "negative": cond, "steps": 2}

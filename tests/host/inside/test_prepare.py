@@ -66,3 +66,12 @@ def test_a_video_shows_its_first_masks(host):
     for image in (frames, frames[:1]):
         out = host.nodes.NODE_CLASS_MAPPINGS["RAI_PrepareHole"].EXECUTE_NORMALIZED(mask=masks, image=image, **options)
         assert len(out[0]) == 20 and len(out.ui["mask_previews"]) == 8
+
+
+def test_masks_that_are_not_as_many_as_the_pictures_are_shown_over_the_first(host):
+    options = {"invert": False, "specks": 0, "fill_islands": True, "grow": 0, "feather": 0}
+    pictures = torch.rand(3, 48, 64, 3)
+    node = host.nodes.NODE_CLASS_MAPPINGS["RAI_PrepareHole"]
+    for masks, shown in ((5, 5), (1, 3)):
+        out = node.EXECUTE_NORMALIZED(mask=spot().expand(masks, -1, -1), image=pictures, **options)
+        assert len(out[0]) == masks and len(out.ui["mask_previews"]) == shown

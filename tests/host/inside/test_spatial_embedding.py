@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import build, in_host
 from helpers import apply, inputs, tiny_model
 
 
@@ -115,7 +116,7 @@ def test_ksampler_keeps_known_latents_and_host_loras_still_apply(host):
 
 
 def test_other_models_are_refused_in_one_sentence(host, adm):
-    with pytest.raises(ValueError, match="U-Nets that predict noise or v"):
+    with pytest.raises(ValueError, match=r"^'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v.* do not need it"):
         host.call("RAI_RADSpatialNoiseEmbedding", model=adm[0])
     latent = {"samples": torch.zeros(1, 4, 8, 8)}
     with pytest.raises(ValueError, match="RAD Spatial Noise Embedding"):
@@ -134,3 +135,18 @@ def test_other_models_are_refused_in_one_sentence(host, adm):
         )
     with pytest.raises(ValueError, match="not a RAD adapter for a latent model"):
         host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="landscapes (bundled)", strength=1.0)
+
+
+@pytest.mark.parametrize(
+    "name, sentence", [("SVD (video)", "works on U-Nets that predict noise or v"), ("HiDream", "cannot give this MODEL")]
+)
+def test_errors_name_the_node_that_is_in_the_graph(host, name, sentence):
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    for node, own in (
+        ("Load RAD Adapter", {"adapter_name": "landscapes (bundled)", "strength": 1.0}),
+        ("RAD Spatial Noise Embedding", {}),
+    ):
+        with pytest.raises(ValueError, match=f"^'{node}' {sentence}") as error:
+            host.call(f"RAI_{node.replace(' ', '')}", model=build(name), **own)
+        assert "do not need it" not in str(error.value), "that is for networks from Load ADM Model"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from families import build, in_host, prompts, scene
 from family_table import FAMILIES
-from helpers import apply
+from helpers import apply, defaults
 
 NAMES = [
     "SD3, 3.5",
@@ -283,6 +283,29 @@ def test_families_without_a_way_in_are_refused_in_a_sentence(host):
         assert aware.with_levels_alone(native) is native, "nothing is needed"
     with pytest.warns(note, match="may work without an adapter"):
         aware.with_levels_alone(build("Wan 2.2 5B"))
+
+
+@pytest.mark.parametrize("name", ["Qwen-Image, -Edit", "Wan 2.1 (picture)", "Krea 2", "Anima"])
+def test_rad_sampler_asks_for_the_embedding_where_the_host_gives_latents_a_time_axis(host, name):
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    with pytest.raises(ValueError, match=r"takes one noise level for the whole picture\. Put 'RAD Spatial Noise Embedding' before"):
+        rad_sample(host, name, {"samples": torch.ones(1, 16, 8, 8)})
+
+
+@pytest.mark.parametrize("name", ["LTX-Video", "LTX-2 (video, sound)", "MiniMax H3 (video, sound)"])
+def test_rad_sampler_leaves_models_with_levels_of_their_own_to_ksampler(host, name):
+    if not in_host(name):
+        pytest.skip(f"this host has no {name}")
+    with pytest.raises(ValueError, match=f"cannot set the noise levels of {name.split(' (')[0]}, which .*: use a KSampler"):
+        rad_sample(host, name, scene(name))
+
+
+def rad_sample(host, name, latent):
+    """*RAD Sampler* on the plain MODEL of a family."""
+    positive, negative = prompts(name)
+    inputs = {"model": build(name), "positive": positive, "negative": negative, "latent_image": latent, "steps": 2}
+    return host.call("RAI_RADSampler", **defaults(host, "RAI_RADSampler") | inputs)[0]["samples"]
 
 
 def test_a_host_whose_network_changed_is_refused(host, monkeypatch):

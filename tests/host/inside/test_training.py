@@ -1,6 +1,7 @@
 """Train RAD Adapter in the host: on the bundled pixel network, and on latent models."""
 
 import gc
+import warnings
 import weakref
 
 import numpy as np
@@ -278,6 +279,14 @@ def test_half_precision_ends_with_an_adapter_and_samples(host, kind, precision, 
     assert len(moved) > 10, "a LoRA starts with B = 0: it was trained"
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_what_is_frozen_has_the_precision_that_was_chosen(host, precision):
+    with torch.inference_mode(False):
+        net, _ = host.module("nodes.host.trainable").copy_of(tiny_model(host, "SD15"), precision)
+    assert net.unet.input_blocks[0][0].weight.dtype == getattr(torch, precision)
+    assert net.unet.out[0].weight.dtype == torch.float32, "norms stay exact"
+
+
 def test_the_training_network_is_the_hosts(host):
     """The copy that is trained predicts what the host's patched MODEL predicts, per pixel; LoRA on the MODEL are in the copy."""
     training, embedding = host.module("nodes.host.train_adapter"), host.module("nodes.host.spatial_embedding")
@@ -296,7 +305,7 @@ def test_the_training_network_is_the_hosts(host):
         mask = torch.zeros(2, 1, 16, 16)
         mask[:, :, 3:9, 2:12] = 1
         sigma = float(base.model.model_sampling.sigmas[400])
-        expected = apply(embedding.with_spatial_embedding(patched), x0, sigma, extra, mask)
+        expected = apply(embedding.with_spatial_embedding(patched, "a node"), x0, sigma, extra, mask)
         levels = schedule.phase1.level_of_sigma(sigma * mask)
         cond = (extra["c_crossattn"], extra.get("y"))
         with torch.no_grad():
@@ -340,6 +349,28 @@ def test_captions_are_read_by_the_hosts_clip(host, adapters, tmp_path):
     (tmp_path / "1.txt").write_text("a red boat")
     train(host, tiny_model(host, "SD15"), folder=str(tmp_path), vae=Blocks(), clip=Clip(), size=64, steps=1)
     assert read == ["", "a red boat"]
+
+
+def test_a_number_of_prompts_that_does_not_fit_the_pictures_is_noted(host):
+    training, words = host.module("nodes.host.latent_training"), prompt("SD15")
+    with pytest.warns(host.module("rad_core.notes").Note, match="'positive' has 2 prompts for 3 pictures"):
+        assert len(training.prompts_of(words * 2, None, [""] * 3)) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [len(training.prompts_of(words * count, None, [""] * 3)) for count in (1, 3)] == [1, 3]
+
+
+def test_a_class_conditional_network_says_where_the_class_is_set(host, pictures, adapters, tmp_path):
+    core, run = host.module("rad_core"), host.module("nodes.host.train_adapter")
+    net = core.UNet(core.UNetConfig(32, (32, 32), 1, (), 32, image_size=16, num_classes=3)).eval().requires_grad_(False)
+    core.save_model(net, tmp_path / "classes.safetensors")
+    model = host.module("nodes.host.adm").load_adm(str(tmp_path / "classes.safetensors"))
+    sentence = "set a class from 0 to 2 in 'ADM Conditioning', and connect it to 'positive'"
+    beyond, inside = (host.call("RAI_ADMConditioning", class_label=label)[0] for label in (3, 2))
+    for positive in (None, prompt("SD15"), beyond):
+        with pytest.raises(ValueError, match=sentence):
+            train(host, model, images=pictures, positive=positive)
+    assert run._class_label(3, [inside]) == 2 and run._class_label(None, [inside]) is None
 
 
 @pytest.mark.parametrize("stage", ["reading the pictures", "reading the captions", "encoding the pictures"])

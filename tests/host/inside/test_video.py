@@ -175,3 +175,20 @@ def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
     assert torch.equal(alone[known], image[:2][known]) and not torch.equal(alone[~known], image[:2][~known])
     again = inpaint(host, model, vae, words, image[1:2], mask[1:2], seed=6)
     torch.testing.assert_close(again[0], alone[1], rtol=0, atol=1e-3)
+
+
+def test_a_video_that_does_not_fit_into_memory_gets_advice_that_its_node_can_follow(host):
+    import comfy.model_management
+
+    class VAE(Blocks):
+        latent_dim, tries = 3, 0
+        temporal_compression_decode = lambda self: 4
+
+        def encode(self, images):
+            self.tries += 1
+            raise comfy.model_management.OOM_EXCEPTION("pretended")
+
+    image, mask, vae = torch.rand(9, 64, 96, 3), moving_hole(9, 64, 96), VAE()
+    with pytest.raises(MemoryError, match=r"Not even one video fits .*\. Choose a smaller size, or connect fewer frames"):
+        inpaint(host, tiny_model(host, "SD15"), vae, (prompt("SD15"),) * 2, image, mask, video=True)
+    assert vae.tries == 1, "a video is never split"
