@@ -34,6 +34,7 @@ def test_lines_are_found_where_they_are(case):
     lines = find_lines(Scene.of(striped(aside), HOLE), 12)
     assert 1 <= len(lines) <= 2, "one edge of the stripe, or both"
     for line in lines:
+        assert (line.rise == 0) == (case == "straight")
         y, x = line.points(torch.linspace(0, 1, 9))
         assert distance(y, x).abs().max() < 3, "an edge is 1.5 pixels from the middle"
         there, along, length = line.at(SIDE, y, x)

@@ -16,13 +16,14 @@ from ..depth import depth_of
 from .level import Level
 from .scene import KNOWN, Scene
 
-LONGEST = 320  # pixels of the context's longer side where lines are looked for
+LONGEST = 480  # pixels of the context's longer side where lines are looked for
 WINDOW, HALF = 14, 3  # pixels along an edge and to either side of it whose colours are compared
 RIM, AHEAD = 6, 24  # pixels from the hole within which ends are found, and within which an end must meet it
 ENDS = 64  # at most
 CONTRAST, CLEAR = 0.002, 2.0  # variance of the colours across an edge, and that as a multiple of the variance along it, at least
 LIKE, DIFFER, UNEVEN = 0.85, 1.0, 10.0  # correlation, squared difference as a multiple of the contrast, degrees: see `_join`
 THIN = 3  # pixels of depth: a hole that is nowhere as deep needs no lines
+STRAIGHT = 1.0  # pixels: a line that rises by less is straight, so that the two edges of a stripe stay parallel
 HIDDEN = 0.35  # share of a line that lies in the hole, at least
 BAND, WEIGHT, FAR = 0.8, 0.1, 1000.0  # see `LineGuide`
 
@@ -177,7 +178,8 @@ def _join(ends: Ends, hole: Tensor, most: int) -> list[Line]:
         i, j = divmod(int(score.argmax()), len(score))
         score[[i, j]] = score[:, [i, j]] = -torch.inf
         slope = float(leaving[i, j] - arriving[i, j]) / 2 * pi / 180  # of a parabola at its ends: 4 rise / length
-        line = Line(*(tuple(ends.point[k].tolist()) for k in (i, j)), float(chord[i, j].norm()) * slope / 4, len(hole))
+        rise = float(chord[i, j].norm()) * slope / 4
+        line = Line(*(tuple(ends.point[k].tolist()) for k in (i, j)), rise if abs(rise) > STRAIGHT else 0.0, len(hole))
         if _looked_up(hole, *line.points(torch.linspace(0, 1, 32))).float().mean() > HIDDEN:
             lines.append(line)
     return lines
