@@ -133,7 +133,7 @@ def main() -> None:
     limit_threads(options.threads)
     sys.path.insert(0, options.package)
     chosen = names(options.set_folder)
-    if options.n:
+    if options.n and options.n > 0:
         chosen = spread(chosen, min(options.n, len(chosen)))
     run(options.set_folder, chosen, {options.label or method: method for method in options.methods}, options)
     table.report(options.output, options.rows, options.ours, chosen)

@@ -96,9 +96,9 @@ def fill_holes(
     mix = not region_aware or any(each is not None for each in others)
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     order = None if order is None else check_order(order, mask)
-    redrawing = redrawing if settings.detail else None
     redraw_net = redrawing.net if redrawing and redrawing.net else net
     _check_labels(labels, len(image), net, redraw_net)
+    redrawing = redrawing if settings.detail else None
     spec = CropSpec.of(net, settings)
     batches = crop_holes(image, noise_mask, spec, order, context_mask)
     boxes = {k: crop.box for batch in batches for k, crop in batch.crops.items() if crop.resized}

@@ -175,6 +175,21 @@ def test_any_inpainter_can_be_iterated():
         OneShot(mean_fill, 16, samples=1)
 
 
+def test_at_their_own_size_pictures_are_padded_for_those_who_cannot(net):
+    picture, mask, seen = torch.full((1, 3, 21, 17), 0.5), torch.zeros(1, 1, 21, 17), []
+    mask[..., 4:12, 4:12] = 1
+
+    def fill(known, hole, z):
+        seen.append(tuple(known.shape[2:]))
+        return mean_fill(known, hole, z)
+
+    out = sdm_inpaint(OneShot(fill, size=16, stride=8), picture, mask, iterations=1, view="native")[0]
+    assert out.shape == picture.shape and set(seen) == {(24, 24)}
+    shown = []
+    sdm_inpaint(net, picture, mask, iterations=1, view="native", callback=lambda step, steps, x0: shown.append(x0.shape[2:]))
+    assert {tuple(size) for size in shown} == {(21, 17)}  # a Generator pads by itself
+
+
 def test_rad_in_one_shot_is_iterated():
     rad = rad_core.load_adapter(rad_core.load_model("landscapes"), "landscapes")
     unit = lambda x: (x + 1) / 2

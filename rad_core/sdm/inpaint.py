@@ -108,7 +108,9 @@ def sdm_inpaint(
         None if maps is None else maps.repeat_interleave(fills, 0) for maps in (image, mask, context_mask, stitch_mask)
     )
     seeds = seed_list(seed, len(image))
-    spec = CropSpec(sdm.size, sdm.stride, torch.device(sdm.device), "hole" if settings.view == "auto" else settings.view, settings.context)
+    view = "hole" if settings.view == "auto" else settings.view
+    stride = 1 if view == "native" and isinstance(sdm, Generator) else sdm.stride  # a Generator pads by itself, by reflection
+    spec = CropSpec(sdm.size, stride, torch.device(sdm.device), view, settings.context)
     out, uncertainty = image.clone(), torch.zeros_like(mask)
     history = [(image.clone(), torch.zeros_like(mask)) for _ in range(settings.iterations)] if return_history else []
     nothing, hole = torch.zeros_like(mask), ((mask > 0) & (stitch_mask > 0)).float()

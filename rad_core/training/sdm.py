@@ -195,9 +195,9 @@ class SDMTraining:
 
     def _r1_penalty(self, batch: SDMBatch) -> Tensor:
         """R1 (Mescheder et al. 2018), applied lazily with a weight for the steps between (Karras et al. 2020)."""
-        picture, mask = self.augment(batch.real, 1 - batch.hole, batch.streams)
+        picture, known = self.augment(batch.real, 1 - batch.hole, batch.streams)
         picture = picture.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.discriminator(picture, mask)[0].sum(), picture, create_graph=True)
+        (gradient,) = torch.autograd.grad(self.discriminator(picture, known)[0].sum(), picture, create_graph=True)
         gamma = self.plan.r1_gamma * (batch.part.size / 512) ** 2 * batch.weight
         return gamma / 2 * self.plan.r1_every * gradient.square().sum((1, 2, 3)).mean()
 
