@@ -21,6 +21,8 @@ from .timestep_embedding import MAX_LEVELS
 
 ALIGNMENT = Guidance(since=0.75, lambda_mse=0.0, align_until=1.0, step="natural", carry=False, eta=1.0)  # of the rim, at full strength
 
+UNTRAINED = "This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture."
+
 
 @dataclass(frozen=True)
 class RADSettings(SamplingSettings):
@@ -104,7 +106,7 @@ def rad_inpaint(
     """
     settings = resolve_settings(settings, PRESETS, changes)
     if not net.region_aware:
-        note("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.")
+        note(UNTRAINED)
     if detail_net is not None and not detail_net.region_aware:
         note("The network that redraws was not trained for RAD: load an adapter that was trained to redraw on it.")
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)

@@ -8,7 +8,7 @@ from rad_core import FlowDenoiser, FlowSchedule
 from rad_core.flow import flow_start, shifted
 from rad_core.guidance import GradPaint, Guidance, KnownPixels
 from rad_core.samplers import SAMPLERS
-from rad_core.training.objective import FlowLevels, flow_levels, losses, objective
+from rad_core.training.objective import FlowTarget, flow_levels, losses, objective
 
 COUNT = 6000
 KNOWN = torch.linspace(0.7, -0.6, PIXELS).double().view(1, 1, 3, 3)
@@ -153,7 +153,7 @@ def test_the_objective_is_the_velocitys_error_over_noised_pixels_alone():
     torch.testing.assert_close(seen["s"], HARD * torch.tensor([0.4, 0.9]).view(2, 1, 1, 1))
     torch.testing.assert_close(seen["x"], (1 - seen["s"]) * x0 + seen["s"] * noise)
     assert losses(net, x0, noise, levels, "flow")[1] is None
-    halves = [FlowLevels(levels.timesteps[k : k + 1]) for k in (0, 1)]
+    halves = [FlowTarget(levels.timesteps[k : k + 1]) for k in (0, 1)]
     counts = halves[0].counts() + halves[1].counts()
     parts = [
         objective(

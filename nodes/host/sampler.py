@@ -15,6 +15,7 @@ from ...rad_core.flow import flow_start
 from ...rad_core.images import check_order, clamp_mask
 from ...rad_core.noise import generators, normal
 from ...rad_core.notes import note
+from ...rad_core.rad import UNTRAINED
 from ...rad_core.samplers import choose_sampler
 from .adm import VARIANCE_CALLBACK, set_conds
 from .holes import one_mask_a_picture
@@ -55,7 +56,7 @@ class HostSampler(comfy.samplers.Sampler):
         check_model(model)
         mask = torch.ones_like(noise[:, :1]) if denoise_mask is None else clamp_mask(denoise_mask[:, :1])
         if is_untrained(model) and (mask < 1).any():
-            note("This network was not trained for RAD: load a RAD adapter, or the fill will not fit the picture.")
+            note(UNTRAINED)
         order = None if self.order is None else self._order(model, mask)
         flow = has_token_levels(model)
         maps = (_flow_maps if flow else _maps)(model_wrap.inner_model.model_sampling, mask, sigmas, order, self.overlap)

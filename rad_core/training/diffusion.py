@@ -15,7 +15,7 @@ from ..unet import UNet
 from . import OPTIMISERS
 from .data import MaskSource, Source
 from .loop import EMA, BatchSlice, Plan, autocast, memory_format, zero_gradients
-from .objective import FlowLevels, NoiseLevels, base_levels, flow_levels, objective, region_levels
+from .objective import FlowTarget, NoiseTarget, base_levels, flow_levels, objective, region_levels
 from .processes import Processes
 
 PARTS = ("loss_1", "loss_2", "loss_3", "loss_4", "loss_phase_2")  # in the quarters of phase 1, the least noise first, and in phase 2
@@ -222,7 +222,7 @@ class DiffusionTraining:
         index = (4 * self._time(part)).long().clamp(max=len(PARTS) - 1)
         return nn.functional.one_hot(index, len(PARTS)).T.float().to(self.device)
 
-    def _levels(self, part: BatchSlice, drawn: Drawn) -> NoiseLevels | FlowLevels:
+    def _levels(self, part: BatchSlice, drawn: Drawn) -> NoiseTarget | FlowTarget:
         """A slice's noise levels, as maps of (h, w)."""
         plan, schedule, time = self.plan, self.schedule, self._time(part)
         if drawn.mask is None:

@@ -57,7 +57,7 @@ def discretised_gaussian_log_likelihood(x0: Tensor, mean: Tensor, log_std: Tenso
 
 
 @dataclass(frozen=True)
-class NoiseLevels:
+class NoiseTarget:
     """A training batch's noise levels, and the network's timesteps for them.
 
     Args:
@@ -89,7 +89,7 @@ class NoiseLevels:
 
 
 @dataclass(frozen=True)
-class FlowLevels:
+class FlowTarget:
     """A training batch's noise levels on a flow model (see `flow`). There is no bound: these networks learn no variance.
 
     Args:
@@ -108,32 +108,32 @@ class FlowLevels:
         return self.timesteps > 0
 
     def counts(self) -> Tensor:
-        """As `NoiseLevels.counts`."""
+        """As `NoiseTarget.counts`."""
         return torch.stack([self.noised.sum(), self.timesteps.new_zeros(())]).double()
 
 
-def flow_levels(mask: Tensor, t: Tensor, schedule: FlowSchedule) -> FlowLevels:
+def flow_levels(mask: Tensor, t: Tensor, schedule: FlowSchedule) -> FlowTarget:
     """RAD's noise levels on a flow model at time t (B,) in [0, 2] of both phases. mask: (B, 1, [T,] H, W), 1 = phase 1."""
-    return FlowLevels(schedule.levels(mask, t).float())
+    return FlowTarget(schedule.levels(mask, t).float())
 
 
-def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> NoiseLevels:
+def base_levels(t: Tensor, schedule: NoiseSchedule, size: tuple[int, int]) -> NoiseTarget:
     """A plain ADM network's noise levels: step t (B,) for all pixels of a picture. size: (H, W) of the maps."""
     square = schedule.level_sigma.square().view(-1, 1, 1, 1).expand(-1, 1, *size)
-    return NoiseLevels(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
+    return NoiseTarget(*(square[k] / (1 + square[k]) for k in (t + 1, t)), t.float())
 
 
-def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bool = True) -> NoiseLevels:
+def region_levels(mask: Tensor, t: Tensor, schedule: RegionSchedule, spatial: bool = True) -> NoiseTarget:
     """RAD's noise levels at step t (B,) of both phases, for a mask (B, 1, H, W) with 1 = phase 1.
 
     `spatial`: one timestep per pixel; otherwise one per picture, the ablation of RAD's Table 3.
     """
     timesteps = schedule.phase1.level_of_sigma(schedule.sigma(mask, t)).float() if spatial else (t + 1).float()
-    return NoiseLevels(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), timesteps)
+    return NoiseTarget(schedule.beta_bar(mask, t), schedule.beta_bar(mask, t - 1), timesteps)
 
 
 def losses(
-    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseLevels | FlowLevels, prediction: str = "eps", cond: tuple = ()
+    net: nn.Module, x0: Tensor, noise: Tensor, levels: NoiseTarget | FlowTarget, prediction: str = "eps", cond: tuple = ()
 ) -> tuple[Tensor, Tensor | None]:
     """Noise a batch, run the network, and return both losses per pixel: the squared error, and the bound in bits.
 
@@ -145,7 +145,7 @@ def losses(
         net: called as net(x, t, *cond); its output has as many channels as x0, or twice as many with a learned variance.
         x0: (B, C, H, W), pictures in [-1, 1].
         noise: (B, C, H, W), standard normal.
-        prediction: "eps" or "v", see `UNetConfig`; "flow" with a `FlowLevels`.
+        prediction: "eps" or "v", see `UNetConfig`; "flow" with a `FlowTarget`.
         cond: the network's conditioning, such as class labels or a prompt's embedding.
 
     Returns:
@@ -195,7 +195,7 @@ def objective(
     net: nn.Module,
     x0: Tensor,
     noise: Tensor,
-    levels: NoiseLevels | FlowLevels,
+    levels: NoiseTarget | FlowTarget,
     *,
     vlb_weight: float = 1e-3,
     prediction: str = "eps",
@@ -206,7 +206,7 @@ def objective(
     """The loss: the squared error's mean over the noised pixels plus the weighted mean of the bound over the stepping ones (RAD 4.2).
 
     Args:
-        counts: `NoiseLevels.counts` of the whole batch, where this is a slice of it.
+        counts: `NoiseTarget.counts` of the whole batch, where this is a slice of it.
         net, x0, noise, levels, prediction, cond: as `losses`.
         rim_weight: see `rim_weights`; 0 as in the paper.
 
