@@ -21,17 +21,8 @@ ALONE = {"model": "adapter", "image": "picture", "mask": "mask", "seed": 1}
 RAD = ALONE | {"detail_model": "detail"}
 SDM = ("RAI_LoadSDMModel", {"sdm_name": "landscapes (bundled)"}, (0, 1))
 GRADPAINT = {"image": "picture", "mask": "mask", "positive": "words", "negative": "words", "seed": 1, "cfg": 1.0, "sampler_name": "ddim"}
-SAMPLING = {
-    "model": "model",
-    "positive": "words",
-    "negative": "words",
-    "latent_image": "hole",
-    "seed": 1,
-    "steps": 30,
-    "cfg": 1.0,
-    "sampler_name": "ddim",
-    "scheduler": "normal",
-}
+OF_ALL_SAMPLERS = {"positive": "words", "negative": "words", "latent_image": "hole", "seed": 1}
+SAMPLING = OF_ALL_SAMPLERS | {"model": "model", "steps": 30, "cfg": 1.0, "sampler_name": "ddim", "scheduler": "normal"}
 BY_HOST = {
     "model": "adapter",
     "positive": "conditioning",
@@ -41,6 +32,9 @@ BY_HOST = {
 }
 AGAIN = {"model": "detail", "latent_image": "hole again", "steps": 24, "denoise": 0.42}  # BY_HOST's second pass: from sigma 3
 SHARP = {"size": 128, "denoise": 0.2, "steps": 8}  # the second pass, at twice the network's size
+SMALL_LANDSCAPE = (LANDSCAPE[0], LANDSCAPE[1] | {"size": 64}, (0, 0))
+SMALL_BOX = (BOX[0], BOX[1] | {"width": 64, "height": 64}, (1, 0))
+NETWORK = "The bundled network is small and knows drawn landscapes of 64x64 pixels; this one is shown enlarged."
 SIZES = "The bundled networks are small and know drawn landscapes of 64x64 pixels. This picture is larger, and is shown enlarged: "
 SMALL = f"{SIZES}the hole is filled at the network's size, and redrawn at twice that size to be sharp. "
 
@@ -154,6 +148,32 @@ WORKFLOWS = {
             "The refinement takes about as long as 60 steps of a KSampler: seconds on a GPU, minutes on a CPU.",
         ),
     },
+    "4 After your own sampler, the rest exact": {
+        "photo": PHOTO,
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (0, 1)),
+        "fill": ("RAI_FillFromPicture", FILL, (1, 0)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass, sharp focus"}, (1, 1)),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (1, 2)),
+        "encode": ("VAEEncode", {"pixels": "fill", "vae": ("checkpoint", 2)}, (2, 0)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": ("photo", 1)}, (2, 1)),
+        "sample": (
+            "KSampler",
+            SAMPLING | {"model": "checkpoint", "negative": "not", "cfg": 7.0, "sampler_name": "euler_ancestral", "denoise": 0.6},
+            (2, 2),
+        ),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("checkpoint", 2)}, (3, 0)),
+        "match": ("RAI_MatchFill", {"filled": "decode", "original": "photo", "mask": ("photo", 1)}, (3, 1)),
+        "before": ("PreviewImage", {"images": "decode"}, (4, 0), "As it comes back: every pixel is a little different"),
+        "after": ("PreviewImage", {"images": "match"}, (4, 1), "Matched: nothing has changed outside the mask"),
+        "note": (
+            "Note",
+            "An inpainting graph as you may have it, between two nodes of this pack. Before it, Fill from Picture gives the sampler a "
+            "start in which light and colours fit. After it, Match Fill to Picture takes away the colour drift of VAE and sampler, and "
+            "puts every pixel outside the mask back bit for bit.\n\n"
+            "Graphs of your own, with any model, sampler or edit model: connect what comes back to 'filled', and the picture before to "
+            "'original'. Here: choose your checkpoint. Change first: denoise, then the prompt.",
+        ),
+    },
     "5 GradPaint on a checkpoint": {
         "picture": PHOTO,
         "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (0, 1)),
@@ -179,6 +199,43 @@ WORKFLOWS = {
             "Puts something new into the hole, with any checkpoint that is not an inpainting one: GradPaint makes it respect the picture "
             "around. Choose yours, and set 'size' to what it was made for: 512 for SD1.5, 1024 for SDXL.\n\nChange first: the prompt, then "
             f"the seed. It takes as long as 60 steps of a KSampler: seconds on a GPU, minutes on a CPU.\n\n{OWN_PHOTO}",
+        ),
+    },
+    "5 GradPaint in LATENT graphs": {
+        "picture": SMALL_LANDSCAPE,
+        "model": MODEL,
+        "mask": SMALL_BOX,
+        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 1)),
+        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (1, 2)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (1, 3)),
+        "settings": ("RAI_GradPaintSettings", {"band": 16}, (2, 0)),
+        "sample": ("RAI_GradPaintSampler", SAMPLING | {"settings": "settings"}, (2, 1)),
+        "guider": (
+            "RAI_GradPaintGuider",
+            {"model": "model", "cfg": 1.0, "positive": "words", "negative": "words", "picture": "encode", "mask": "mask"},
+            (3, 0),
+        ),
+        "noise": ("RandomNoise", {"noise_seed": 1}, (3, 1)),
+        "euler": ("KSamplerSelect", {"sampler_name": "euler_ancestral"}, (3, 2)),
+        "sigmas": ("BasicScheduler", {"model": "model", "scheduler": "karras", "steps": 30}, (3, 3)),
+        "advanced": (
+            "SamplerCustomAdvanced",
+            {"noise": "noise", "guider": "guider", "sampler": "euler", "sigmas": "sigmas", "latent_image": "encode"},
+            (4, 0),
+        ),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (4, 1)),
+        "decode advanced": ("VAEDecode", {"samples": "advanced", "vae": ("model", 1)}, (4, 2)),
+        **shown("picture", 5, "Before"),
+        **shown("decode", 6, "GradPaint Sampler"),
+        **shown("decode advanced", 7, "GradPaint Guider"),
+        "note": (
+            "Note",
+            "GradPaint where a graph of your own has a KSampler or a SamplerCustomAdvanced. GradPaint Sampler takes a KSampler's place: "
+            "the hole is the latent's noise mask. GradPaint Guider takes a guider's: it goes into SamplerCustomAdvanced with any sampler "
+            "and sigmas, and takes the hole itself. GradPaint Settings is for when a preset is not enough; here it looks at 16 pixels "
+            "around the hole alone.\n\n"
+            f"{NETWORK} Put your own MODEL, VAE and prompts in place of it. Change first: the seeds, then the samplers. About 8 seconds on "
+            "one CPU core.",
         ),
     },
     "5 GradPaint without a checkpoint": {
@@ -260,6 +317,36 @@ WORKFLOWS = {
             f"RAD gives every pixel its own noise level, so that only the hole is generated. {SMALL}\n\n"
             "For pictures of your own, put Load Image in place of Draw Landscape, and a network and an adapter trained on such pictures "
             "into the two loaders. Change first: the seed, then the mask's shape. About 8 seconds on one CPU core.",
+        ),
+    },
+    "6 RAD in LATENT graphs": {
+        "picture": SMALL_LANDSCAPE,
+        "model": MODEL,
+        "mask": SMALL_BOX,
+        "adapter": ADAPTER,
+        "words": ("RAI_ADMConditioning", {"class_label": 0}, (1, 2)),
+        "encode": ("VAEEncode", {"pixels": "picture", "vae": ("model", 1)}, (2, 0)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": "mask"}, (2, 1)),
+        "sample": ("RAI_RADSampler", OF_ALL_SAMPLERS | {"model": "adapter"}, (2, 2)),
+        "rad": ("RAI_RADSamplerSelect", {"sampler": "dpmpp_2m"}, (3, 0)),
+        "sigmas": ("BasicScheduler", {"model": "adapter", "scheduler": "karras", "steps": 20}, (3, 1)),
+        "custom": (
+            "SamplerCustom",
+            {"model": "adapter", "add_noise": True, "noise_seed": 1, "cfg": 1.0, "positive": "words", "negative": "words"}
+            | {"sampler": "rad", "sigmas": "sigmas", "latent_image": "hole"},
+            (3, 2),
+        ),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("model", 1)}, (4, 0)),
+        "decode custom": ("VAEDecode", {"samples": "custom", "vae": ("model", 1)}, (4, 1)),
+        **shown("picture", 5, "Before"),
+        **shown("decode", 6, "RAD Sampler"),
+        **shown("decode custom", 7, "RAD Sampler Select"),
+        "note": (
+            "Note",
+            "RAD's own samplers where a graph of your own has a KSampler (RAD Sampler) or a SamplerCustom (RAD Sampler Select). The hole "
+            "is the latent's noise mask; both take an order map.\n\n"
+            f"{NETWORK} With a checkpoint of yours: see '9 Train an adapter for your checkpoint'. Change first: the seeds, then the "
+            "samplers. About 4 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
@@ -429,6 +516,39 @@ WORKFLOWS = {
             "Teaches the bundled network to fill holes with nights. The new file then appears in Load RAD Adapter (press R). Safe to "
             "cancel: run it again to resume.\n\nFor your own pictures, enter their folder's name in Train RAD Adapter and disconnect Draw "
             "Landscape. Change first: the steps. About 10 minutes on one CPU core.",
+        ),
+    },
+    "9 Train an adapter for your checkpoint": {
+        "photo": PHOTO,
+        "checkpoint": ("CheckpointLoaderSimple", {"ckpt_name": CHECKPOINT}, (0, 1)),
+        "words": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "a photo of reeds and grass"}, (1, 0)),
+        "train": (
+            "RAI_TrainRADAdapter",
+            {"model": "checkpoint", "vae": ("checkpoint", 2), "clip": ("checkpoint", 1), "positive": "words", "folder": "my_pictures"}
+            | {"adapter_name": "my look", "batch_size": 1, "learning_rate": 0.0001, "size": 512, "gradient_checkpointing": True},
+            (1, 1),
+        ),
+        "encode": ("VAEEncode", {"pixels": "photo", "vae": ("checkpoint", 2)}, (2, 0)),
+        "hole": ("SetLatentNoiseMask", {"samples": "encode", "mask": ("photo", 1)}, (2, 1)),
+        "sample": (
+            "RAI_RADSampler",
+            OF_ALL_SAMPLERS | {"model": "train", "negative": "not", "steps": 30, "cfg": 4.0, "sampler": "ddim"},
+            (2, 2),
+        ),
+        "not": ("CLIPTextEncode", {"clip": ("checkpoint", 1), "text": "blurry, path, text, watermark"}, (1, 2)),
+        "decode": ("VAEDecode", {"samples": "sample", "vae": ("checkpoint", 2)}, (3, 0)),
+        "match": ("RAI_MatchFill", {"filled": "decode", "original": "photo", "mask": ("photo", 1)}, (3, 1)),
+        "after": ("PreviewImage", {"images": "match"}, (4, 0), "Filled by your checkpoint with its adapter"),
+        "curve": ("PreviewImage", {"images": ("train", 1)}, (5, 0), "Loss over the steps"),
+        "samples": ("PreviewImage", {"images": ("train", 2)}, (5, 1), "Holes filled with the new adapter"),
+        "note": (
+            "Note",
+            "Teaches your own checkpoint to fill holes the region-aware way, and fills one. Put 20 to 100 pictures of one look into a "
+            "folder my_pictures inside ComfyUI's input folder, each with what it shows in a .txt file of the same name if you like, and "
+            "choose your checkpoint. Transformers (Flux, Qwen-Image, Z-Image and others) work in the same way, with their own loaders.\n\n"
+            "Training takes an hour or more on a GPU with 8 GB or more, and is safe to cancel: run it again to resume. The adapter then "
+            "is in Load RAD Adapter (press R), which takes Train RAD Adapter's place. The numbers here are starting points, not "
+            "results: see docs/training.md. Change first: the steps, then the learning rate.",
         ),
     },
 }
