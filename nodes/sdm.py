@@ -1,12 +1,11 @@
 """SDM: a few passes, the most certain pixels first; and RAD on what SDM is uncertain of."""
 
 import torch
-import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..rad_core import rad_inpaint, sdm_inpaint
-from ..rad_core.images import pasted
+from ..rad_core.images import mean_pool, pasted
 from ..rad_core.rad import RADSettings
 from ..rad_core.sdm import SCHEDULES, SDMSettings
 from . import inputs
@@ -177,7 +176,7 @@ def _frame(picture: Tensor) -> Tensor:
     longest = max(picture.shape[2:])
     if longest <= FRAME_SIDE:
         return picture
-    return F.interpolate(picture, [max(1, side * FRAME_SIDE // longest) for side in picture.shape[2:]], mode="area")
+    return mean_pool(picture, [max(1, side * FRAME_SIDE // longest) for side in picture.shape[2:]])
 
 
 class RefineWithRAD(io.ComfyNode):

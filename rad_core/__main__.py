@@ -1,6 +1,7 @@
 """The command line: `python -m rad_core` or `rad-inpaint`."""
 
 import argparse
+import io
 import sys
 import warnings
 
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         does.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that a file or pipe in an old code page cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if arguments[:1] == ["inpaint"]:
             arguments = ["inpaint", *inpaint.with_method(arguments[1:])]

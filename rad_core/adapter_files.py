@@ -157,7 +157,7 @@ def write_tensors(
     else:
         weights, settings = (path / name for name in FOLDER_OUTPUT)
         atomic_write(weights, lambda temporary: save_file(tensors, temporary, header))
-        atomic_write(settings, lambda temporary: Path(temporary).write_text(text))
+        atomic_write(settings, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
 def is_adapter(path: str | Path) -> bool:

@@ -1,7 +1,9 @@
 """Writing files completely or not at all."""
 
+import contextlib
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,9 +31,21 @@ def atomic_write(path: str | Path, write: Callable[[str], None]) -> None:
         raise ValueError(f"Cannot write to {path.parent}: {error.strerror or error}.") from None
     try:
         write(str(temporary))
-        os.chmod(temporary, mode)  # a writer may have replaced the file by one of its own
-        os.replace(temporary, path)
+        with contextlib.suppress(OSError):  # network drives and sticks may have no modes
+            os.chmod(temporary, mode)  # a writer may have replaced the file by one of its own
+        _replace(temporary, path)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"Cannot write {path.name}: {error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path, tries: int = 5) -> None:
+    """Rename a file; again where a virus scanner or a cloud drive holds one of the two for a moment, as happens on Windows."""
+    for left in reversed(range(tries)):
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(0.1)

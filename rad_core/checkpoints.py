@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora, read_architecture
-from .memory import out_of_memory
+from .memory import out_of_memory, weights_layout
 from .notes import note
 from .unet import UNet, UNetConfig
 
@@ -184,7 +184,7 @@ def load_model(
     order = attention_order if attention_order != "auto" else known or pick_order(net, image)
     if order == "legacy":
         legacy_to_new(net)
-    return net.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False).eval()
+    return net.to(device, dtype, memory_format=weights_layout(device)).requires_grad_(False).eval()
 
 
 def save_model(net: UNet, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:

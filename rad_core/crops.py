@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .boxes import Box, fit_size, hole_box, tile_box
 from .denoisers import Network
+from .images import max_pool
 from .notes import note
 from .settings import SamplingSettings
 
@@ -29,7 +30,7 @@ def shrink_known(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Te
     """
     if image.shape[2:] == tuple(size):
         return image, mask
-    small = F.adaptive_max_pool2d(mask, size)
+    small = max_pool(mask, size)
     known = (mask < 1).to(image)
     resize = lambda maps: F.interpolate(maps, size, mode="bilinear", antialias=True)
     return resize(torch.where(mask < 1, image, 0)) / resize(known).clamp(min=1e-3), small
@@ -239,7 +240,7 @@ def _crop(spec: CropSpec, picture: Tensor, mask: Tensor, order: Tensor | None, c
         around = spec.view == "hole"
         box = hole_box(hole, spec.context, spec.size, context_mask) if around else Box(0, 0, *mask.shape[1:])
         picture, mask = shrink_known(box.cut(picture)[None], box.cut(mask)[None], fit_size(box, spec.size, spec.stride))
-        order = None if order is None else F.adaptive_max_pool2d(box.cut(order)[None], mask.shape[2:])  # as the mask; it is 0 outside it
+        order = None if order is None else max_pool(box.cut(order)[None], mask.shape[2:])  # as the mask; it is 0 outside it
     to_device = lambda maps: None if maps is None else maps.to(spec.device)
     return Crop(to_device(picture), to_device(mask), to_device(order), box, spec.view in ("hole", "whole"))
 

@@ -1,7 +1,7 @@
 """Pictures, masks and maps that callers pass as tensors: brought to one size, count and range, or refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -75,9 +75,24 @@ def check_range(values: Tensor, expected: str) -> None:
         note(f"{expected}, got {low:.3g} to {high:.3g}: the values outside were clamped.")
 
 
+def mean_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Means over the parts of maps (B, C, H, W) that pixels of another size cover: `interpolate`'s mode "area"."""
+    return _pooled(F.adaptive_avg_pool2d, maps, size)
+
+
+def max_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """The largest values there; of maps (B, C, T, H, W) too, for a size of three."""
+    return _pooled(F.adaptive_max_pool2d if len(size) == 2 else F.adaptive_max_pool3d, maps, size)
+
+
+def _pooled(pool: Callable[..., Tensor], maps: Tensor, size: Sequence[int]) -> Tensor:
+    """On the CPU for Apple's GPUs, where torch refuses sizes that do not divide (pytorch#96056), or pools wrongly (pytorch#190064)."""
+    return pool(maps.cpu() if maps.device.type == "mps" else maps, tuple(size)).to(maps.device)
+
+
 def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Resize a mask (B, 1, H, W): where it shrinks, a pixel takes the strongest value under it, so that thin lines stay."""
-    small = F.adaptive_max_pool2d(mask, [min(sides) for sides in zip(mask.shape[2:], size, strict=True)])
+    small = max_pool(mask, [min(sides) for sides in zip(mask.shape[2:], size, strict=True)])
     return F.interpolate(small, tuple(size), mode="nearest-exact")
 
 

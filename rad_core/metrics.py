@@ -52,13 +52,13 @@ def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
     As in scikit-image: unbiased (co)variances, pictures mirrored beyond their edges.
     """
     count, c1, c2 = window**2, 0.01**2, 0.03**2
-    x, y = (_mirror(picture.double(), window // 2) for picture in (out, truth))
+    x, y = (_mirror(picture.cpu().double(), window // 2) for picture in (out, truth))
     mean = lambda maps: F.avg_pool2d(maps, window, 1)
     mx, my = mean(x), mean(y)
     covariance = lambda a, b, ma, mb: count / (count - 1) * (mean(a * b) - ma * mb)
     vx, vy, vxy = covariance(x, x, mx, mx), covariance(y, y, my, my), covariance(x, y, mx, my)
     similarity = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx.square() + my.square() + c1) * (vx + vy + c2))
-    return _mean(similarity, mask > 0).to(out)
+    return _mean(similarity, mask.cpu() > 0).to(out)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
@@ -98,7 +98,7 @@ def save_table(rows: dict[str, dict[str, float]], path: Path) -> None:
     Raises:
         ValueError: the file cannot be written.
     """
-    atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n"))
+    atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8"))
     print(markdown(rows))
 
 

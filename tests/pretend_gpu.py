@@ -5,7 +5,8 @@
 
 A `PretendTensor` wraps a CPU tensor. Every operation checks that its tensors are on one device (a CPU tensor of no dimensions may join, as
 on CUDA) and that random numbers come from a generator of that device. It shows what is on the wrong device, not what is wrong in a real
-one's kernels, autocast lists, streams or memory: autocast is the CPU's here.
+one's kernels, autocast lists, streams or memory: autocast is the CPU's here. With `pretend_gpu(MPS)` they say "mps", and refuse what
+Apple's GPUs refuse or get wrong: float64, uneven adaptive pools, convolution weights that are not contiguous.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+CUDA, MPS, CPU = torch.device("cuda", 0), torch.device("mps", 0), torch.device("cpu")
+_present = CUDA  # the device that is pretended
 ANY_DEVICE = ("aten._to_copy.", "aten.copy_.", "aten.detach.", "aten.lift_fresh.", "aten._local_scalar_dense.", "aten.is_pinned.")
 ANY_DEVICE += ("aten._has_compatible_shallow_copy_type.",)
 INDEXING = ("aten.index.Tensor", "aten.index_put", "aten._unsafe_index")  # their indices may be on the CPU
@@ -38,8 +40,8 @@ class PretendTensor(torch.Tensor):
     def __init__(self, *_, **__):
         pass
 
-    device = property(lambda self: CUDA)
-    is_cuda = property(lambda self: True)
+    device = property(lambda self: _present)
+    is_cuda = property(lambda self: _present == CUDA)
     is_cpu = property(lambda self: False)
 
     @property
@@ -99,15 +101,17 @@ def compute(func, args: tuple, kwargs: dict):
     else:
         # C++ allocates gradients where it takes their tensors to be: on the CPU
         allocates = torch._C._current_graph_task_id() != -1 and not others
-        here = allocates or torch.device(device).type == "cuda"
+        here = allocates or torch.device(device).type == _present.type
     generator = kwargs.get("generator")
-    if generator is not None and here and generator.device.type != "cuda":
+    if generator is not None and here and generator.device.type != _present.type:
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
     if name.startswith("aten.copy_."):
         _inner(args[0]).copy_(_inner(args[1]))
         return args[0]
     options = {key: CPU if key == "device" and here else value for key, value in kwargs.items() if key != "pin_memory" or not here}
     out = func(*tree_map(_inner, args), **tree_map(_inner, options))
+    if here and _present == MPS:
+        _check_for_mps(name, args, [value for value in tree_leaves(out) if isinstance(value, torch.Tensor)])
     if not func._schema.returns:
         return None
     if ours and func._schema.is_mutable and name.split(".")[1].endswith("_"):
@@ -120,6 +124,19 @@ def compute(func, args: tuple, kwargs: dict):
         return known[id(value)] if id(value) in known else PretendTensor(value)
 
     return tree_map(wrap, out)
+
+
+def _check_for_mps(name: str, args: tuple, out: list[torch.Tensor]) -> None:
+    if any(value.dtype == torch.float64 for value in out):
+        raise TypeError(
+            "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. Please use float32 instead."
+        )
+    if "adaptive" in name and "backward" not in name:
+        for before, after in zip(args[0].shape[-2:], out[0].shape[-2:], strict=True):
+            if max(before, after) % min(before, after):
+                raise RuntimeError("Adaptive pool MPS: input sizes must be divisible by output sizes.")
+    if name.startswith("aten.convolution.") and not _inner(args[1]).is_contiguous():
+        raise RuntimeError("MPS reads convolution weights as if they were contiguous.")
 
 
 class _Operators(TorchDispatchMode):
@@ -146,7 +163,7 @@ class _Moves(TorchFunctionMode):
             return _move(func is torch.Tensor.cuda, *args, **kwargs)
         if func is torch.device and isinstance(args[0], int):
             return torch.device("cuda", args[0])
-        if func in (torch.tensor, torch.as_tensor, torch.asarray) and _is_cuda(kwargs.get("device")):
+        if func in (torch.tensor, torch.as_tensor, torch.asarray) and _is_gpu(kwargs.get("device")):
             del kwargs["device"]
             made = func(*args, **kwargs)
             return made if isinstance(made, PretendTensor) else PretendTensor(made)
@@ -162,8 +179,8 @@ def _wrap_around(x: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
     return x
 
 
-def _is_cuda(device) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
+def _is_gpu(device) -> bool:
+    return device is not None and torch.device(device).type == _present.type
 
 
 class _Transfer(torch.autograd.Function):
@@ -188,12 +205,12 @@ def _move(cuda: bool, x: torch.Tensor, *places, device=None, dtype=None, copy: b
         elif _is_device(value):
             device = torch.device(value)
     ours = isinstance(x, PretendTensor)
-    target = "cuda" if cuda else ("cuda" if ours else x.device.type) if device is None else torch.device(device).type
+    target = "cuda" if cuda else (_present.type if ours else x.device.type) if device is None else torch.device(device).type
     if target == "meta":
         return torch.empty_like(_inner(x), device="meta", dtype=dtype)
-    if x.device.type not in ("cpu", "cuda") or target not in ("cpu", "cuda"):
+    if x.device.type not in ("cpu", _present.type) or target not in ("cpu", _present.type):
         raise RuntimeError(f"a pretended GPU has no '{target}'")
-    if ours != (target == "cuda"):
+    if ours != (target == _present.type):
         x = _Transfer.apply(x, not ours)
     dtype = dtype or x.dtype
     if dtype == x.dtype and not copy and memory_format in (None, torch.preserve_format):
@@ -203,15 +220,16 @@ def _move(cuda: bool, x: torch.Tensor, *places, device=None, dtype=None, copy: b
 
 
 def _no_driver(self, device_type, *args, **kwargs) -> None:
-    _AUTOCAST(self, "cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+    _AUTOCAST(self, "cpu" if device_type == _present.type else device_type, *args, **kwargs)
 
 
 _AUTOCAST = torch.autocast.__init__
 
 
 @contextmanager
-def pretend_gpu() -> Iterator[None]:
-    """A machine with one GPU, in a `with` block."""
+def pretend_gpu(device: torch.device = CUDA) -> Iterator[None]:
+    """A machine with one GPU, CUDA or MPS, in a `with` block."""
+    global _present
     answers = {
         "is_available": lambda: True,
         "current_device": lambda: 0,
@@ -222,10 +240,12 @@ def pretend_gpu() -> Iterator[None]:
         "get_rng_state": lambda *_: torch.random.get_rng_state(),
         "set_rng_state": lambda state, *_: torch.random.set_rng_state(state),
     }
+    before, _present = _present, device
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to replaces parameters, it does not change their data
     try:
         with mock.patch.multiple(torch.cuda, **answers), mock.patch.object(torch.autocast, "__init__", _no_driver), _Operators(), _Moves():
             yield
     finally:
+        _present = before
         torch.__future__.set_overwrite_module_params_on_conversion(overwrite)

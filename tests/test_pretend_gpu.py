@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pretend_gpu import CUDA, PretendTensor, pretend_gpu
+from pretend_gpu import CUDA, MPS, PretendTensor, pretend_gpu
 
 import rad_core
 from rad_core import RegionSchedule, fills, landscapes
@@ -21,7 +21,7 @@ from rad_core.sdm import Generator, SDMConfig
 from rad_core.sdm.network import Discriminator
 from rad_core.sheets import mark_hole
 from rad_core.training.data import mask_source
-from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, pictures_of
+from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, check_device, pictures_of
 from rad_core.training.log import Log
 from rad_core.training.loop import Stage, train
 from rad_core.training.samples import holes, sample_columns
@@ -60,18 +60,45 @@ def test_methods_give_the_cpus_pictures(tiny_net, method, dtype):
     torch.testing.assert_close(there.inner, expected)
 
 
+UNEVEN = (slice(None), slice(None), slice(21), slice(23))  # sides that do not halve evenly
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore::rad_core.notes.Note")
+def test_methods_run_on_apples_gpus(tiny_net, method):
+    net, picture, mask = small_sdm() if method == "sdm" else copy.deepcopy(tiny_net), PICTURE[UNEVEN], MASK[UNEVEN]
+    expected = METHODS[method](net, picture, mask)
+    with pretend_gpu(MPS):
+        out = METHODS[method](net.to("mps"), picture, mask)
+        there = METHODS[method](net, picture.to("mps"), mask.to("mps"))
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(there.inner, expected)
+
+
+def test_networks_for_apples_gpus_are_not_channels_last():
+    with pretend_gpu(MPS):
+        for net in (rad_core.load_model("landscapes", device="mps"), rad_core.load_sdm("landscapes", device="mps")):
+            assert all(weight.is_contiguous() for weight in net.parameters())
+
+
+def test_training_on_apples_gpus_is_refused():
+    with pretend_gpu(MPS), pytest.raises(ValueError, match="float64"):
+        check_device(MPS)
+
+
 RAMP = torch.linspace(0.2, 0.8, 100).view(1, 1, 1, 100).expand(1, 3, 100, 100)
 STRIPED = torch.full((1, 3, 100, 100), 0.4)
 STRIPED[:, :, 48:52] = 1
 MIDDLE = F.pad(torch.ones(1, 1, 30, 30), (35,) * 4)
 
 
+@pytest.mark.parametrize("device", [CUDA, MPS], ids=str)
 @pytest.mark.parametrize("case", [(PICTURE, MASK), (RAMP, MIDDLE), (STRIPED, MIDDLE)], ids=["landscape", "light", "a line"])
-def test_the_picture_as_its_own_model(case):
+def test_the_picture_as_its_own_model(case, device):
     picture, mask = case
     expected, deviation = rad_core.exemplar_inpaint(picture, mask, "fast")
-    with pretend_gpu():
-        out, uncertainty = rad_core.exemplar_inpaint(picture.to("cuda"), mask.to("cuda"), "fast")
+    with pretend_gpu(device):
+        out, uncertainty = rad_core.exemplar_inpaint(picture.to(device), mask.to(device), "fast")
     torch.testing.assert_close(out.inner, expected)
     torch.testing.assert_close(uncertainty.inner, deviation)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
 from ...rad_core.images import clamp_mask
+from ...rad_core.memory import weights_layout
 
 REGION_AWARE = "region_aware"  # the attribute of ADMModel that an adapter patches
 VARIANCE_CALLBACK = "rad_model_var_values"  # transformer option: a function that receives the network's values for the variance
@@ -119,10 +120,11 @@ def load_adm(path: str, attention_order: str = "auto", dtype: torch.dtype = torc
 
     disable_dynamic: without the host's dynamic memory, as it asks for a second copy for torch.compile and hooks.
     """
-    net = load_model(path, attention_order, dtype=dtype, layers=comfy.ops.disable_weight_init)
+    device = comfy.model_management.get_torch_device()
+    net = load_model(path, attention_order, dtype=dtype, layers=comfy.ops.disable_weight_init).to(memory_format=weights_layout(device))
     plain = comfy.model_patcher.ModelPatcher
     patcher = plain if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", plain)  # v0.3.64 has none
-    model = patcher(ADMModel(net), comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+    model = patcher(ADMModel(net), device, comfy.model_management.unet_offload_device())
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, "rad_keep_known", _keep_known_of_adm)
     model.cached_patcher_init = load_adm, (path, attention_order, dtype)
     return model

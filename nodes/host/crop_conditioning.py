@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import comfy.utils
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ...rad_core.images import mean_pool
 from .through_vae import Cut
 
 
@@ -45,7 +45,7 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
                 "take 'GradPaint Sampler' with the video's latents."
             )
         if other is not None and hole is None:  # of InstructPix2Pix, Flux Canny
-            options["concat_latent_image"] = F.adaptive_avg_pool2d(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])
+            options["concat_latent_image"] = mean_pool(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])
         if (control := options.get("control")) is not None:
             options["control"] = _control(control, cut, copies)
         if (region := _region(options, *size)) is not None:

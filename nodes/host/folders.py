@@ -5,6 +5,8 @@ Adapters for latent models are in models/rad_adapters/latent, which the host's L
 
 import contextlib
 import os
+import re
+import tempfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -17,6 +19,7 @@ ADM, ADAPTERS, SDM = "adm", "rad_adapters", "sdm"
 BUNDLED_OF = {ADM: bundled_networks, ADAPTERS: bundled_adapters, SDM: bundled_sdms}
 BUNDLED = " (bundled)"
 LATENT = "latent"
+RESERVED = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # names that Windows keeps for devices
 EXTENSIONS = {".safetensors", ".pt", ".bin"}
 
 
@@ -66,16 +69,24 @@ def fingerprint_of_pictures(text: str) -> str:
 
 
 def adapter_file(name: str, latent: bool) -> Path:
-    """The file that a new adapter is written to; `latent`: it is for a latent model.
+    """The file that a new adapter is written to, in the first folder that can be written to; `latent`: it is for a latent model.
 
     Raises:
-        ValueError: a name that is empty or a path.
+        ValueError: a name that is empty or a path, or there is no such folder.
     """
     name = name.strip().removesuffix(".safetensors")
-    if not name or any(sign in name for sign in '/\\:*?"<>|') or name.startswith("."):
+    reserved = RESERVED.fullmatch(name.partition(".")[0])
+    if not name or reserved or any(sign in name for sign in '/\\:*?"<>|') or name.startswith("."):
         raise ValueError(f"'{name}' cannot be a file's name: use letters, numbers, spaces and dashes.")
-    folder = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
-    return (folder / LATENT if latent else folder) / f"{name}.safetensors"
+    folders = [Path(folder, LATENT if latent else "") for folder in folder_paths.get_folder_paths(ADAPTERS)]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # asks the disk: what a folder's mode says does not hold on all
+            return folder / f"{name}.safetensors"
+    raise ValueError(
+        f"No adapter can be written to {' or '.join(map(str, folders))}: allow it, or name another folder in extra_model_paths.yaml."
+    )
 
 
 _written: dict[Path, bool] = {}  # adapters of this session: whether the file was there when last looked for
@@ -96,5 +107,5 @@ def times_removed(name: str | None) -> int:
 
 
 def picture_folder(text: str) -> str:
-    """A folder given by its full path, or by its name inside the host's input folder."""
-    return os.path.join(folder_paths.get_input_directory(), os.path.expanduser(text.strip()))
+    """A folder given by its full path, perhaps in quotes as Windows copies it, or by its name inside the host's input folder."""
+    return os.path.join(folder_paths.get_input_directory(), os.path.expanduser(text.strip().strip("\"'")))

@@ -170,16 +170,18 @@ def _switch_off_cache(options: dict) -> None:
         options["transformer_options"]["easycache"] = off
 
 
-def _generators(device: torch.device) -> list:
-    """The modules with torch's global random generators, of the CPU and of a device."""
+def _generators(device: torch.device) -> list[tuple]:
+    """Modules with torch's global random generators, of the CPU and of a device, and what tells them which device."""
     own = getattr(torch, device.type, None) if device.type != "cpu" else None
-    return [torch.random, own] if hasattr(own, "get_rng_state") and own.is_available() else [torch.random]
+    if not hasattr(own, "get_rng_state") or not getattr(own, "is_available", lambda: True)():  # torch.mps had none before 2.5
+        return [(torch.random,)]
+    return [(torch.random,), (own,) if device.type == "mps" else (own, device)]
 
 
 def _random_state(device: torch.device) -> list[Tensor]:
-    return [each.get_rng_state() for each in _generators(device)]
+    return [own.get_rng_state(*place) for own, *place in _generators(device)]
 
 
 def _set_random_state(device: torch.device, states: list[Tensor]) -> None:
-    for each, state in zip(_generators(device), states, strict=True):
-        each.set_rng_state(state)
+    for (own, *place), state in zip(_generators(device), states, strict=True):
+        own.set_rng_state(state, *place)

@@ -5,8 +5,9 @@ costs more than it saves, however far a VAE's latents see (measurements/latent_r
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from ...rad_core.images import max_pool
 
 NO_HOLE = (
     "The mask has no hole, so the picture comes back as it was. Paint one (right-click 'Load Image', 'Open in MaskEditor'), or connect a "
@@ -29,7 +30,7 @@ def hole_in_latents(mask: Tensor, shape) -> Tensor:
     """
     mask = mask.reshape(-1, 1, *mask.shape[-2:]) if mask.ndim < 5 or len(shape) == 4 else mask[:, :1]
     mask = _as_encoded(mask, shape[-2:])
-    small = F.adaptive_max_pool2d(mask.float().flatten(0, -3)[:, None], shape[-2:]).view(*mask.shape[:-2], *shape[-2:])
+    small = max_pool(mask.float().flatten(0, -3)[:, None], shape[-2:]).view(*mask.shape[:-2], *shape[-2:])
     if len(shape) == 4:
         return small
     if small.ndim == 4:
@@ -60,5 +61,5 @@ def _latent_frames(hole: Tensor, frames: int) -> Tensor:
         return hole.amax(2, keepdim=True).expand(-1, -1, frames, -1, -1)
     if hole.shape[2] == frames:
         return hole
-    later = F.adaptive_max_pool3d(hole[:, :, 1:], (frames - 1, *hole.shape[3:]))
+    later = max_pool(hole[:, :, 1:], (frames - 1, *hole.shape[3:]))
     return torch.cat([hole[:, :, :1], later], 2)

@@ -6,6 +6,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+from ...rad_core.memory import out_of_memory
 from ...rad_core.notes import note
 from .adm import REGION_AWARE, ADMModel, need_adm
 
@@ -54,8 +55,9 @@ def class_labels(model, node: str, count: int, label: int) -> Tensor | None:
 
 
 def is_oom(error: Exception) -> bool:
-    """Whether a GPU's memory ran out. Newer hosts know more kinds of such errors."""
-    return getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))(error)
+    """Whether memory ran out. Newer hosts know more kinds of such errors than older ones, and neither those of Macs and DirectML."""
+    known = getattr(comfy.model_management, "is_oom", lambda e: isinstance(e, comfy.model_management.OOM_EXCEPTION))
+    return known(error) or out_of_memory(error)
 
 
 ADVICE = "Choose a smaller context or picture, detail 0, or float16 in 'Load ADM Model'."

@@ -1,6 +1,6 @@
 """RAD's element-wise samplers as a host SAMPLER: a noise level per pixel, clean known pixels, and an optional order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import comfy.model_patcher
@@ -59,11 +59,12 @@ class HostSampler(comfy.samplers.Sampler):
             note(UNTRAINED)
         order = None if self.order is None else self._order(model, mask)
         flow = has_token_levels(model)
-        maps = (_flow_maps if flow else _maps)(model_wrap.inner_model.model_sampling, mask, sigmas, order, self.overlap)
+        build = partial(_flow_maps if flow else _maps, model_wrap.inner_model.model_sampling, sigmas=sigmas, overlap=self.overlap)
+        maps = build(mask, order=order)
         streams = generators(self.seeds or extra_args.get("seed") or 0, noise.shape[0], "sampling")
         last = len(sigmas) - 1
         report = callback and (lambda step, steps, x0: callback(step - 1, x0, x0, last))
-        denoise = _HostDenoiser(model_wrap, extra_args, flow)
+        denoise = _HostDenoiser(model_wrap, extra_args, flow, _levels(build, order, mask.ndim))
         fresh_noise = partial(normal, streams, noise.shape[1:], noise.device)
         start = flow_start(latent_image, noise, maps[0]) if flow else latent_image + maps[0] * noise
         last_state = self.sampler(denoise, start, maps, fresh_noise, report)
@@ -75,6 +76,15 @@ class HostSampler(comfy.samplers.Sampler):
         order = check_order(self.order, frames.amax(2))
         order = order[:, :, None].expand(-1, -1, frames.shape[2], -1, -1).reshape(-1, *mask.shape[1:])
         return snap(order, token_patch(model)) if has_token_levels(model) else order
+
+
+def _levels(build: Callable, order: Tensor | None, ndim: int) -> list[float]:
+    """The run's noise level at each step: that of a pixel of mask 1, of the part of an order that comes last.
+
+    Other samplers have one level for all pictures, and the host compares it with the ranges of prompts and ControlNets.
+    """
+    last = None if order is None else order.amax(tuple(range(1, ndim)), keepdim=True)
+    return [float(level.amax()) for level in build(torch.ones((1,) * ndim), order=None if last is None else last.cpu())]
 
 
 def _maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, overlap: float):
@@ -89,10 +99,10 @@ def _flow_maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, ove
 
 
 class _HostDenoiser(Denoiser):
-    """The host's guided MODEL on the denoiser contract, sigma a map."""
+    """The host's guided MODEL on the denoiser contract, sigma a map. `levels`: what the host is told as the level, a call each."""
 
-    def __init__(self, model_wrap, extra_args: dict, flow: bool):
-        self.model_wrap, self.flow = model_wrap, flow
+    def __init__(self, model_wrap, extra_args: dict, flow: bool, levels: Iterable[float]):
+        self.model_wrap, self.flow, self.levels = model_wrap, flow, iter(levels)
         self.least = float(model_wrap.inner_model.model_sampling.sigmas[0])
         self.options, self.seed = extra_args["model_options"], extra_args.get("seed")
 
@@ -105,8 +115,8 @@ class _HostDenoiser(Denoiser):
         options.setdefault("transformer_options", {})[VARIANCE_CALLBACK] = variances.append
         sigma = sigma.expand(x.shape[0], *[-1] * (x.ndim - 1))
         set_conds(self.model_wrap, sigma_map=sigma)
-        highest = sigma.flatten(1).amax(1).clamp(min=self.least)
-        x0 = self.model_wrap(x, highest, model_options=options, seed=self.seed)
+        level = sigma.new_full((len(x),), max(next(self.levels), self.least))
+        x0 = self.model_wrap(x, level, model_options=options, seed=self.seed)
         # With CFG there are two predictions, and the learned variance of neither is that of the mixture.
         return x0, variances[0] if len(variances) == 1 and variances[0].shape == x0.shape else None
 

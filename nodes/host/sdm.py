@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ...rad_core import load_sdm
+from ...rad_core.memory import weights_layout
 from ...rad_core.sdm import Generator
 
 
@@ -21,8 +22,9 @@ class SDMModel(nn.Module):
 
 def load_sdm_model(path: str, dtype: torch.dtype) -> comfy.model_patcher.ModelPatcher:
     """Load a file that `rad_core.load_sdm` reads. Raises as it does."""
-    devices = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
-    return comfy.model_patcher.ModelPatcher(SDMModel(load_sdm(path, dtype)), *devices)
+    device = comfy.model_management.get_torch_device()
+    net = load_sdm(path, dtype).to(memory_format=weights_layout(device))
+    return comfy.model_patcher.ModelPatcher(SDMModel(net), device, comfy.model_management.unet_offload_device())
 
 
 def load_sdm_network(model: comfy.model_patcher.ModelPatcher, pictures: int, size: Sequence[int] | None = None) -> Generator:

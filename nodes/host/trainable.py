@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ...rad_core import FlowSchedule, RegionSchedule, UNet
+from ...rad_core.training.diffusion import check_device
 from .adm import ADMModel
 from .flow_training import FlowNetwork, flow_schedule, need_transformer
 from .latent_training import LatentNetwork
@@ -21,6 +22,7 @@ def check_trainable(model) -> None:
     Raises:
         ValueError: it cannot, in one sentence that says why.
     """
+    check_device(model.load_device)
     if isinstance(model.model, ADMModel):
         return
     if not is_unet(model):

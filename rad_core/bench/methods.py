@@ -12,6 +12,7 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..depth import depth_of
 from ..gradpaint import PRESETS, gradpaint_inpaint
+from ..memory import weights_layout
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..training.diffusion import OneLevel
@@ -41,7 +42,7 @@ class Networks:
     @cached_property
     def plain(self) -> UNet:
         """The network without an adapter."""
-        return load_model(self.model).requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return load_model(self.model).requires_grad_(False).to(self.device, memory_format=weights_layout(self.device))
 
     @cached_property
     def rad(self) -> UNet:
@@ -65,7 +66,7 @@ class Networks:
 
     def _adapted(self, adapter: str | Path) -> UNet:
         net = merge_adapters(load_adapter(load_model(self.model), adapter))
-        return net.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return net.requires_grad_(False).to(self.device, memory_format=weights_layout(self.device))
 
     @cached_property
     def sdm(self) -> Generator:

@@ -53,9 +53,9 @@ def write_report(
     about = describe(records, pictures, extractor, options)
     claims = compare(scores, [*options.masks, "all"], options.draws)
     data = {"about": about, "rows": rows, "claims": claims, "speed": speed}
-    atomic_write(folder / "results" / "bench.json", lambda path: Path(path).write_text(json.dumps(data, indent=1) + "\n"))
+    atomic_write(folder / "results" / "bench.json", lambda path: Path(path).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8"))
     text = "\n\n".join([*paragraphs(about, rows, claims), *speed_paragraphs(speed)])
-    atomic_write(folder / "benchmarks.md", lambda path: Path(path).write_text(text + "\n"))
+    atomic_write(folder / "benchmarks.md", lambda path: Path(path).write_text(text + "\n", encoding="utf-8"))
     plot(rows["all"], folder / "images" / "bench.png")
     picture_sheet(pieces, pictures, options, folder / "images" / "bench.jpg")
     print(f"Wrote {folder / 'benchmarks.md'}, results/bench.json, images/bench.png and images/bench.jpg.")

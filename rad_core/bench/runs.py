@@ -157,7 +157,7 @@ def check_settings(settings: dict, folder: Path) -> None:
     """
     path = folder / "fills" / "settings.json"
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text("utf-8"))
         if other := [name for name in settings if before.get(name) != settings[name]]:
             raise ValueError(f"{folder} has fills made with another {' and '.join(other)}: choose another --output.")
-    atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(settings, indent=1) + "\n"))
+    atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8"))

@@ -55,7 +55,7 @@ def _identities(path: str | Path) -> list[object]:
     return identities
 
 
-def inode(path: str | Path) -> tuple[int, int]:
-    """Numbers of the disk and of the file on it, which all names of an existing file have in common."""
+def inode(path: str | Path) -> object:
+    """What all names of an existing file have in common: numbers of the disk and of the file, or its real path on drives without them."""
     status = os.stat(path)
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path).casefold()

@@ -62,7 +62,7 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
         folder = is_folder(output)
         target = output / f"{photo.stem}.png" if folder else output
         return [Job(photo, mask, target, compare, uncertainty)]
-    photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK) and not path.samefile(mask)]
+    photos = [path for path in picture_files(photo) if not path.stem.endswith(MASK) and inode(path) != inode(mask)]
     if not photos:
         raise ValueError(f"There are no pictures in {photo}.")
     if len({p.stem for p in photos}) < len(photos):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import Box
+from ..images import mean_pool
 from .progress import Poll, no_poll
 from .scene import Source, shrink
 
@@ -99,7 +99,7 @@ def _gradients(colour: Tensor, known: Tensor, size: tuple[int, int]) -> tuple[Te
     """Differences (2, h, w) of the grey picture to the next pixel right and below, 0 where not known, and where they are (h, w)."""
     grey, share = colour.mean(0)[None, None], known.to(torch.float32)[None, None]
     if size != tuple(known.shape):
-        grey, share = F.interpolate(grey * share, size, mode="area"), F.interpolate(share, size, mode="area")
+        grey, share = mean_pool(grey * share, size), mean_pool(share, size)
         grey = grey / share.clamp(min=1e-6)
     grey, known = grey[0, 0], share[0, 0] > 0.99
     good = torch.zeros_like(known)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import Box, hole_box
+from ..images import mean_pool
 from ..samplers import Callback
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Progress:
             self.view = hole_box(hole[None], AROUND, PREVIEW)
             part, scale = self.view.cut(picture)[None], max(1.0, max(self.view.height, self.view.width) / PREVIEW)
             size = tuple(max(1, round(side / scale)) for side in part.shape[2:])
-            self.preview = (F.interpolate(part, size, mode="area") + 1) / 2
+            self.preview = (mean_pool(part, size) + 1) / 2
             self.poll()
 
     def begin(self, where: Box, pixels: Tensor, context: Box) -> None:

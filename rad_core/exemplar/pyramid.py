@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..depth import depth_of
+from ..images import mean_pool
 from .coherence import choose_sources
 from .denoiser import BLOCK, all_comparable, match
 from .level import COLOUR, Level
@@ -202,7 +202,7 @@ def _finish(level: Level, scene: Scene, settings: ExemplarSettings, progress: Pr
 def _resized(map_: Tensor, size: tuple[int, int]) -> Tensor:
     """A map (h, w) or (C, h, w) at another size."""
     maps = map_ if map_.ndim == 3 else map_[None]
-    return F.interpolate(maps[None], size, mode="area")[0].view(*map_.shape[:-2], *size)
+    return mean_pool(maps[None], size)[0].view(*map_.shape[:-2], *size)
 
 
 def _values(map_: Tensor | None, level: Level, size: tuple[int, int], default: float = 0.0) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..images import check_range, resize_mask
+from ..images import check_range, mean_pool, resize_mask
 from ..notes import note
 from .level import Page
 from .progress import Poll, no_poll
@@ -193,7 +193,7 @@ def _whole(map_: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _area(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps[None], size, mode="area")[0]
+    return mean_pool(maps[None], size)[0]
 
 
 def _box(maps: Tensor) -> Tensor:

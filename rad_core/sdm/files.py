@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import METADATA_KEY, CheckpointError, FileKind, json_object, read_tensors, resolve_file, write_network
+from ..memory import weights_layout
 from .network import Generator, SDMConfig
 
 SDM_NETWORK = FileKind("SDM network", ".sdm.safetensors")
@@ -49,7 +50,7 @@ def load_sdm(path: str | Path, dtype: torch.dtype = torch.float32, device: torch
         if not torch.isfinite(tensors[name]).all():
             raise CheckpointError(f"{path.name}: '{name}' has NaN or infinite values.")
     net.load_state_dict({name: tensors[name].float() for name in net.state_dict()}, assign=True)
-    return net.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False).eval()
+    return net.to(device, dtype, memory_format=weights_layout(device)).requires_grad_(False).eval()
 
 
 def save_sdm(net: Generator, path: str | Path, dtype: torch.dtype | None = None, note: str = "") -> None:

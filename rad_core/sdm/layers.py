@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..images import mean_pool
+
 # StyleGAN2 multiplies by sqrt(2) after a leaky ReLU of slope 0.2, which about restores the variance, and residual sums by sqrt(0.5).
 # Both factors go into the weights and biases here, since c max(x, 0.2 x) = max(c x, 0.2 c x): one pass less over the features.
 GAIN = math.sqrt(2)
@@ -21,7 +23,7 @@ def lrelu(x: Tensor) -> Tensor:
 
 def _blur_kernel(x: Tensor, gain: float) -> Tensor:
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype) / 8
-    return (line[:, None] * line * gain).expand(x.shape[1], 1, 4, 4)
+    return (line[:, None] * line * gain).repeat(x.shape[1], 1, 1, 1)
 
 
 def blur(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
@@ -121,7 +123,7 @@ class ModulatedConv(nn.Module):
         s, weight = self.affine(style), self.weight * self.weight_scale
         x = x * s[:, :, None, None]
         if self.up:
-            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), (1, 1), 4.0)
+            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1).contiguous(), stride=2), (1, 1), 4.0)
         else:
             x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
         if not self.activation:
@@ -172,7 +174,7 @@ class UncertaintyAttention(nn.Module):
         if self.guided:
             # q k^T + b is a product with one more channel, 1 in q and b in k; a learned mask would rule out the fast kernels. These
             # also need a multiple of 8 channels, so zeros are appended.
-            b = self.bias(F.adaptive_avg_pool2d(uncertainty, size)).flatten(2)[..., None].to(k.dtype)
+            b = self.bias(mean_pool(uncertainty, size)).flatten(2)[..., None].to(k.dtype)
             pad = lambda maps: F.pad(maps, (0, 7 - q.shape[-1] % 8))
             ones, bias, zeros = pad(torch.ones_like(b)), pad(b / scale), pad(torch.zeros_like(b))
             q, k, v = torch.cat([q, ones], -1), torch.cat([k, bias], -1), torch.cat([v, zeros], -1)

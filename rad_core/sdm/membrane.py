@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import mean_pool
+
 
 def membrane(values: Tensor, known: Tensor, steps: int = 4) -> Tensor:
     """Extend values smoothly over the unknown pixels: an approximate solution of Laplace's equation, from coarse to fine.
@@ -21,8 +23,8 @@ def membrane(values: Tensor, known: Tensor, steps: int = 4) -> Tensor:
     if height * width == 1:
         return values
     half = (-(-height // 2), -(-width // 2))
-    share = F.adaptive_avg_pool2d(known, half)
-    coarse = F.adaptive_avg_pool2d(values, half) / share.clamp(min=1e-6)
+    share = mean_pool(known, half)
+    coarse = mean_pool(values, half) / share.clamp(min=1e-6)
     x = F.interpolate(membrane(coarse, (share > 0).to(known), steps), (height, width), mode="bilinear")
     for _ in range(steps):
         x = torch.lerp(_neighbour_mean(x), values, known)

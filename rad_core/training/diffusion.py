@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..flow import FlowSchedule
+from ..memory import out_of_memory
 from ..noise import generators, normal
 from ..schedule import RegionSchedule
 from ..unet import UNet
@@ -81,6 +82,20 @@ def check_label(classes: int | None, label: int | None) -> None:
         raise ValueError(f"This network is class-conditional: pass the label of the pictures' class, 0 to {classes - 1}.")
 
 
+def check_device(device: torch.device) -> None:
+    """Check that a device can train.
+
+    Raises:
+        ValueError: it has no float64, as Apple's GPUs and some of Intel's.
+    """
+    try:
+        torch.ones(1, dtype=torch.float64, device=device).add_(1)
+    except (RuntimeError, TypeError) as error:
+        if out_of_memory(error):
+            raise
+        raise ValueError("Training needs float64, which this GPU does not have: train on the CPU (--device cpu; ComfyUI: --cpu).") from None
+
+
 def make_optimiser(parameters: list[nn.Parameter], plan: TrainingPlan) -> torch.optim.Optimizer:
     """AdamW with betas of 0.9 and 0.99, as `plan.optimiser` has it.
 
@@ -137,8 +152,7 @@ class DiffusionTraining:
         self.optimiser = make_optimiser(trained, plan)
         self.ema = EMA(trained, plan.ema)
         self.device = trained[0].device
-        if self.device.type == "mps":
-            raise ValueError("Training needs float64, which Apple's GPUs do not have: train on the CPU (--device cpu; ComfyUI: --cpu).")
+        check_device(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")
         self.changing = False
         self.state = {"parameters": self.parameters, "optimiser": self.optimiser, "scaler": self.scaler}

@@ -57,7 +57,7 @@ class Log:
             names = list(dict.fromkeys(name for row in self.rows for name in row))
             lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in self.rows)]
             try:
-                atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n"))
+                atomic_write(self.path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8"))
             except (OSError, ValueError) as error:  # open in a spreadsheet, for one; the next row is written with this one
                 note(f"The log is not up to date: {error}")
         if self.writer:

@@ -54,8 +54,8 @@ def kept_speed_tables(nets: Networks, rounds: int, folder: Path, other: Other | 
     path = folder / "fills" / "speed.json"
     if not path.is_file() and rounds:
         measured = {"machine": machine(nets.device), "tables": speed_tables(nets, rounds, other)}
-        atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(measured, indent=1) + "\n"))
-    return json.loads(path.read_text()) if path.is_file() else {}
+        atomic_write(path, lambda temporary: Path(temporary).write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8"))
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def scaling(net: UNet, rounds: int) -> Rows:
