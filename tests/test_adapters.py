@@ -1,6 +1,7 @@
 """Adapters: saved, merged, stacked, taken off, converted; read by PEFT; refused where they do not fit."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from rad_core import (
     UNet,
     UNetConfig,
     load_adapter,
+    load_model,
     merge_adapters,
     read_adapter,
     save_adapter,
@@ -19,7 +21,7 @@ from rad_core import (
     unload_adapters,
 )
 from rad_core.__main__ import main
-from rad_core.adapter_files import fingerprint, is_adapter, same_network, write_adapter
+from rad_core.adapter_files import AdapterMetadata, fingerprint, is_adapter, same_network, write_adapter
 from rad_core.adapters import add_adapter
 from rad_core.attention_order import legacy_to_new
 
@@ -125,15 +127,16 @@ def test_damaged_and_foreign_adapters(tmp_path, trained):
     tensors = load_file(tmp_path / "a.safetensors")
     save_file({k: v for k, v in tensors.items() if "lora_B" not in k}, tmp_path / "half.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    save_file({k: v * torch.nan if "lora_A" in k else v for k, v in tensors.items()}, tmp_path / "nan.safetensors")
     (tmp_path / "text.safetensors").write_text("no adapter, but long enough to look like a header")
-    for name, sentence in (("half", "is missing"), ("foreign", "not an adapter"), ("text", "text.safetensors")):
+    for name, sentence in (("half", "is missing"), ("foreign", "not an adapter"), ("nan", "has NaN"), ("text", "text.safetensors")):
         with pytest.raises(CheckpointError, match=sentence):
             load_adapter(net, tmp_path / f"{name}.safetensors")
     with pytest.raises(FileNotFoundError, match="no bundled adapter"):
         load_adapter(net, "nobody")
 
 
-@pytest.mark.parametrize("key", ["use_rslora", "use_dora"])
+@pytest.mark.parametrize("key", ["use_rslora", "use_dora", "alpha_pattern"])
 def test_unsupported_kinds_are_refused(tmp_path, trained, key):
     net, model = trained
     setattr(model.peft_config["default"], key, True)
@@ -223,3 +226,41 @@ def test_an_adapter_lives_on_without_its_file(tmp_path, trained):
         file.seek(path.stat().st_size // 4)
         file.write(bytes(path.stat().st_size // 2))
     assert all(torch.equal(a, before[name]) for name, (a, _) in adapter.lora.items())
+
+
+def test_an_adapter_without_time_layers_is_noted_and_makes_no_network_one_of_rad(tmp_path, trained):
+    net, model = trained
+    save_adapter(model, tmp_path / "a.safetensors")
+    lora = {name: tensor for name, tensor in load_file(tmp_path / "a.safetensors").items() if "lora" in name}
+    save_file(lora, tmp_path / "bare.safetensors")
+    with pytest.warns(UserWarning, match="lacks the time layers"):
+        load_adapter(net, tmp_path / "bare.safetensors")
+    assert not net.region_aware
+
+
+def test_another_base_is_noted_and_its_own_base_is_known_below_other_adapters(tmp_path, trained):
+    net, model = trained
+    base = AdapterMetadata(fingerprint(dict(net.named_parameters())))
+    save_adapter(model, tmp_path / "a.safetensors", metadata=base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # the second finds weights that the first has changed
+            load_adapter(net, tmp_path / "a.safetensors", 5.0)
+    torch.manual_seed(7)
+    other = UNet(net.config)
+    with pytest.warns(UserWarning, match="trained on another network"):
+        load_adapter(other, tmp_path / "a.safetensors")
+    for strength in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite"):
+            load_adapter(other, tmp_path / "a.safetensors", strength)
+
+
+def test_a_network_is_converted_with_an_adapter_merged(tmp_path, trained):
+    net, model = trained
+    save_model(net, tmp_path / "net.safetensors")
+    save_adapter(model, tmp_path / "a.safetensors")
+    files = [str(tmp_path / name) for name in ("net.safetensors", "a.safetensors", "merged.safetensors")]
+    assert main(["convert", files[0], "--adapter", files[1], "-o", files[2]]) == 0
+    merged = load_model(files[2])
+    load_adapter(net, files[1])
+    assert merged.region_aware and all(torch.equal(a, b) for a, b in zip(merged.parameters(), net.parameters(), strict=True))

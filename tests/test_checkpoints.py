@@ -34,15 +34,17 @@ def test_every_format_gives_the_same_network(tmp_path):
     assert (net.config.attention, net.config.model_channels, net.config.norm_eps) == ((1,), 32, 1e-5)
     torch.save(guided_state(), tmp_path / "a.pt")
     torch.save({"state_dict": guided_state(), "epoch": 3}, tmp_path / "b.pt", _use_new_zipfile_serialization=False)
+    torch.save({"ema": guided_state(), "step": 3}, tmp_path / "d.pt")
     save_model(net, tmp_path / "c.safetensors")
     folder = tmp_path / "diffusers"
     folder.mkdir()
     state = {k: v[..., None, None] if "time" in k and k.endswith("weight") else v for k, v in net.state_dict().items()}
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "diffusion_pytorch_model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"attention_head_dim": 32, "norm_eps": 1e-5, "sample_size": 16}))
-    for path in (tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "c.safetensors"):
+    (folder / "config.json").write_text(json.dumps({"attention_head_dim": 32, "norm_eps": 2e-5, "sample_size": 48}))
+    for path in (tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "c.safetensors", tmp_path / "d.pt"):
         assert same(load_model(path), net), path
-    assert same(load_model(folder, attention_order="new"), net)
+    again = load_model(folder, attention_order="new", schedule="cosine")
+    assert same(again, net) and (again.config.image_size, again.config.norm_eps, again.config.schedule) == (48, 2e-5, "cosine")
 
 
 def test_peft_named_checkpoint_is_merged(tmp_path):
@@ -210,6 +212,7 @@ def test_attention_order(tmp_path):
     new_to_legacy(other)
     assert same(net, other)
     assert pick_order(net, None) in ("legacy", "new")
+    assert same(net, other), "it is not changed"
 
 
 def test_hostile_file_runs_nothing(tmp_path):

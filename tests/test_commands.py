@@ -1,5 +1,6 @@
 """The command line as a user sees it: in this process, on tiny files."""
 
+import os
 import re
 import warnings
 from itertools import pairwise
@@ -28,6 +29,8 @@ from rad_core import (
 from rad_core.__main__ import build_parser, main
 from rad_core.commands.inpaint import with_method
 from rad_core.commands.inpaint_methods import METHODS, split_strength
+from rad_core.commands.paths import check_outputs
+from rad_core.commands.photos import find_jobs
 from rad_core.sdm import Generator, SDMConfig, save_sdm
 
 
@@ -391,6 +394,10 @@ def test_masks(place):
     assert main(["masks", "-o", "clip", "-n", "4", "--size", "16", "--animate", "0.2", "--scale", "8"]) == 0
     frames = [pixels(f"clip/mask_00{k}.png") for k in range(4)]
     assert all((a != b).any() and (a == b).mean() > 0.5 for a, b in pairwise(frames)), "the mask moves a little"
+    assert main(["masks", "-o", "rest.png", "--kind", "box", "--size", "16", "--invert"]) == 0
+    assert (pixels("rest.png") == 255 - pixels("one.png")).all()
+    assert main(["masks", "-o", "moving", "-n", "2", "--size", "20x10", "--animate", "0.2", "--area", "25"]) == 0
+    assert [(pixels(f"moving/mask_00{k}.png") == 255).sum() for k in range(2)] == [50, 50]
 
 
 def test_convert_and_info(place, capsys):
@@ -663,3 +670,15 @@ def test_masks_beside_their_photos_and_a_grown_hole(tmp_path):
     changed = [(np.array(Image.open(folder / "a.png")) != pixels).any(2) for folder in (out, wide)]
     assert changed[0].any() and not changed[0][hole == 0].any()
     assert changed[1].sum() > changed[0].sum() and not changed[1][:8].any() and not changed[1][:, :8].any()
+
+
+def test_of_two_masks_the_one_that_says_so_is_taken_and_links_and_letter_case_hide_no_input(tmp_path):
+    for name in ("photos/a.png", "masks/a.png", "masks/a.mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (job,) = find_jobs(tmp_path / "photos", tmp_path / "masks", tmp_path / "out")
+    assert job.mask.name == "a.mask.png"
+    os.link(tmp_path / "photos/a.png", tmp_path / "link.png")
+    for output in ("link.png", "photos/A.PNG"):
+        with pytest.raises(ValueError, match="would overwrite"):
+            check_outputs([tmp_path / output], [job.photo])

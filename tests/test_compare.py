@@ -51,3 +51,9 @@ def test_a_picture_without_a_hole_does_not_count():
     grey = torch.where(mask > 0, 0.5, truth)
     assert compare(truth, mask, {"grey": grey}) == compare(truth[:1], mask[:1], {"grey": grey[:1]})
     assert compare(truth, 0 * mask, {"grey": truth})["grey"]["hole RMSE"] == 0
+
+
+def test_a_grey_pixel_may_change():
+    picture, mask = torch.full((1, 3, 8, 8), 0.5), torch.zeros(1, 1, 8, 8)
+    mask[..., 2:5, 2:5], mask[..., 5, 5] = 1, 0.3
+    assert compare(picture, mask, {"fill": picture + 0.1 * (mask > 0)})["fill"]["changed outside"] == 0

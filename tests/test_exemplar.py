@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from rad_core import ExemplarSettings, exemplar_inpaint
+from rad_core.boxes import Box
 from rad_core.exemplar.denoiser import KEYS
 from rad_core.exemplar.holes import group_holes
-from rad_core.exemplar.motion import motion
+from rad_core.exemplar.inpaint import _frames
+from rad_core.exemplar.motion import following, motion
+from rad_core.exemplar.scene import Source
 from rad_core.exemplar.search import search_all
 from rad_core.exemplar.settings import PRESETS
 from rad_core.sdm.membrane import membrane
@@ -222,7 +225,7 @@ def test_references_are_used_and_masked():
     mask[:, 60:] = 1
     plain, _ = quick(image, mask)
     helped, _ = quick(image, mask, references=[texture])
-    refused, _ = quick(image, mask, references=[texture], reference_masks=[torch.ones(40, 40)])
+    refused, _ = quick(image, mask, references=[texture], reference_masks=[torch.full((40, 40), 0.2)])  # grey counts
     left = (slice(None), slice(None), slice(None), slice(0, 30))
     assert rmse(helped[left], image[left], torch.ones(40, 30)) < 0.6 * rmse(plain[left], image[left], torch.ones(40, 30))
     assert torch.equal(refused, plain)
@@ -382,11 +385,11 @@ def test_a_tiny_hole_beside_a_large_reference_takes_no_more_memory_than_its_patc
 
 
 def test_a_reference_of_the_pictures_size_serves_from_afar_where_it_shows_little_around_the_hole():
-    image, mask = torch.full((1, 3, 96, 96), 0.4), box_mask(96, 96, 8, 8, 16, 16)
-    red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1) + 0.05 * noise_picture(1, 96, 96)
-    hidden = 1 - box_mask(96, 96, 60, 60, 36, 36)
+    image, mask = torch.full((1, 3, 160, 160), 0.4), box_mask(160, 160, 8, 8, 16, 16)
+    red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1) + 0.05 * noise_picture(1, 160, 160)
+    hidden = 1 - box_mask(160, 160, 124, 124, 36, 36)
     filled, _ = quick(image, mask, references=red, reference_masks=hidden[None], source_mask=mask, poisson=0)
-    assert (filled[0][:, mask > 0].mean(1) - red[0, :, 60:, 60:].mean((1, 2))).abs().max() < 0.03
+    assert (filled[0][:, mask > 0].mean(1) - red[0, :, 124:, 124:].mean((1, 2))).abs().max() < 0.03
 
 
 def test_a_video_whose_first_frames_are_hidden_takes_what_later_ones_show():
@@ -414,3 +417,23 @@ def test_settings_are_finite():
             ExemplarSettings(**{name: float("inf")})
     filled, _ = quick(noise_picture(), box_mask(48, 48, 20, 20, 6, 6), limit=float("inf"))
     assert torch.isfinite(filled).all()
+
+
+def test_the_steps_of_a_level_count_from_the_coarsest_and_the_last_number_serves_the_finer_ones():
+    assert [ExemplarSettings(steps=(7, 5, 2)).steps_of(level) for level in (0, 1, 2, 9)] == [7, 5, 2, 2]
+
+
+def test_a_frame_that_fits_comes_before_a_nearer_one_that_does_not():
+    scene, hole = noise_picture(1, 48, 64, seed=4)[0] * 2 - 1, box_mask(48, 64, 16, 20, 14, 14) > 0
+    noisy = scene + 0.03 * torch.randn(scene.shape, generator=torch.Generator().manual_seed(0))
+    everything = torch.ones(48, 64, dtype=torch.bool)
+    frames = [Source(noisy, everything), Source(scene, everything)]
+    first, *others = following(scene, ~hole, Box(0, 0, 48, 64), hole, frames, None)
+    assert torch.equal(first.colour, scene) and not others, "all is seen in it"
+
+
+def test_so_many_frames_before_and_after_serve_a_frame():
+    frames, hole = torch.rand(9, 3, 12, 12), torch.zeros(9, 12, 12, dtype=torch.bool)
+    others, before = _frames(frames, hole, None, frames[3], 4, ExemplarSettings(frames_near=2))
+    assert [[torch.equal(other.colour, frame * 2 - 1) for frame in frames].index(True) for other in others] == [3, 5, 2, 6]
+    assert torch.equal(before.colour, frames[3] * 2 - 1)

@@ -5,7 +5,9 @@ import torch
 
 from rad_core import ExemplarDenoiser, ExemplarSettings
 from rad_core.exemplar import patch_posterior
+from rad_core.exemplar.coherence import choose_sources
 from rad_core.exemplar.poisson import blend
+from rad_core.exemplar.votes import vote, votes_of
 from rad_core.samplers import sample_ddim
 
 
@@ -152,3 +154,73 @@ def test_blended_colours_have_the_least_energy():
 def test_a_batch_is_refused():
     with pytest.raises(ValueError, match="one picture, got 2"):
         ExemplarDenoiser(torch.rand(2, 3, 11, 13), torch.zeros(11, 13))
+
+
+def test_confidence_falls_with_the_depth():
+    mask = torch.zeros(20, 20)
+    mask[4:13, 5:14] = 1
+    level = ExemplarDenoiser(torch.rand(1, 3, 20, 20), mask, settings=ExemplarSettings(falloff=1.5)).level
+    row = level.confidence.view(20, level.width)[8, 3:11]
+    torch.testing.assert_close(row, 1.5 ** -torch.tensor([0.0, 0, 1, 2, 3, 4, 5, 4]))
+
+
+def test_the_vote_has_the_mean_and_the_variance_of_what_its_patches_show():
+    """In units of [-1, 1]; with matches at random."""
+    g = torch.Generator().manual_seed(4)
+    image, mask = torch.rand(1, 3, 20, 20, generator=g), torch.zeros(20, 20)
+    mask[6:12, 7:13] = 1
+    level = ExemplarDenoiser(image, mask).level
+    level.match[:] = level.keys[torch.randint(len(level.keys), (len(level.queries),), generator=g)]
+    level.distance[:] = torch.rand(len(level.queries), generator=g)
+    mean, variance = vote(level)
+    v, sources = votes_of(level, level.pixels)
+    shown = (image[0] * 2 - 1).permute(1, 2, 0).reshape(-1, 3)[sources]  # (P, 25, 3)
+    expected = (v[..., None] * shown).sum(1)
+    torch.testing.assert_close(mean[:, :3] * 3**0.5, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(variance, (v[..., None] * (shown - expected[:, None]).square()).sum(1), rtol=1e-3, atol=1e-5)
+
+
+def test_where_all_patches_agree_the_blur_of_the_prior_is_the_variance():
+    """s tau^2, s = sigma^2 / (sigma^2 + tau^2), on a flat picture, by the fast path and the exact one."""
+    image, mask, tau, sigma = torch.full((1, 3, 16, 16), 0.4), torch.zeros(16, 16), 0.2, 0.3
+    mask[5:9, 5:9] = 1
+    for exact in (False, True):
+        denoiser = ExemplarDenoiser(image, mask, settings=ExemplarSettings(tau=tau), exact=exact)
+        _, variance = denoiser.estimate(image * 2 - 1, sigma * mask[None, None])
+        torch.testing.assert_close(variance[0, 0], mask * sigma**2 / (sigma**2 + tau**2) * tau**2, rtol=1e-3, atol=1e-6)
+
+
+def test_sources_are_chosen_until_no_neighbours_offset_is_better():
+    """The cost of the module's equations, pixel by pixel: after many rounds no pixel of a seam lowers it by a neighbour's offset."""
+    g = torch.Generator().manual_seed(5)
+    mask = torch.zeros(12, 13)
+    mask[3:9, 4:10] = 1
+    level = ExemplarDenoiser(torch.rand(1, 3, 12, 13, generator=g), mask, settings=ExemplarSettings(patch=3)).level
+    copyable = level.known.nonzero()[:, 0]
+    sources = copyable[torch.randint(len(copyable), (len(level.pixels),), generator=g)]
+    level.state[level.pixels, :3] = level.state[sources, :3].mean(0)
+    chosen = choose_sources(level, sources, 1.0, 50)
+    colour, width = level.state[:, :3].double(), level.width
+    known, at = set(copyable.tolist()), torch.arange(12 * width)
+    at[level.pixels] = chosen
+    apart = lambda a, b: float((colour[a] - colour[b]).square().sum())
+
+    def cost(pixel: int, source: int) -> float:
+        total = apart(source, pixel)
+        for shift in (1, -1, width, -width):
+            beside, theirs = pixel + shift, int(at[pixel + shift])
+            onward = min(max(source + shift, 0), len(level.known) - 1)
+            if onward in known:
+                total += apart(onward, theirs)
+            if level.hole[beside] and theirs - shift in known:
+                total += apart(source, theirs - shift)
+        return total
+
+    moved = 0
+    for pixel, source in zip(level.pixels.tolist(), chosen.tolist(), strict=True):
+        for shift in (1, -1, width, -width):
+            other = int(at[pixel + shift]) - shift
+            if level.hole[pixel + shift] and other in known:
+                assert cost(pixel, source) <= cost(pixel, other) + 1e-5
+                moved += 1
+    assert moved > 20 and not torch.equal(chosen, sources)

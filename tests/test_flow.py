@@ -135,6 +135,8 @@ def test_a_table_is_the_models_own_levels():
         FlowSchedule(0.0)
     with pytest.raises(ValueError, match="rise"):
         FlowSchedule(table=torch.tensor([0.5, 0.1]))
+    with pytest.raises(ValueError, match="must rise within"):
+        FlowSchedule(table=torch.tensor([0.5, 1.2]))
     with pytest.raises(ValueError, match="steps"):
         FlowSchedule().sigmas(HARD, 0)
 

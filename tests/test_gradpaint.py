@@ -8,7 +8,7 @@ from conftest import hole_changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rad_core import SAMPLERS, GradPaint, Guidance, gradpaint_inpaint, perlin_masks
+from rad_core import SAMPLERS, FlowDenoiser, GradPaint, Guidance, gradpaint_inpaint, perlin_masks
 from rad_core.bench.baselines import baseline_inpaint
 from rad_core.gradpaint import PRESETS
 from rad_core.guidance import KnownPixels
@@ -306,3 +306,89 @@ def test_the_natural_step_stops_at_the_jumps_beside_the_rim():
     assert rim_jump(calm, known) < denoise.natural
     loss, v = denoise.loss(calm, 1.0)
     assert denoise._length(calm, loss, v, v, 1.0, 0).item() == 0
+
+
+@pytest.mark.parametrize("step", ["line_search", "none"])
+def test_a_picture_that_is_finished_is_moved_no_more(step):
+    stream = torch.Generator().manual_seed(5)
+    picture, sigma = GAUSSIAN.sample(2, stream), torch.tensor(1.0)
+    x = picture + torch.randn(picture.shape, generator=stream)
+    denoise = guide(picture, [sigma, 0.5, 0.0], Guidance(patience=3, step=step))
+    denoise.waited = torch.tensor([3.0, 0.0])
+    moved = ((denoise(x, sigma) - GAUSSIAN(x, sigma)).abs() * MASK).amax((1, 2, 3))
+    assert moved[0] < 1e-6 < 0.01 < moved[1]
+
+
+def test_more_moves_in_a_step_reach_a_lower_loss():
+    stream = torch.Generator().manual_seed(6)
+    picture, sigma = GAUSSIAN.sample(3, stream), torch.tensor(1.0)
+    x, losses = picture + torch.randn(picture.shape, generator=stream), []
+    for moves in range(1, 4):
+        denoise = GradPaint(GAUSSIAN, KnownPixels(picture, MASK), [sigma, 0.0], Guidance(inner_steps=moves, carry=False, align_until=1.0))
+        losses.append(denoise.loss(denoise(x, sigma), 1.0)[0])
+    assert (losses[1] < 0.9 * losses[0]).all() and (losses[2] < losses[1]).all()
+
+
+def test_the_gradient_of_pixels_with_a_noise_level_of_their_own_is_the_posteriors_covariance():
+    """Cov(x0 | x) v / max(sigma)^2, and Cov(x0 | x) = C - C (C + S^2)^-1 C."""
+    from test_samplers import Gaussian
+
+    stream, gaussian = torch.Generator().manual_seed(0), Gaussian()
+    sigma = 0.2 + torch.rand(1, 1, 3, 3, generator=stream).double()
+    x, v = (torch.randn(2, 1, 3, 3, generator=stream).double() for _ in range(2))
+    inner = gaussian.cov + torch.diag(sigma.flatten().square())
+    covariance = gaussian.cov - gaussian.cov @ torch.linalg.solve(inner, gaussian.cov)
+    expected = (v.flatten(1) @ covariance / sigma.max().square()).view_as(v)
+    for gradient in ("finite_difference", "vjp"):
+        known = KnownPixels(torch.zeros_like(x), torch.ones(1, 1, 3, 3))
+        vjp = GradPaint(gaussian, known, [sigma, 0 * sigma], Guidance(gradient=gradient, carry=False))._estimate_and_vjp(x, sigma)[2]
+        torch.testing.assert_close(vjp(v), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_steps_are_told_apart_but_for_rounding_and_kept_shares_are_those_of_the_sampler():
+    known = KnownPixels(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
+    denoise = GradPaint(GAUSSIAN, known, [3.0, 2.0, 1.0, 0.0], Guidance())
+    assert [denoise._step(sigma) for sigma in (3.0, 2.5, 2 * (1 + 1e-6), 2.0, 1.5, 1.0, 0.5)] == [0, 0, 1, 1, 1, 2, 2]
+    x = torch.full((1, 1, 4, 4), 0.7)
+    for sampler, flow in (("ddim", False), ("ddpm", False), ("ddim", True)):
+        sigmas = [torch.tensor(0.8), torch.tensor(0.5)]
+        clean = FlowDenoiser(lambda x, s: x / s) if flow else (lambda x, sigma: torch.zeros_like(x))  # x0 = 0
+        moved = SAMPLERS[sampler](clean, x, sigmas, lambda: torch.zeros_like(x))
+        signal = [1 - s if flow else torch.ones(()) for s in sigmas]
+        kept = GradPaint(GAUSSIAN, known, sigmas, Guidance(), RESPONSE[sampler], flow)._kept(0)
+        torch.testing.assert_close(moved / signal[1], kept * x / signal[0])
+
+
+def test_where_the_network_sees_known_pixels_clean_only_steps_with_a_rim_are_guided():
+    known = KnownPixels(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), clean=True)
+    assert GradPaint(GAUSSIAN, known, torch.linspace(5, 0, 21), Guidance(align_until=0.45)).guided == range(9)
+
+
+def test_a_plain_network_sees_the_known_pixels_through_the_noise_of_the_step():
+    image, mask, seen = picture(1, 16, 16), torch.zeros(16, 16), []
+    mask[4:12, 4:12] = 1
+    hook = NET.register_forward_pre_hook(lambda net, inputs: seen.append(inputs))
+    gradpaint_inpaint(NET, image, mask, "combine", steps=10)
+    hook.remove()
+    assert len(seen) == 10
+    for x, t in seen:
+        alpha = (1 / (1 + RegionSchedule().phase1.level_sigma[t.round().long() + 1].float().square())).sqrt()
+        noise = (x - alpha * (image * 2 - 1))[..., mask == 0] / (1 - alpha.square()).sqrt()
+        assert noise.std() == pytest.approx(1, abs=0.12) and abs(noise.mean()) < 0.15
+
+
+def test_an_enlarged_fill_is_redrawn_by_ddpm_from_as_much_noise_as_asked(monkeypatch):
+    image, mask, seen, guided = picture(1, 40, 40), torch.zeros(40, 40), [], []
+    mask[4:24, 4:24] = 1
+    monkeypatch.setattr("rad_core.gradpaint.GradPaint", lambda *args, **more: guided.append(args[2:5]) or GradPaint(*args, **more))
+    hook = NET.register_forward_pre_hook(lambda net, inputs: seen.append(inputs))
+    for detail in (0.5, 2.0):
+        gradpaint_inpaint(NET, image, mask, "paper", steps=2, sampler="ddim", detail=detail)
+        (_, filled, first), (sigmas, redrawn, second) = guided
+        start = next(float(t[0]) for x, t in seen if x.shape[-1] > 16)
+        assert start == pytest.approx(float(RegionSchedule().phase1.level_of_sigma(torch.tensor(0.35 * detail))) - 1, abs=15)
+        assert redrawn.eta == pytest.approx(filled.eta * 0.35 * detail) and (first, second) == (RESPONSE["ddim"], RESPONSE["ddpm"])
+        assert len(sigmas) == 9
+        seen.clear()
+        guided.clear()
+    hook.remove()

@@ -3,12 +3,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from rad_core import Photo, exemplar_inpaint, read_mask, read_photo, write_photo
-from rad_core.boxes import hole_box, tile_box
-from rad_core.crops import shrink_known
-from rad_core.images import check_image_and_mask, clamp_mask, resize_mask
+from rad_core.boxes import Box, hole_box, tile_box
+from rad_core.crops import Crop, CropSpec, crop_holes, shrink_known
+from rad_core.images import check_image_and_mask, check_order, clamp_mask, pasted, resize_mask
 from rad_core.photo_files import check_writable
 
 RNG = np.random.default_rng(0)
@@ -156,3 +157,46 @@ def test_a_thin_line_stays_when_its_mask_shrinks():
     small = resize_mask(mask, (70, 90))
     assert small.shape == (1, 1, 70, 90) and (small[0, 0].amax(0) == 1).all() and small.mean() < 0.03
     assert torch.equal(resize_mask(small, (140, 180))[0, 0, ::2, ::2], small[0, 0])
+
+
+def test_the_detail_that_is_put_back_is_the_share_that_a_noisy_pixel_keeps():
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    small = F.interpolate(image[None], (16, 16), mode="area")
+    for share in (0.0, 0.25, 1.0):
+        crop = Crop(small, torch.full((1, 1, 16, 16), share), None, Box(0, 0, 32, 32), True)
+        torch.testing.assert_close(crop.with_detail_of(image, crop.mask[0], small[0]), torch.lerp(image, crop.enlarge(small[0]), share))
+
+
+def test_of_a_stitch_mask_counts_what_lies_in_the_rectangle_that_was_filled():
+    picture, hole = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 12, 12)
+    hole[..., 3:5, 2:9] = 1
+    filled = picture.clone()
+    filled[..., 7, 4] += 0.1
+    rectangle = torch.zeros_like(hole)
+    rectangle[..., 3:8, 2:9] = 1
+    paste = torch.rand(1, 1, 12, 12)
+    assert torch.equal(pasted(filled, picture, hole, paste), paste * rectangle), "a hole that came back as it was, too"
+    assert torch.equal(pasted(filled, picture, hole, None), hole)
+
+
+def test_a_box_shows_as_much_on_each_side_as_asked():
+    mask = torch.zeros(1, 200, 200)
+    mask[:, 90:110, 95:105] = 1
+    assert hole_box(mask, 1.0, 8) == Box(70, 70, 60, 60) and hole_box(mask, 0.5, 8) == Box(80, 80, 40, 40)
+    assert tile_box(mask, 16) == Box(82, 87, 36, 26)
+
+
+def test_an_order_has_so_few_values_that_the_network_has_a_shortcut():
+    order = check_order(torch.rand(1, 1, 40, 40) * 7 - 3, torch.ones(1, 1, 40, 40))
+    assert order.unique().numel() == 15 and order.min() == 0 and order.max() == 1
+
+
+def test_holes_that_are_too_large_for_a_network_are_noted():
+    image, mask = torch.rand(1, 3, 80, 80), torch.zeros(1, 1, 80, 80)
+    mask[..., 8:72, 8:72] = 1
+    for view, note in (("whole", "the fill is enlarged and looks soft"), ("native", "it may be filled with mere texture")):
+        with pytest.warns(UserWarning, match=note):
+            crop_holes(image, mask, CropSpec(16, 2, torch.device("cpu"), view))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            crop_holes(image, mask, CropSpec(80, 2, torch.device("cpu"), view))

@@ -129,3 +129,15 @@ def test_the_command_says_which_rule_was_used(tmp_path, monkeypatch, capsys):
     with Image.open("out.png") as out:
         same = (np.array(out) == PHOTO).all(-1)
     assert same[HOLE == 0].all() and not same[HOLE > 0].all()
+
+
+def test_a_picture_of_dark_and_light_colours_is_no_drawn_mask(tmp_path):
+    colours = np.where(np.arange(32)[None, :, None] < 16, (40, 0, 0), (255, 255, 190)).astype(np.uint8).repeat(24, 0)
+    Image.fromarray(np.dstack([colours, 255 - HOLE])).save(tmp_path / "erased.png")
+    mask, note = read(tmp_path / "erased.png")
+    assert (mask == HOLE / 255).all() and "what was erased is the hole" in note
+
+
+def test_what_is_transparent_in_a_map_is_black(tmp_path):
+    layer((255, 255, 255)).save(tmp_path / "map.png")
+    assert torch.equal(read_map(tmp_path / "map.png")[0, 0], torch.from_numpy(HOLE / 255).float())

@@ -110,3 +110,21 @@ def test_softness_and_animation():
 def test_bad_controls_are_told(bad):
     with pytest.raises(ValueError, match=next(iter(bad)) if "height" not in bad else "at least 1x1"):
         perlin_masks(**({"n": 1, "height": 8, "width": 8} | bad))
+
+
+def test_a_soft_rim_lies_around_the_edge_of_the_hard_mask_and_is_as_wide_as_asked():
+    options = {"seed": 2, "scale": 20, "area": 0.4}
+    hard, soft, softer = (perlin_masks(1, 64, 64, softness=softness, **options) for softness in (0.0, 0.2, 0.4))
+    assert torch.equal((soft >= 0.5).float(), hard)
+    both = (soft > 0) & (soft < 1)
+    torch.testing.assert_close((softer - 0.5)[both] * 2, (soft - 0.5)[both], rtol=0, atol=1e-5)
+    whole = perlin_masks(1, 64, 64, softness=1.0, **options)
+    assert whole.max() - whole.min() < 1, "a rim as wide as the range of the noise has not both ends in it"
+
+
+def test_an_inverted_mask_is_the_other_end_of_the_same_noise():
+    for options in ({"octaves": 3}, {"tile": True}):
+        hole, rest = (perlin_masks(2, 40, 56, seed=3, scale=9.0, area=a, invert=a > 0.5, **options) for a in (0.25, 0.75))
+        assert torch.equal(rest, 1 - hole)
+    still, turned = (animated_perlin_masks(3, 40, 56, scale=9.0, area=a, invert=a > 0.5) for a in (0.25, 0.75))
+    assert torch.equal(turned, 1 - still)

@@ -73,3 +73,12 @@ def test_nan_in_a_fill_is_refused_in_the_hole_and_ignored_elsewhere():
     filled[0, 1, 40, 40] = torch.inf
     with pytest.raises(ValueError, match="The fill has NaN or infinite values in the hole"):
         match_fill(filled, PICTURES[:1], MASK)
+
+
+def test_grey_mixes_in_proportion_and_what_is_beyond_the_ring_does_not_count():
+    picture = PICTURES[:1]
+    filled, grey = picture.flip(3), MASK * torch.rand(MASK.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(match_fill(filled, picture, grey, strength=0.0), torch.lerp(picture, filled, grey))
+    far = filled.clone()
+    far[..., :16, :] = 1 - far[..., :16, :]
+    assert torch.equal(*(match_fill(one, picture, MASK, ring=8)[..., 30:70, 24:64] for one in (filled, far)))

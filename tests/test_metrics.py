@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from rad_core.bench.features import WEIGHTS, published_features
 from rad_core.bench.scene import SceneReader, perceptual_distance
 from rad_core.bench.statistics import bootstrap, frechet_distance, inception_scores, kernel_distance
-from rad_core.metrics import hole_rmse, psnr, rank_correlation, rim_jump, seam, ssim, texture, variation
+from rad_core.metrics import hole_rmse, psnr, rank_correlation, rim_jump, ring_rmse, seam, ssim, texture, variation
 
 MASK = torch.zeros(1, 1, 12, 12)
 MASK[..., 4:8, 4:8] = 1
@@ -196,3 +197,23 @@ def test_published_features_that_are_not_there_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(ValueError, match=r"The published features need|needs its published weights"):
         published_features()
+
+
+def test_the_ring_is_what_of_the_hole_lies_beside_known_pixels():
+    truth, mask = torch.zeros(1, 3, 11, 11), torch.zeros(1, 1, 11, 11)
+    mask[..., 2:9, 2:9] = 1
+    out = torch.full_like(truth, 0.5)  # what is known is not counted
+    out[..., 2:9, 2:9], out[..., 3:8, 3:8], out[..., 4:7, 4:7] = 0.1, 0.2, 0.4
+    assert ring_rmse(out, truth, mask).item() == pytest.approx(0.1)
+    assert ring_rmse(out, truth, mask, 2).item() == pytest.approx(((24 * 0.01 + 16 * 0.04) / 40) ** 0.5)
+
+
+def test_ssim_of_one_window_by_hand():
+    x, y = np.random.default_rng(0).random((2, 7, 7))
+    mask = torch.zeros(1, 1, 7, 7)
+    mask[..., 3, 3] = 1
+    covariance = np.cov(x.ravel(), y.ravel())
+    expected = (2 * x.mean() * y.mean() + 1e-4) * (2 * covariance[0, 1] + 9e-4)
+    expected /= (x.mean() ** 2 + y.mean() ** 2 + 1e-4) * (covariance[0, 0] + covariance[1, 1] + 9e-4)
+    pictures = (torch.from_numpy(one).float().expand(1, 3, 7, 7) for one in (x, y))
+    assert ssim(*pictures, mask).item() == pytest.approx(expected, abs=1e-5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rad_core import landscapes, perlin_masks
-from rad_core.noise import generators, normal, uniform
+from rad_core.noise import fractal_noise, generators, normal, uniform
 
 
 def first(seed, purpose):
@@ -39,3 +39,10 @@ def test_rows_come_from_their_streams():
 
 def test_seeds_may_be_numpys():
     assert [g.initial_seed() for g in generators(list(np.arange(3)), 3, "a")] == [g.initial_seed() for g in generators(0, 3, "a")]
+
+
+def test_an_octave_has_half_the_amplitude_of_the_one_before():
+    y = torch.linspace(0, 1, 400)[None]
+    one, two, three = (fractal_noise(generators(0, 1, "a"), 8, octaves, y, y) for octaves in (1, 2, 3))
+    second, third = (two - one).std() / one.std(), (three - two).std() / one.std()
+    assert second == pytest.approx(0.5, abs=0.1) and third == pytest.approx(0.25, abs=0.06)

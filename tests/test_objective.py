@@ -105,3 +105,15 @@ def test_pixels_beside_known_ones_count_more_where_asked():
     hole = (mask > 0).expand(1, 3, -1, -1)
     torch.testing.assert_close(found, ((out - noise).square() * weights)[hole].mean())
     torch.testing.assert_close(errors, (out - noise).square()[hole].mean()[None])  # the log's parts are without them
+
+
+def test_the_bound_of_a_network_that_predicts_v_is_that_of_its_noise():
+    schedule, stream, t = RegionSchedule(), torch.Generator().manual_seed(0), torch.tensor([400])
+    x0, noise, eps, values = (torch.randn(1, 3, 4, 4, generator=stream).double().clamp(-1, 1) for _ in range(4))
+    levels = region_levels(torch.ones(1, 1, 4, 4), t, schedule)
+    alpha, std = levels.scales()
+    v = alpha * eps - std * (alpha * x0 + std * noise - std * eps) / alpha
+    bounds = [
+        losses(lambda x, t, out=out: torch.cat([out, values], 1), x0, noise, levels, kind)[1] for out, kind in ((eps, "eps"), (v, "v"))
+    ]
+    torch.testing.assert_close(*bounds)

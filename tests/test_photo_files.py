@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from rad_core import Photo, read_photo, write_photo
@@ -189,7 +189,7 @@ def test_the_small_picture_in_exif_is_not_kept(tmp_path, source, output):
     write_photo(tmp_path / output, read_photo(tmp_path / source))
     assert b"face" not in (tmp_path / output).read_bytes()
     with Image.open(tmp_path / output) as written:
-        assert written.getexif().get(0x010F) == "abc"
+        assert written.getexif().get(0x010F) == "abc" and not written.getexif().get_ifd(ExifTags.IFD.IFD1)
 
 
 def test_exif_that_tells_how_pixels_are_stored_does_not_reach_a_tiff(tmp_path):
@@ -236,3 +236,19 @@ def test_a_picture_with_odd_exif_is_turned_and_trained_on(tmp_path):
     assert any("its EXIF is damaged and not kept" in each for each in notes)
     np.testing.assert_array_equal((photo.rgb[0].permute(1, 2, 0) * 255).round().byte().numpy(), np.rot90(RGB, -1))
     assert Folder(tmp_path)[0].shape == (3, 8, 6)
+
+
+def test_a_colour_that_stands_for_transparency_is_transparent(tmp_path):
+    palette = Image.fromarray(RGB).quantize(8)
+    palette.save(tmp_path / "palette.png", transparency=3)
+    expected = np.where(np.array(palette) == 3, 0, 255)
+    np.testing.assert_array_equal(read_photo(tmp_path / "palette.png").alpha, expected)
+    Image.fromarray(RGB).save(tmp_path / "rgb.png", transparency=tuple(RGB[2, 3].tolist()))
+    np.testing.assert_array_equal(read_photo(tmp_path / "rgb.png").alpha, np.where((RGB[2, 3] == RGB).all(-1), 0, 255))
+
+
+def test_a_dark_picture_of_16_bits_stays_one(tmp_path):
+    dark = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    Image.fromarray(dark).save(tmp_path / "in.png")
+    photo = read_photo(tmp_path / "in.png")
+    assert photo.deep and torch.equal((photo.rgb[0, 0] * 65535).round(), torch.from_numpy(dark.astype(np.float32)))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import ImageDraw
 
 from rad_core import landscapes
 from rad_core.heat import COLOURS, colour, heat_map
@@ -98,3 +99,25 @@ def test_a_legend_is_drawn_where_there_is_room():
     assert changed[170:, :200].any() and not changed[:160].any()
     below_black, _ = heat_map(picture - 0.01, 0 * doubt)  # as resizing leaves it
     assert below_black[..., :160, :].max() == 0
+
+
+def test_holes_are_cleaned_then_filled_then_grown_then_aligned_then_feathered():
+    assert prepare_masks(ring_and_speck(), specks=49, fill=True).sum() == 0, "a ring of 48 pixels is a speck before it is filled"
+    cell = torch.zeros(1, 1, 16, 16)
+    cell[..., 4:8, 4:8] = 1
+    assert prepare_masks(cell, grow=1, grid=4).sum() == 5 * 16, "the cell and its four neighbours"
+
+
+def test_faint_pixels_are_no_body_and_half_ones_are():
+    faint, half = 0.3 * ring_and_speck(), 0.6 * ring_and_speck()
+    assert torch.equal(prepare_masks(faint, fill=True, feather=3), faint)
+    soft = prepare_masks(half, feather=3)
+    assert prepare_masks(half, fill=True)[..., 8, 8] == 1 and soft[0, 0, 8, 12:16].tolist() == [0.75, 0.5, 0.25, 0]
+
+
+def test_the_legend_is_in_percent_of_a_colours_range(monkeypatch):
+    """An uncertainty of 1 is half the range."""
+    texts, draw = [], ImageDraw.ImageDraw.text
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, **more: texts.append(text) or draw(self, at, text, **more))
+    heat_map(torch.zeros(1, 3, 200, 320), torch.full((1, 1, 200, 320), 0.25), scale=0.5)
+    assert texts == ["certain", "25 % of a colour's range"]

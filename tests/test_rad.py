@@ -427,3 +427,45 @@ def test_detail_leaves_a_picture_that_is_refined_its_own_detail():
     change = lambda *settings: float((fill(*settings) - image).square().mean().sqrt())
     for detail in (0.0, 1.0):
         assert 0 < change(1e-4, detail) < 0.15 * change(1.0, detail)
+
+
+def test_a_detail_net_gets_sides_of_its_own_stride():
+    torch.manual_seed(0)
+    deep = UNet(UNetConfig(32, (32, 32, 32), 1, (), 32, image_size=16)).eval().requires_grad_(False)
+    deep.region_aware = True
+    image, mask = large_holes()
+    sides = []
+    deep.register_forward_pre_hook(lambda net, inputs: sides.append(inputs[0].shape[2:]))
+    rad_inpaint(NETS["fit"], image[1:2], mask[1:2], steps=1, detail_net=deep)
+    assert {tuple(side) for side in sides} == {(32, 32)}, "the hole's 30 pixels, filled up to multiples of 4"
+
+
+def test_sigma_scale_is_the_noise_in_units_of_the_uncertainty():
+    image, mask, sigmas = picture(1, 16, 16), torch.zeros(1, 1, 16, 16), []
+    mask[..., 4:12, 5:11] = 1
+    for scale in (1.0, 3.0):
+        x = []
+        hook = NETS["fit"].register_forward_pre_hook(lambda net, inputs, x=x: x.append(inputs[1]))
+        rad_inpaint(NETS["fit"], image, mask, steps=1, uncertainty=0.2 * mask, sigma_scale=scale, view="native")
+        hook.remove()
+        sigmas.append(float(RegionSchedule().phase1.level_sigma[x[0].amax().round().long()]))
+    assert sigmas[1] == pytest.approx(3 * sigmas[0], rel=0.35)  # its root is rounded
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="sigma_scale must be above 0"):
+            RADSettings(sigma_scale=wrong)
+
+
+def test_nearly_certain_pixels_still_get_some_noise():
+    schedule, hole = RegionSchedule(), F.pad(torch.ones(1, 1, 3, 3), (1,) * 4)
+    torch.testing.assert_close(deepen(hole * schedule.mask_of_sigma(1e-4 * hole), schedule), hole / 15**2)
+
+
+def test_tiles_blend_the_variance_as_they_blend_the_picture():
+    class Local(ADMDenoiser):
+        def predict(self, x, sigma):
+            both = x + torch.linspace(0, 1, 16)  # not the same in two windows over one pixel
+            return both, both
+
+    sigma = torch.ones(1, 1, 20, 45)
+    x0, values = TiledDenoiser(Local(NETS["tiles"]), 16, sigma).predict(picture(1, 20, 45), sigma)
+    assert torch.equal(x0, values)

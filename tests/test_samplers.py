@@ -190,3 +190,16 @@ def test_a_run_in_two_parts_is_the_run(name):
 
     whole, stream = run(start, sigmas, torch.Generator().manual_seed(1)), torch.Generator().manual_seed(1)
     assert torch.equal(run(run(start, sigmas[:3], stream), sigmas[2:], stream), whole)
+
+
+def test_a_pixel_that_was_held_goes_on_by_a_first_order_step():
+    estimates = iter([torch.tensor(5.0), torch.tensor(1.0)])  # the first is of a step in which it is held
+    sigmas = [torch.tensor(sigma) for sigma in (2.0, 2.0, 1.0)]
+    out = SAMPLERS["dpmpp_2m"](lambda x, sigma: next(estimates), torch.tensor(3.0), sigmas, None)
+    assert out == (1.0 + 3.0) / 2
+
+
+def test_a_plain_network_is_told_step_0_where_all_is_nearly_clean():
+    net = FixedOutput(torch.zeros(1, 6, 4, 4))
+    ADMDenoiser(net, region_aware=False)(torch.zeros(1, 3, 4, 4), torch.tensor(1e-4))
+    assert net.timesteps[0].tolist() == [0]

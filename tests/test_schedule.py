@@ -97,3 +97,16 @@ def test_cosine_and_bad_betas():
         NoiseSchedule("square")
     with pytest.raises(ValueError, match="between 0 and 1"):
         NoiseSchedule(torch.tensor([0.1, 1.0]))
+
+
+def test_ends_of_the_tables():
+    assert cosine_betas(1000).max() == cosine_betas(1000)[-1] == 0.999
+    assert NoiseSchedule().level_of_sigma(torch.tensor([0.0, 1e6])).tolist() == [0, 1000], "more noise than the last step's is the last's"
+
+
+def test_an_order_is_the_way_of_its_own_picture():
+    """The first picture's parts are all alike, so it is denoised as without an order, whatever the second's are."""
+    schedule, mask, order = RegionSchedule(), torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
+    order[1, ..., 1] = 1
+    for plain, ordered in zip(schedule.sigmas(mask, 4), schedule.sigmas(mask, 4, order=order), strict=True):
+        assert torch.equal(plain[0], ordered[0])

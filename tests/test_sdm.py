@@ -12,6 +12,7 @@ from rad_core.masks import brush_masks
 from rad_core.sdm import PRESETS, SCHEDULES, Discriminator, Generator, SDMConfig, SDMSettings, iterate
 from rad_core.sdm.layers import ModulatedConv, UncertaintyAttention
 from rad_core.sdm.membrane import membrane
+from rad_core.sdm.network import _minibatch_deviation
 from rad_core.training.sdm import uncertainty_loss
 
 PAPER = PRESETS["paper"]
@@ -274,3 +275,22 @@ def test_anchored_predictions_meet_the_picture():
 def test_impossible_networks_are_told(wrong):
     with pytest.raises(ValueError, match=r"level|heads|widths"):
         replace(SMALL, **wrong)
+
+
+def test_the_length_of_z_does_not_matter():
+    torch.manual_seed(0)
+    net, inputs, u, z = Generator(SMALL), torch.randn(1, 7, 16, 16), torch.rand(1, 1, 16, 16), torch.randn(1, 32)
+    for ours, theirs in zip(net(inputs, u, z), net(inputs, u, 3 * z), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(net(inputs, u, z)[0], net(inputs, u, -z)[0])
+
+
+def test_the_minibatch_deviation_is_that_of_groups_of_four():
+    """As StyleGAN2 has it: of eight pictures, every second one is in a group."""
+    x = torch.randn(8, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    x[1::2] = 0.5  # the second group's are all alike
+    deviation = _minibatch_deviation(x)
+    expected = x[::2].std(0, correction=0).mean()
+    assert deviation.shape == (8, 1, 3, 3)
+    torch.testing.assert_close(deviation[::2], expected.expand(4, 1, 3, 3))
+    torch.testing.assert_close(deviation[1::2], torch.zeros(4, 1, 3, 3), rtol=0, atol=1e-3)

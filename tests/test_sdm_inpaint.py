@@ -224,3 +224,17 @@ def test_the_command(net, tmp_path, monkeypatch, schedule, capsys):
             main(wrong)
         assert stop.value.code == 2 and wrong[-2].lstrip("-") in capsys.readouterr().err
     assert main(["info", "net.safetensors"]) == 0 and "SDM" in capsys.readouterr().out
+
+
+def test_iterations_of_crops_of_different_sizes_are_counted_on(net):
+    picture, mask, seen = rad_core.landscapes(2, 64)[..., :48, :], torch.zeros(2, 1, 48, 64), []
+    mask[0, :, 20:24, 20:24], mask[1, :, 4:44, 2:62] = 1, 1  # a square crop, and all of the picture
+    sdm_inpaint(net, picture, mask, iterations=3, callback=lambda t, total, now: seen.append((t, total, tuple(now.shape))))
+    assert [(t, total) for t, total, _ in seen] == [(t, 6) for t in range(1, 7)] and len({shape for *_, shape in seen}) == 2
+
+
+def test_every_mirroring_has_a_z_of_its_own():
+    seen, hole = [], torch.ones(1, 1, 8, 8)
+    fill = lambda picture, hole, z: seen.append(z) or picture
+    sdm_inpaint(OneShot(fill, size=8, latent=4), torch.rand(1, 3, 8, 8), hole, iterations=1)
+    assert len({tuple(z[0].tolist()) for z in seen}) == 4

@@ -193,3 +193,44 @@ def test_training_in_bfloat16(place):
     for name in ("adversary", "features", "colours", "likelihood"):
         assert low[name] != full[name] and low[name] == pytest.approx(full[name], rel=0.05)
     assert all(torch.isfinite(tensor).all() for tensor in load_file("a.safetensors").values())
+
+
+def test_saturation_leaves_grey_alone_and_contrast_scales_all():
+    augment, u = Augment(), torch.zeros(1, 12)
+    augment.probability = 0.5
+    matrix = lambda **z: augment._colour(u, torch.tensor([[0, z.get("saturation", 0), z.get("contrast", 0), z.get("brightness", 0), 0.0]]))
+    grey, tint = torch.full((3,), 0.3), torch.tensor([0.2, -0.1, -0.1])
+    apply = lambda colour, **z: matrix(**z)[0, :, :3] @ colour + matrix(**z)[0, :, 3]
+    torch.testing.assert_close(apply(grey + tint, saturation=1.0), grey + 2 * tint)
+    torch.testing.assert_close(apply(grey + tint, contrast=2.0), 2 * (grey + tint))
+    torch.testing.assert_close(apply(grey + tint, brightness=1.0), grey + tint + 0.2)
+
+
+def test_the_perceptual_network_normalises_as_imagenets_do_and_dilates_what_it_does_not_stride():
+    """As torchvision's resnet50 with replace_stride_with_dilation=[False, True, True]."""
+    net, seen = DilatedResNet50(False).eval(), []
+    net.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    unit = torch.rand(1, 3, 32, 32)
+    net(unit * 2 - 1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(seen[0], (unit - mean) / std)
+    dilations = [[block.conv2.dilation[0] for block in layer] for layer in (net.layer2, net.layer3, net.layer4)]
+    assert dilations == [[1] * 4, [1] + [2] * 5, [2, 4, 4]]
+
+
+def test_a_step_of_several_iterations_trains_the_judge_no_more_than_one():
+    """The discriminator's loss is the mean over the fills of a step."""
+    from rad_core.sdm import Discriminator, Generator, SDMConfig
+
+    torch.manual_seed(0)
+    config = SDMConfig((8, 16), (1,), 1, 8, 8, 2, image_size=16)
+    plan = SDMPlan([Stage(16, 1, 4)], learning_rate=0.0, r1_every=1000)
+    method = SDMTraining(Generator(config), Discriminator(config), lambda n, size, seed: landscapes(n, size, seed=seed), plan)
+    batch = method._prepare(part := BatchSlice(16, TRAINING_SEEDS, 0, 4, 4), *method.load_batch(part))
+    gradients = []
+    for count in (1, 3):
+        batch.fills = [batch.real.flip(3)] * count
+        method._update_discriminator([batch], 1, Processes())
+        gradients.append(torch.cat([p.grad.flatten() for p in method.discriminator.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert gradients[0].abs().max() > 1e-4

@@ -24,10 +24,11 @@ from rad_core.adapters import add_adapter
 from rad_core.noise import generators, normal
 from rad_core.training.buckets import bucket_of, split
 from rad_core.training.data import Crops, Folder, mask_source, middle, own_masks
-from rad_core.training.diffusion import DiffusionTraining, TrainingPlan, make_optimiser, pictures_of
+from rad_core.training.diffusion import DiffusionTraining, OneLevel, TrainingPlan, make_optimiser, pictures_of
 from rad_core.training.log import Log, loss_curve
-from rad_core.training.loop import TRAINING_SEEDS, BatchSlice, Stage, learning_rate, train
+from rad_core.training.loop import EMA, TRAINING_SEEDS, BatchSlice, Stage, _steps, learning_rate, train
 from rad_core.training.processes import Processes
+from rad_core.training.samples import holes
 from rad_core.training.store import TensorStore
 
 ROOT = Path(__file__).parents[1]
@@ -622,3 +623,63 @@ def test_the_learning_rate_rises_and_falls():
     rates = [learning_rate(2.0, step, 1000, warmup=10) for step in range(1000)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0, rel=1e-3) and rates[-1] == pytest.approx(0.1, rel=1e-3)
     assert rates[500] == pytest.approx(2 * 0.525) and all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_augmentations_are_as_strong_and_as_frequent_as_they_say():
+    """On a picture that rises from 0 at the left to 1 at the right."""
+    ramp = torch.linspace(0, 1, 101).expand(3, 101, 101)
+    draw = lambda *names, **options: Crops([ramp], names, **options)(400, 16, 0)[:, 0]
+    across, down = (lambda crops: crops[:, 8, 15] - crops[:, 8, 0]), (lambda crops: crops[:, 15, 8] - crops[:, 0, 8])
+    plain = draw()
+    assert torch.equal(plain, plain[:1].expand_as(plain))
+    side = 101 * across(draw("crop")) / across(plain)
+    assert 80 < side.min() < 82 and 99 < side.max() < 101.5
+    assert (across(draw("flip")) < 0).float().mean() == pytest.approx(0.5, abs=0.08)
+    assert (down(draw("transpose")) > 0.5).float().mean() == pytest.approx(0.25, abs=0.08)
+    factor = draw("brightness")[:, 8, 8] / plain[:, 8, 8]
+    assert 0.85 < factor.min() < 0.86 and 1.14 < factor.max() < 1.15
+    side = 101 * across(draw(tiles=True)) / across(plain)
+    assert 15 < side.min() < 17 and 30 < side.max() < 33
+
+
+def test_samples_have_a_hole_and_known_pixels():
+    masks = lambda n, height, width, seed: torch.stack([torch.full((1, height, width), k / 3).round() for k in (0, 3, 0, 3)])
+    rectangle = torch.zeros(1, 16, 24)
+    rectangle[:, 4:12, 6:18] = 1
+    assert torch.equal(holes(masks, 16, 24), rectangle.expand(4, 1, 16, 24))
+    drawn = lambda n, height, width, seed: rectangle.flip(2).roll(3, 2).expand(4, 1, 16, 24)
+    assert torch.equal(holes(drawn, 16, 24), drawn(4, 16, 24, 0))
+
+
+def test_widths_that_cannot_be_normalised_are_refused(place, capsys):
+    for widths in ("40,64", "32,0"):
+        assert main(["train", "base", "--widths", widths, "--stages", "16:1:2", "-o", "b.safetensors"]) == 1
+        assert f"--widths must be multiples of 32, got {widths}" in capsys.readouterr().err
+
+
+def test_runs_of_other_seeds_see_other_pictures():
+    seeds = [
+        {s for *_, parts in _steps(TrainingPlan([Stage(16, 50, 4)], seed=k), Processes()) for p in parts for s in p.seeds} for k in (0, 1)
+    ]
+    assert len(seeds[0]) == len(seeds[1]) == 200 and not seeds[0] & seeds[1] and min(seeds[0]) >= TRAINING_SEEDS
+
+
+def test_the_average_soon_forgets_the_initial_weights():
+    weight = torch.zeros(1)
+    ema, expected = EMA([weight], 0.999), 0.0
+    for n in range(1, 5):
+        weight.fill_(n)
+        ema.update()
+        decay = (1 + n) / (10 + n)
+        expected = decay * expected + (1 - decay) * n
+    assert ema.values[0].item() == pytest.approx(expected)
+
+
+def test_own_masks_are_cut_in_the_middle_and_one_level_is_the_holes():
+    greys = own_masks([torch.full((1, 4, 4), 0.45), torch.full((1, 4, 4), 140, dtype=torch.uint8)])(40, 8, 8, 0)
+    assert {float(mask.mean()) for mask in greys} == {0.0, 1.0}
+    seen = []
+    net = UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16))
+    net.forward = lambda x, t: seen.append(t)
+    OneLevel(net)(torch.zeros(2, 3, 4, 4), torch.arange(32.0).view(2, 1, 4, 4))
+    assert seen[0].tolist() == [15, 31]
