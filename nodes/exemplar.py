@@ -60,13 +60,7 @@ class FillFromPicture(io.ComfyNode):
                     tooltip="To refine an earlier fill, which you connect to image: black stays as it is, grey is changed a little, white "
                     "is filled anew.",
                 ),
-                io.Boolean.Input(
-                    "frames",
-                    default=False,
-                    optional=True,
-                    tooltip="The batch is a video: frames take patches from each other, and each starts from the one before, "
-                    "against flicker.",
-                ),
+                inputs.frames(),
                 io.Mask.Input(
                     "source_mask",
                     optional=True,

@@ -135,6 +135,11 @@ def detail_model() -> io.Input:
     )
 
 
+def frames() -> io.Boolean.Input:
+    tip = "The batch is a video: frames take patches from each other, and each starts from the one before, against flicker."
+    return io.Boolean.Input("frames", default=False, optional=True, tooltip=tip)
+
+
 def context_mask() -> io.Input:
     return io.Mask.Input(
         "context_mask",

@@ -99,15 +99,16 @@ class ExtendPicture(io.ComfyNode):
                     default="default",
                     tooltip="How thoroughly patches are searched.",
                 ),
+                inputs.frames(),
             ],
             outputs=[io.Image.Output(), io.Mask.Output(tooltip="White where the picture is new.")],
             **search_aliases("outpaint", "outpainting", "extend", "expand image", "uncrop", "pad image", "larger canvas", "widen"),
         )
 
     @classmethod
-    def execute(cls, image, left, top, right, bottom, seed, fill_with=PATCHES, preset="default") -> io.NodeOutput:
+    def execute(cls, image, left, top, right, bottom, seed, fill_with=PATCHES, preset="default", frames=False) -> io.NodeOutput:
         larger, hole = extend(image.movedim(-1, 1), left, top, right, bottom)
         larger, mask = larger.movedim(1, -1), hole[:, 0].expand(len(image), -1, -1)
         if fill_with == PATCHES:
-            larger, _ = FillFromPicture.execute(larger, hole[:, 0], seed, preset).result
+            larger, _ = FillFromPicture.execute(larger, hole[:, 0], seed, preset, frames=frames).result
         return io.NodeOutput(larger, mask)

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import rad_core
 from rad_core import (
     Photo,
     UNet,
@@ -30,7 +33,7 @@ from rad_core.__main__ import build_parser, main
 from rad_core.commands.inpaint import with_method
 from rad_core.commands.inpaint_methods import METHODS, split_strength
 from rad_core.commands.paths import check_outputs
-from rad_core.commands.photos import find_jobs
+from rad_core.commands.photos import find_jobs, in_order
 from rad_core.sdm import Generator, SDMConfig, save_sdm
 
 
@@ -240,6 +243,28 @@ def test_a_folder_is_filled_with_exemplars_as_pictures_or_as_frames(place):
         assert not changed[~hole].any() and changed[hole].mean() < 20, "what the other frame shows is found"
     Image.fromarray(pixels("photo.png")[:20]).save("in/b.png")
     assert main([*run, "-o", "other", "--frames"]) == 1 and not (place / "other").exists()
+
+
+def test_frames_are_in_the_order_of_their_numbers():
+    names = ["frame1", "frame2", "frame10", "shot1_09", "shot1_010", "shot02_1"]
+    assert [path.stem for path in sorted((Path(f"{name}.png") for name in sorted(names)), key=in_order)] == names
+
+
+def test_drives_without_file_numbers_do_not_make_one_file_of_all(place, monkeypatch, capsys):
+    stat = os.stat
+    numberless = lambda status: os.stat_result([*status[:1], 0, *status[2:10]])
+    monkeypatch.setattr(os, "stat", lambda *args, **options: numberless(stat(*args, **options)))
+    assert fill() == 0 and fill() == 0, "out.png is there the second time"
+    assert main(["inpaint", "photo.png", "--mask", "mask.png", "-o", "mask.png"]) == 1
+    assert "would overwrite" in capsys.readouterr().err
+
+
+def test_a_name_that_the_code_page_lacks_is_no_failure(place):
+    Image.fromarray(pixels("photo.png")).save("写真.png")
+    command = [sys.executable, "-m", "rad_core", "inpaint", "写真.png", "--mask", "mask.png", "-o", "結果.png", "--preset", "fast"]
+    root = str(Path(rad_core.__file__).parents[1])
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": root}, capture_output=True, check=False)
+    assert done.returncode == 0 and b"Wrote" in done.stdout and Path("結果.png").is_file()
 
 
 def test_warnings_are_notes_and_go_back_to_how_they_were(place, capsys):

@@ -15,7 +15,7 @@ from rad_core.boxes import Box
 from rad_core.exemplar.denoiser import KEYS
 from rad_core.exemplar.holes import group_holes
 from rad_core.exemplar.inpaint import _frames
-from rad_core.exemplar.motion import following, motion
+from rad_core.exemplar.motion import AT_ONCE, following, motion
 from rad_core.exemplar.scene import Source
 from rad_core.exemplar.search import search_all
 from rad_core.exemplar.settings import PRESETS
@@ -332,6 +332,23 @@ def test_what_no_frame_shows_does_not_flicker():
         assert (moved - filled[0][:, 16:30, 30:44]).abs().mean() < 2 / 255
 
 
+@pytest.mark.parametrize(("width", "by", "count"), [(24, 6, 6), (12, 1, 16)], ids=["several frames show parts", "frames far away do"])
+def test_what_other_frames_show_between_them_is_found_exactly(width, by, count):
+    """The rims of what single frames show run through the hole: patches across them are in others alone."""
+    still = noise_picture(1, 40, 72, seed=6).expand(count, -1, -1, -1)
+    masks = torch.stack([box_mask(40, 72, 12, 8 + by * k, 14, width) for k in range(count)])
+    filled, _ = quick(still, masks, frames=True)
+    assert (filled - still).abs().max() < 1e-5
+
+
+def test_a_hole_that_stands_still_is_not_looked_for_in_every_frame():
+    frame, asked = noise_picture(1, 40, 72, seed=6)[0], []
+    hole = box_mask(40, 72, 12, 30, 12, 12) > 0
+    frames = (asked.append(k) or Source(frame, ~hole) for k in range(64))
+    following(frame, ~hole, Box(0, 0, 40, 72), hole, 5, frames, None)
+    assert len(asked) == AT_ONCE
+
+
 def test_motion_is_found_and_unlike_pictures_have_none():
     scene, other = noise_picture(1, 60, 90, seed=1)[0], noise_picture(1, 60, 90, seed=2)[0]
     known = torch.ones(50, 64, dtype=torch.bool)
@@ -366,6 +383,13 @@ def test_frames_that_show_nothing_go_on_as_a_still(near):
     masks = torch.cat([torch.zeros(1, 48, 48), torch.ones(5, 48, 48)])
     filled, _ = quick(still.expand(6, -1, -1, -1), masks, frames=True, frames_near=near)
     assert (filled - still).abs().max() < 1e-5
+
+
+def test_progress_does_not_jump_at_the_end_of_many_small_holes():
+    image, mask, steps = noise_picture(1, 240, 240), torch.zeros(240, 240), []
+    mask[20::100, 20::100] = 1
+    quick(image, mask, callback=lambda step, *_: steps.append(step))
+    assert steps == sorted(steps) and steps[-1] == 100 and max(after - before for before, after in pairwise(steps)) < 30
 
 
 def test_the_last_preview_is_the_fill():
@@ -428,7 +452,7 @@ def test_a_frame_that_fits_comes_before_a_nearer_one_that_does_not():
     noisy = scene + 0.03 * torch.randn(scene.shape, generator=torch.Generator().manual_seed(0))
     everything = torch.ones(48, 64, dtype=torch.bool)
     frames = [Source(noisy, everything), Source(scene, everything)]
-    first, *others = following(scene, ~hole, Box(0, 0, 48, 64), hole, frames, None)
+    first, *others = following(scene, ~hole, Box(0, 0, 48, 64), hole, 5, frames, None)
     assert torch.equal(first.colour, scene) and not others, "all is seen in it"
 
 

@@ -1,8 +1,10 @@
 """Picture files as they come from people: what is kept, what is noted, what is refused before the work."""
 
+import os
 import struct
 import warnings
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from rad_core import Photo, read_photo, write_photo
 from rad_core.__main__ import main
+from rad_core.atomic import atomic_write
 from rad_core.photo_files import EXTENSIONS, any_size, check_writable, picture_files
 from rad_core.training.data import Folder
 
@@ -252,3 +255,31 @@ def test_a_dark_picture_of_16_bits_stays_one(tmp_path):
     Image.fromarray(dark).save(tmp_path / "in.png")
     photo = read_photo(tmp_path / "in.png")
     assert photo.deep and torch.equal((photo.rgb[0, 0] * 65535).round(), torch.from_numpy(dark.astype(np.float32)))
+
+
+def test_a_drive_without_modes_is_written_to(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    atomic_write(tmp_path / "a.txt", lambda name: Path(name).write_text("all of it"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["all of it"]
+
+
+@pytest.mark.parametrize("held", [1, 100])
+def test_a_file_that_another_program_holds_for_a_moment_is_replaced(tmp_path, monkeypatch, held):
+    replace, tries = os.replace, []
+
+    def locked(*names):
+        tries.append(names)
+        if len(tries) <= held:
+            raise PermissionError(13, "being used by another process")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", locked)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(ValueError, match=r"Cannot write a\.txt") if held == 100 else nullcontext():
+        atomic_write(path, lambda name: Path(name).write_text("after"))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["before" if held == 100 else "after"]

@@ -13,7 +13,7 @@ from ..memory import out_of_memory
 from ..photo_files import Photo
 from .inpaint_methods import DEFAULT_METHOD, DEFAULT_NETWORK_METHOD, METHODS, InpaintMethod, masks_of
 from .paths import check_new, check_outputs, is_folder
-from .photos import Job, find_jobs, read_pair, write_result
+from .photos import Job, find_jobs, in_order, read_pair, write_result
 from .progress import progress
 
 HELP = "fill the hole of a photo, or of a folder of photos"
@@ -156,6 +156,7 @@ def fill_frames(fill: Callable[..., tuple[Tensor, Tensor | None]], jobs: list[Jo
     """Fill a video's frames, each a job, in one call of fill(images, masks, callback, photo), and write them."""
     if options.fills > 1:
         raise ValueError("--frames makes one fill of a video: leave out --fills, and try another --seed for another.")
+    jobs = sorted(jobs, key=lambda job: in_order(job.photo))
     pairs = [read_pair(job, options.grow) for job in jobs]
     first = pairs[0][0].rgb
     for job, (photo, _) in zip(jobs, pairs, strict=True):

@@ -1,5 +1,6 @@
 """Files of `inpaint`: which photos to fill, reading them with their masks, writing the results."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,9 +72,17 @@ def find_jobs(photo: Path, mask: Path, output: Path, compare: Path | None = None
         raise ValueError("The output folder is the input folder; choose another one.")
     masks = {p.stem.removesuffix(MASK): p for p in _mask_files(mask, photos)} if mask.is_dir() else {p.stem: mask for p in photos}
     if missing := [p.name for p in photos if p.stem not in masks]:
-        raise ValueError(f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}.")
+        raise ValueError(
+            f"{len(missing)} of {len(photos)} photos have no mask of the same name in {mask}, such as {missing[0]}. A black mask keeps a "
+            "photo as it is."
+        )
     inside = lambda folder, photo: folder / f"{photo.stem}.png" if folder else None
     return [Job(p, masks[p.stem], inside(output, p), inside(compare, p), inside(uncertainty, p)) for p in photos]
+
+
+def in_order(path: Path) -> list:
+    """What sorts files by name and number, frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
 
 
 def _mask_files(folder: Path, photos: list[Path]) -> list[Path]:

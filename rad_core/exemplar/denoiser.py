@@ -18,7 +18,7 @@ from .level import COLOUR, Level
 from .posterior import patch_posterior
 from .progress import Poll, no_poll
 from .scene import Scene, pages_at, references_of
-from .search import Queries, common_offsets, distances, search_all, search_near
+from .search import Keys, Queries, common_offsets, distances, search_all, search_near
 from .settings import PRESETS, ExemplarSettings
 from .votes import vote, votes_of
 
@@ -26,7 +26,16 @@ BLOCK = 16384  # queries at a time
 KEYS = 100_000  # patches to compare with in one search, at most: those of a large reference for a tiny hole would take gigabytes
 
 
-def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Generator, everywhere: bool, poll: Poll = no_poll) -> None:
+def match(
+    level: Level,
+    state: Tensor,
+    sigma: Tensor,
+    step: int,
+    rng: torch.Generator,
+    everywhere: bool,
+    poll: Poll = no_poll,
+    keys: Keys | None = None,
+) -> None:
     """Find the source of each query, seen through noise: sets level.match and level.distance.
 
     c_qj ~ tau^2 / (sigma_qj^2 + tau^2) * a_j: noisy pixels and those deep in the hole count less.
@@ -36,16 +45,17 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
         step: number of the step. rng: a CPU generator.
         everywhere: compare with all patches (with as many as `limit` allows, chosen at random, where there are more).
         poll: called between blocks; raise from it to cancel.
+        keys: what to compare with everywhere, where that is made already.
     """
     settings, device = level.settings, level.state.device
     weight = torch.ones(level.height * level.width, device=device)
     weight[level.pixels] = settings.tau**2 / (sigma.square() + settings.tau**2)
     weight.mul_(level.confidence)[level.excluded] = 0
-    keys = level.keys
-    if everywhere:
-        most = int(min(KEYS, max(64, settings.limit / max(1, len(level.queries)))))
-        if len(keys) > most:
-            keys = keys[torch.randint(len(keys), (most,), generator=rng).to(device)]
+    if everywhere and keys is None:
+        index, most = level.keys, int(min(KEYS, max(64, settings.limit / max(1, len(level.queries)))))
+        if len(index) > most:
+            index = index[torch.randint(len(index), (most,), generator=rng).to(device)]
+        keys = Keys.of(level, index)
     common = level.match.new_empty(0) if everywhere or not settings.common else common_offsets(level)
     for start in range(0, len(level.queries), BLOCK):
         part = slice(start, start + BLOCK)
@@ -54,7 +64,9 @@ def match(level: Level, state: Tensor, sigma: Tensor, step: int, rng: torch.Gene
             level.match[part], level.distance[part] = search_all(level, queries, keys)
             for line, on_line in enumerate(level.guide.keys if level.guide else ()):
                 mine = (level.guide.own[part] == line).nonzero()[:, 0]
-                level.match[start + mine], level.distance[start + mine] = search_all(level, queries.take(mine), on_line, line)
+                level.match[start + mine], level.distance[start + mine] = search_all(
+                    level, queries.take(mine), Keys.of(level, on_line), line
+                )
         else:
             before = level.match[part]
             now = distances(level, queries, before)

@@ -1,6 +1,6 @@
 """Exemplar inpainting from picture to picture: no network and no weights, the picture's own patches are the model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,11 +15,13 @@ from ..samplers import Callback
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes, with_copyable
-from .motion import cut, following
+from .motion import AT_ONCE, cut, following
 from .progress import Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
 from .settings import PRESETS, ExemplarSettings
+
+SMALLEST = 10_000  # what the search and the levels of a single pixel cost, in pixels times steps
 
 
 @torch.no_grad()
@@ -110,7 +112,7 @@ def exemplar_inpaint(
             canvas = _Canvas(image[k], hole[k], *(None if maps is None else maps[k, 0] for maps in (order, uncertainty, copyable)))
             progress.show(canvas.colour, hole[k])
             for group in groups[k]:
-                canvas.fill(group, shared, others, before, settings, streams[n], progress)
+                canvas.fill(group, shared, others, before, settings, streams[n], progress.part(_work(group, settings)))
             progress.show(canvas.colour, hole[k])
             colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
             kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
@@ -118,7 +120,7 @@ def exemplar_inpaint(
             out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
             deviation.append(canvas.deviation[None].to(mask.dtype))
     progress.finish()
-    out, deviation = torch.stack(out), torch.stack(deviation)
+    out, deviation = (maps[0][None] if len(maps) == 1 else torch.stack(maps) for maps in (out, deviation))
     return out, deviation if fills == 1 else _total_deviation(out, deviation, mask > 0, fills)
 
 
@@ -133,7 +135,7 @@ class _Canvas:
     """A picture while its holes are filled one after the other."""
 
     def __init__(self, image: Tensor, hole: Tensor, order: Tensor | None, uncertainty: Tensor | None, copyable: Tensor | None):
-        self.colour = (image.float().clamp(0, 1) * 2 - 1).masked_fill_(hole, 0)
+        self.colour = image.float().clamp(0, 1).mul_(2).sub_(1).masked_fill_(hole, 0)
         self.content = None if uncertainty is None else image.float().clamp(0, 1) * 2 - 1
         self.open, self.order, self.uncertainty, self.copyable = hole.clone(), order, uncertainty, copyable
         self.deviation = torch.zeros(hole.shape, device=hole.device)
@@ -142,7 +144,7 @@ class _Canvas:
         self,
         group: HoleGroup,
         references: list[Source],
-        frames: list[Source],
+        frames: Iterable[Source],
         before: Source | None,
         settings: ExemplarSettings,
         rng: torch.Generator,
@@ -155,7 +157,7 @@ class _Canvas:
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
         unknown = here(self.open)
-        near = following(self.colour, ~self.open, box, hole, frames, before, progress.poll) if frames or before else []
+        near = following(self.colour, ~self.open, box, hole, settings.patch, frames, before, progress.poll) if frames or before else []
         near += [_around(source, box) for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
         own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))
@@ -201,7 +203,7 @@ def _frames(
     filled: Tensor | None,
     k: int,
     settings: ExemplarSettings,
-) -> tuple[list[Source], Source | None]:
+) -> tuple["_Others", Source | None]:
     """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled.
 
     A first frame that is hidden entirely, as its neighbours are, takes the nearest that is not.
@@ -211,10 +213,24 @@ def _frames(
     copyable = torch.ones_like(hole) if copyable is None else copyable[:, 0]
     shown = [j for j in order if j != k and not hole[j].all()]
     near = [j for j in shown if abs(j - k) <= settings.frames_near] or shown[: int(k == 0 and bool(hole[0].all()))]
-    others = [source(image[j], copyable[j] & ~hole[j]) for j in near]
+    others = _Others(lambda j: source(image[j], copyable[j] & ~hole[j]), near)
     return others, source(filled, copyable[k - 1] | hole[k - 1]) if k else None
 
 
+class _Others:
+    """Frames as sources, made when they are asked for. The first are kept for the next hole; a frame is large, and few need all."""
+
+    def __init__(self, source: Callable[[int], Source], numbers: Sequence[int]):
+        self.source, self.numbers, self.kept = source, numbers, []
+
+    def __iter__(self) -> Iterator[Source]:
+        for place, number in enumerate(self.numbers):
+            source = self.kept[place] if place < len(self.kept) else self.source(number)
+            if len(self.kept) == place < AT_ONCE:
+                self.kept.append(source)
+            yield source
+
+
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:
-    """Pixels times steps of a group, about."""
-    return float(group.pixels.sum()) * settings.steps[-1] / (1 - settings.factor**-2) + 1000
+    """Pixels times steps of a group, about, and what a hole costs however small it is."""
+    return float(group.pixels.sum()) * settings.steps[-1] / (1 - settings.factor**-2) + SMALLEST

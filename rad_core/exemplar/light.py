@@ -40,7 +40,9 @@ def _light_of(scene: Scene) -> Tensor | None:
     if not hole.any():
         return None
     width = max(3, int(depth_of(hole, LONGEST).max()))
-    ring = (F.max_pool2d(hole[None].float(), 2 * width + 1, 1, width)[0] > 0) & (share > 0.99)
+    side = 2 * width + 1
+    near = F.max_pool2d(F.max_pool2d(hole[None].float(), (side, 1), 1, (width, 0)), (1, side), 1, (0, width))[0] > 0  # a square's
+    ring = near & (share > 0.99)
     border = hole.clone()
     border[1:-1, 1:-1] = False
     powers = _powers(size, 3 if border.any() else 6, hole.device)[:, ring].cpu().double()

@@ -5,13 +5,16 @@ pixels known in both: sum_x m_a(x) m_b(x + s) |a(x) - b(x + s)|^2, for all s at 
 pixel. A reference that follows it is cut so that its places are the picture's.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from ..boxes import Box
+from ..depth import touches
 from ..images import mean_pool
 from .progress import Poll, no_poll
 from .scene import Source, shrink
@@ -20,7 +23,8 @@ SIDE = 384  # pixels of the longer side at which all translations are compared
 OVERLAP = 0.3  # least share of the known pixels around the hole that must be seen in both
 AGREE = 0.4  # of the difference of two frames that have nothing in common: less is the same scene
 SIMILAR, NOISE = 2, 1e-5  # differences up to SIMILAR times the least, plus NOISE, are as good: the nearer frame comes first
-GAIN = 0.01  # least share of the hole that another reference must be the first to show
+AT_ONCE = 16  # frames that are compared before it is asked what they show
+GAIN = 0.01  # least share of the patches at a hole that another reference must be the first to show
 
 
 @dataclass(frozen=True)
@@ -32,32 +36,48 @@ class Motion:
 
 
 def following(
-    colour: Tensor, known: Tensor, box: Box, hole: Tensor, frames: Sequence[Source], fill: Source | None, poll: Poll = no_poll
+    colour: Tensor,
+    known: Tensor,
+    box: Box,
+    hole: Tensor,
+    patch: int,
+    frames: Iterable[Source],
+    fill: Source | None,
+    poll: Poll = no_poll,
 ) -> list[Source]:
-    """References of a frame, cut to its box and moved to its places, the first that shows a pixel being the one to take it from.
+    """References of a frame, cut to its box and moved to its places, the first that shows a patch being the one to take it from.
 
     Args:
         colour: (3, H, W) of the frame. known: (H, W) bool. box: the hole's context. hole: (h, w) bool, of that box.
-        frames: other frames, nearest first. fill: the frame before as it was filled, for what no frame shows.
+        patch: side of a patch. Those across the rim of what a reference shows are not shown by it.
+        frames: other frames, nearest first; those far away are asked only for what nearer ones do not show.
+        fill: the frame before as it was filled, for what no frame shows.
         poll: called between frames; raise from it to cancel.
     """
     around = torch.zeros_like(known)
     box.cut(around)[:] = box.cut(known)
-    unseen, least, out = hole.clone(), max(1, int(GAIN * hole.sum())), []
-    moves = []
-    for frame in frames:
-        poll()
-        moves.append(motion(colour, around, frame.colour, frame.known))
-    good = SIMILAR * min((move.difference for move in moves if move), default=0) + NOISE
-    frames = [*zip(frames, moves, strict=True)]
-    others = [cut(frame, box, (0, 0)) for frame, move in frames if move is None]
-    for frame, move in sorted((pair for pair in frames if pair[1]), key=lambda pair: pair[1].difference > good):
-        moved = replace(cut(frame, box, move.shift), follows=True)
-        if not out or int((unseen & moved.known).sum()) >= least:
-            unseen &= ~moved.known
-            out.append(moved)
-        if not unseen.any():
-            return out
+    side = min(patch, *hole.shape)
+    unseen, out, others, frames = touches(hole, side), [], [], iter(frames)
+    least, difference = max(1, int(GAIN * unseen.sum())), math.inf
+    while some := [*islice(frames, AT_ONCE)]:
+        moves = []
+        for frame in some:
+            poll()
+            moves.append(motion(colour, around, frame.colour, frame.known))
+        difference = min([difference, *(move.difference for move in moves if move)])
+        pairs = [*zip(some, moves, strict=True)]
+        before = int(unseen.sum())
+        others += [cut(frame, box, (0, 0)) for frame, move in pairs if move is None][: 4 - len(others)]
+        for frame, move in sorted((pair for pair in pairs if pair[1]), key=lambda pair: pair[1].difference > SIMILAR * difference + NOISE):
+            moved = replace(cut(frame, box, move.shift), follows=True)
+            shown = unseen & ~touches(~moved.known, side)
+            if not out or int(shown.sum()) >= least:
+                unseen &= ~shown
+                out.append(moved)
+            if not unseen.any():
+                return out
+        if before == int(unseen.sum()):
+            break  # what the nearest do not show of a hole that stands still, none does
     if fill is not None:
         move = motion(colour, around, fill.colour, fill.known)
         hidden = not around.any()  # nothing of the frame is there to compare: it goes on as a still

@@ -37,6 +37,7 @@ class Progress:
     def __init__(self, callback: Callback | None, work: float):
         self.callback, self.work, self.done, self.last, self.preview = callback, max(work, 1), 0.0, 0.0, None
         self.view: Box | None = None  # what of the picture the preview shows
+        self.end = 0.0  # `done` when the part at work is
         self.began, self.drawing = time.monotonic(), 0.0
 
     def show(self, picture: Tensor, hole: Tensor) -> None:
@@ -69,9 +70,14 @@ class Progress:
         """Rows and columns of the context at some size that the preview shows."""
         return tuple((share * side).long() for share, side in zip(self.place, size, strict=True))
 
+    def part(self, work: float) -> "Progress":
+        """A part of the run begins, and all before it is done."""
+        self.done, self.end = self.end, self.end + work
+        return self
+
     def advance(self, work: float, level: "Level") -> None:
         """Some work is done on a level of the context."""
-        self.done += work
+        self.done = min(self.done + work, self.end)
         if not self.callback:
             return
         now = time.monotonic()

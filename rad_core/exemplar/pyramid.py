@@ -15,7 +15,7 @@ from .lines import LineGuide, find_lines
 from .poisson import blend
 from .progress import Poll, Progress, no_poll
 from .scene import Scene, pages_at
-from .search import Queries, distances
+from .search import Keys, Queries, distances
 from .settings import ExemplarSettings
 from .votes import most_certain, vote
 
@@ -82,6 +82,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
         small, all_seen = all_comparable(finer, settings.limit if first else limit), bool(seen.all())
         if all_seen:
             steps = settings.steps[-1]
+        keys = Keys.of(finer, finer.keys) if small and not all_seen else None
         for step in range(steps):
             sigma = _sigma(settings, step, steps, first, order) * uncertainty * ~seen
             noise = torch.randn(len(sigma), 3, generator=rng).to(sigma.device)
@@ -89,7 +90,7 @@ def _denoise(scene: Scene, settings: ExemplarSettings, patch: int, rng: torch.Ge
             everywhere = (first and small) or (step % 3 == 0 and (first or small))
             if all_seen:  # few patches have nothing to follow
                 everywhere = step == 0 and bool((finer.match < 0).any())
-            match(finer, finer.state, sigma, step, rng, everywhere, progress.poll)
+            match(finer, finer.state, sigma, step, rng, everywhere, progress.poll, keys)
             finer.state[finer.pixels], finer.variance = vote(finer, progress.poll, step == steps - 1)
             progress.advance(len(finer.pixels), finer)
         level, number = finer, number + 1

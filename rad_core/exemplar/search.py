@@ -40,6 +40,34 @@ class Queries:
         return map(Queries, *(values.split(size) for values in (self.index, self.state, self.scale)))
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Patches that all queries are compared with. They are wholly known, so they stay the same through a level's steps.
+
+    index: (K,) of their top left pixels. right: (p * p * 6, K), their numbers and squares. place: (K, 2), scaled, and aligned: (K,), for
+    what distance costs.
+    """
+
+    index: Tensor
+    right: Tensor
+    place: Tensor
+    aligned: Tensor
+
+    @classmethod
+    def of(cls, level: Level, index: Tensor) -> "Keys":
+        patches, rows = level.patches(index), index // level.width
+        squares = patches.square().view(len(index), -1, 5).sum(2)
+        right = torch.cat([patches, squares], 1).T.contiguous()
+        return cls(index, right, _place(level, level.local_row[rows], index % level.width), level.aligned[rows])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def _place(level: Level, row: Tensor, column: Tensor) -> Tensor:
+    return torch.stack([row.float(), column.float()], 1) * (level.settings.near / level.height)
+
+
 def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     """d of queries (n,) to one source each, (n,)."""
     parts = zip(queries.chunks(CHUNK), sources.split(CHUNK), strict=True)
@@ -50,7 +78,7 @@ def distances(level: Level, queries: Queries, sources: Tensor) -> Tensor:
     return d
 
 
-def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = None) -> tuple[Tensor, Tensor]:
+def search_all(level: Level, queries: Queries, keys: Keys, line: int | None = None) -> tuple[Tensor, Tensor]:
     """The best of all keys for each query.
 
     d = sum c x^2 + sum c P^2 - 2 sum c x P: one matrix product.
@@ -61,25 +89,19 @@ def search_all(level: Level, queries: Queries, keys: Tensor, line: int | None = 
     Returns:
         sources (n,) and distances (n,).
     """
-    patches = level.patches(keys)
-    squares = patches.square().view(len(keys), -1, 5).sum(2)
-    right = torch.cat([patches, squares], 1).T.contiguous()  # (p * p * 6, K)
-    near = level.settings.near / level.height
-    rows = keys // level.width
-    place = lambda row, column: torch.stack([row.float(), column.float()], 1) * near
-    key_place, aligned = place(level.local_row[rows], keys % level.width), level.aligned[rows]
     best, found = [], []
     for part in queries.chunks(max(1, PAIRS // len(keys))):
         index, state, scale = part.index, part.state, part.scale
-        d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ right
-        if near:
-            distance_cost = torch.cdist(place(index // level.width, index % level.width), key_place, compute_mode="use_mm_for_euclid_dist")
-            d += distance_cost if level.all_aligned else distance_cost * aligned
+        d = torch.cat([state * scale * -2, scale[:, ::5].square()], 1) @ keys.right
+        if level.settings.near:
+            place = _place(level, index // level.width, index % level.width)
+            distance_cost = torch.cdist(place, keys.place, compute_mode="use_mm_for_euclid_dist")
+            d += distance_cost if level.all_aligned else distance_cost * keys.aligned
         if line is not None:
-            d += level.guide.cost(line, index[:, None], keys)
+            d += level.guide.cost(line, index[:, None], keys.index)
         least, which = d.min(1)
         best.append((least + state.square().sum(1)).clamp_(min=0))
-        found.append(keys[which])
+        found.append(keys.index[which])
     return torch.cat(found), torch.cat(best)
 
 

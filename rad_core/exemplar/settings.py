@@ -33,7 +33,7 @@ class ExemplarSettings:
         eps: how strongly colours are held to their sources' in that blend.
         rho: jumps of colour above this are real edges, which the blend leaves alone.
         order_depth: how many pixels deeper in the hole the last part of an order map counts.
-        frames_near: for video, how many frames before and after each frame serve as its references.
+        frames_near: for video, how many frames before and after each frame may serve as its references.
 
     Raises:
         ValueError: a value out of its range.
@@ -64,7 +64,7 @@ class ExemplarSettings:
     eps: float = 0.001
     rho: float = 0.7
     order_depth: float = 12.0
-    frames_near: int = 8
+    frames_near: int = 32
 
     def __post_init__(self):
         for name, value in vars(self).items():

@@ -50,6 +50,14 @@ def test_a_larger_picture_keeps_its_old_pixels(host, landscape, fill_with):
     assert torch.equal(larger, again)
 
 
+def test_the_new_part_of_a_clip_does_not_flicker(host, landscape):
+    clip = landscape[:1].expand(4, -1, -1, -1) + 0.02 * torch.randn(4, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    sides = {"left": 0, "top": 0, "right": 16, "bottom": 0, "seed": 0, "preset": "fast"}
+    extend = lambda frames: host.call("RAI_ExtendPicture", image=clip.clamp(0, 1), **sides, frames=frames)[0][:, :, 64:]
+    alone, video = extend(False), extend(True)
+    assert video.diff(dim=0).abs().mean() < 0.5 * alone.diff(dim=0).abs().mean()
+
+
 def test_heat_map_and_slider_show_their_pictures(host, landscape):
     (shown,) = host.call("RAI_UncertaintyHeatMap", image=landscape, uncertainty=torch.rand(1, 32, 32), scale=0.0, legend=True)
     assert shown.shape == landscape.shape and not torch.equal(shown, landscape)

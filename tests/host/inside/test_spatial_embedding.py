@@ -115,6 +115,28 @@ def test_ksampler_keeps_known_latents_and_host_loras_still_apply(host):
     torch.testing.assert_close(out["samples"][..., :8], latent["samples"][..., :8], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [None, torch.linspace(0, 1, 16).expand(1, 16, 16)], ids=["at once", "in an order"])
+def test_the_host_is_told_the_runs_level_whatever_the_masks(host, order):
+    """Prompts and ControlNets have ranges of levels, which the host compares with the first picture's."""
+    (model,) = host.call("RAI_RADSpatialNoiseEmbedding", model=tiny_model(host, "SD15"))
+    told = []
+    wrapper = lambda apply, args: told.append(args["timestep"]) or apply(args["input"], args["timestep"], **args["c"])
+    model.set_model_unet_function_wrapper(wrapper)
+    positive, masks = [[torch.randn(1, 7, 64), {}]], torch.zeros(2, 1, 16, 16)
+    masks[1, :, 4:12, 4:12] = 0.5  # grey, and the first picture has no hole
+    for mask in (torch.ones_like(masks), masks):
+        latent = {"samples": torch.randn(2, 4, 16, 16), "noise_mask": mask}
+        options = {"seed": 0, "steps": 4, "cfg": 1.0, "sampler": "ddim", "scheduler": "normal", "eta": 0.0, "order": order, "overlap": 0.0}
+        host.call("RAI_RADSampler", model=model, positive=positive, negative=positive, latent_image=latent, **options)
+    whole, grey = (torch.stack([level.flatten()[[0, -1]] for level in told[start : start + 4]]) for start in (0, 4))
+    torch.testing.assert_close(grey, whole)
+    assert (whole[:, 0] == whole[:, 1]).all()
+    if order is None:
+        sampling = model.get_model_object("model_sampling")
+        sigmas = host.module("nodes.host.sampler").comfy.samplers.calculate_sigmas(sampling, "normal", 4)[:4]
+        torch.testing.assert_close(whole[:, 0], sigmas, rtol=1e-4, atol=0)
+
+
 def test_other_models_are_refused_in_one_sentence(host, adm):
     with pytest.raises(ValueError, match=r"^'RAD Spatial Noise Embedding' works on U-Nets that predict noise or v.* do not need it"):
         host.call("RAI_RADSpatialNoiseEmbedding", model=adm[0])

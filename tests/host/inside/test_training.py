@@ -455,6 +455,22 @@ def test_an_adapter_that_was_removed_is_trained_anew(host, network, pictures, ad
     assert fingerprint(adapter_name="test") != fingerprint(adapter_name="another")
 
 
+def test_a_folder_that_cannot_be_written_to_is_passed_over(host, tmp_path, monkeypatch):
+    folders = host.module("nodes.host.folders")
+    monkeypatch.setattr(host.folder_paths, "get_folder_paths", lambda kind: ["/proc/adapters", str(tmp_path)])
+    assert folders.adapter_file("mine", latent=True) == tmp_path / "latent" / "mine.safetensors"
+    monkeypatch.setattr(host.folder_paths, "get_folder_paths", lambda kind: ["/proc/adapters"])
+    with pytest.raises(ValueError, match=r"No adapter can be written to /proc/adapters"):
+        folders.adapter_file("mine", latent=False)
+    for name in ("con", "NUL.v2", "com1"):
+        with pytest.raises(ValueError, match="cannot be a file's name"):
+            folders.adapter_file(name, latent=False)
+
+
+def test_a_folder_in_quotes_is_found(host):
+    assert host.module("nodes.host.folders").picture_folder(' "/tmp/my pictures" ') == "/tmp/my pictures"
+
+
 def test_a_loaders_choice_that_another_node_makes_has_no_fingerprint(host):
     assert host.nodes.NODE_CLASS_MAPPINGS["RAI_LoadRADAdapter"].fingerprint_inputs(adapter_name=None) == ""
 
