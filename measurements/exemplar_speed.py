@@ -1,6 +1,6 @@
 """How long `exemplar_inpaint` takes and how much memory, by size, hole and threads: one process for each row.
 
-    python measurements/exemplar_speed.py PHOTO -o docs/exemplar-speed.md [--rival PYTHON]
+    python measurements/exemplar_speed.py PHOTO [--rival PYTHON]
 
 The photograph is enlarged to each size. Seconds are of the clock and of the processor (all threads); the latter is what a machine that does
 nothing else comes near to: the load beside it is written down. Memory is the peak of the whole process, torch itself (about 0.3 GiB) and

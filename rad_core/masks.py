@@ -186,7 +186,7 @@ def brush_masks(n: int, height: int, width: int, seed: int = 0, device: torch.de
 def scratch_masks(
     n: int, height: int, width: int, seed: int = 0, strokes: tuple[int, int] = (1, 4), device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Damage of old photographs: long thin scratches, wires, hairs and specks, 1 to 6 pixels wide at any picture size.
+    """Damage of old photographs: long thin scratches, wires and hairs, 1 to 6 pixels wide, and specks of 2 to 8, at any picture size.
 
     Args:
         strokes: the smallest and the largest number of scratches.

@@ -23,7 +23,14 @@ from .tables import PAPER, SDM_FID, by_mask, format_value, overview, paper_table
 
 LEGEND = """Brackets hold 95 % confidence intervals, by resampling the pictures. *Seconds* are for a picture, *peak* (GPU) the memory
 beyond what was in use before, *seam* and *TV* (medians) are multiples of the true pictures', *diversity* is the RMSE between two fills of a
-picture. The Fréchet distance depends on the number of pictures: compare rows of equal numbers."""
+picture. The Fréchet distance depends on the number of pictures: compare rows of equal numbers.
+
+*Calls* are network calls for a picture. Distances are taken on the features of a network; lower is better. *Fréchet*: between the
+distributions of all fills and all true pictures, as FID. *Perceptual*: between a fill and its picture, as LPIPS without learned weights.
+*Scene error*: how far the sun, the horizon, the hour and so on that a small network reads in a fill are from those that were drawn. *Ring
+RMSE*: error in the hole's outermost pixels. *TV*: total variation, how busy the fill is. Masks: *box*, a square of half the side;
+*extreme*, all but such a square; *wide*, one to four broad strokes; *perlin*, blobs of noise. *vjp*: GradPaint by backpropagation;
+*combine-image*: the known part is put back in every step, and nothing else is done."""
 PAPER_NOTE = """RAD's Tables 1, 2 and 3: FID and LPIPS on FFHQ at 256x256 under box, extreme and wide masks, and seconds on a TITAN RTX.
 Ours are the Fréchet and the perceptual distance on other pictures, by other features: compare the orders, not the numbers. The bundled
 Cfg. 2 was not trained from the base as the paper's was, but on from RAD's adapter; *RAD, trained on* has seen the same pictures."""
