@@ -45,6 +45,12 @@ def tile_box(mask: Tensor, size: int) -> Box:
     return _box(spans, [max(size, end - start + size) for start, end in spans], mask)
 
 
+def bounding_box(hole: Tensor) -> Box:
+    """The smallest rectangle that holds a hole (H, W), not empty."""
+    (top, bottom), (left, right) = (_span(hole, axis) for axis in (1, 0))
+    return Box(top, left, bottom - top, right - left)
+
+
 def _span(hole: Tensor, axis: int) -> tuple[int, int]:
     """First and one past the last row (axis 1) or column (axis 0) of a hole (H, W)."""
     touched = hole.any(axis).nonzero()

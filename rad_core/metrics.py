@@ -5,6 +5,7 @@ Pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole; every mea
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .atomic import atomic_write
+from .boxes import bounding_box
 from .losses import mean_jump, rim_jump
 
 
@@ -52,13 +54,18 @@ def ssim(out: Tensor, truth: Tensor, mask: Tensor, window: int = 7) -> Tensor:
     As in scikit-image: unbiased (co)variances, pictures mirrored beyond their edges.
     """
     count, c1, c2 = window**2, 0.01**2, 0.03**2
-    x, y = (_mirror(picture.cpu().double(), window // 2) for picture in (out, truth))
+    hole = mask.cpu() > 0
+    if not hole.any():
+        return out.new_zeros(len(out))
+    box = bounding_box(hole.flatten(0, 1).any(0))
+    near = replace(box, height=box.height + window - 1, width=box.width + window - 1)  # of the padded picture
+    x, y = (near.cut(_mirror(picture.cpu(), window // 2)).double() for picture in (out, truth))
     mean = lambda maps: F.avg_pool2d(maps, window, 1)
     mx, my = mean(x), mean(y)
     covariance = lambda a, b, ma, mb: count / (count - 1) * (mean(a * b) - ma * mb)
     vx, vy, vxy = covariance(x, x, mx, mx), covariance(y, y, my, my), covariance(x, y, mx, my)
     similarity = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx.square() + my.square() + c1) * (vx + vy + c2))
-    return _mean(similarity, mask.cpu() > 0).to(out)
+    return _mean(similarity, box.cut(hole)).to(out)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:

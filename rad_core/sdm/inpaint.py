@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crops import CropBatch, CropSpec, crop_holes, to_unit
+from ..crops import CropSpec, crop_holes, to_unit
 from ..images import check_extra_masks, check_image_and_mask
 from ..noise import seed_list
 from ..samplers import Callback
 from ..settings import resolve_settings
-from .iterate import Iteration, iterate
+from .iterate import iterate
 from .network import Generator
 from .settings import PRESETS, SDMSettings
 
@@ -121,15 +121,10 @@ def sdm_inpaint(
             if not torch.isfinite(now.picture).all():
                 raise ValueError("The network's output has NaN or infinite values. Use float32.")
             if callback:
-                callback(n * settings.iterations + t, len(batches) * settings.iterations, _preview(batch, now))
+                callback(n * settings.iterations + t, len(batches) * settings.iterations, to_unit(now.picture))
             if return_history:
                 batch.stitch(image, stitch_mask, to_unit(now.picture), history[t - 1][0], mix=True)
                 batch.stitch(nothing, hole, now.hole.float(), history[t - 1][1])
         batch.stitch(image, stitch_mask, to_unit(now.picture), out, mix=True)
         batch.stitch(nothing, hole, now.uncertainty.float(), uncertainty)
     return (out, uncertainty, history) if return_history else (out, uncertainty)
-
-
-def _preview(batch: CropBatch, now: Iteration) -> Tensor:
-    """The crops in [0, 1] after a pass, with the known pixels in place."""
-    return to_unit(torch.where(batch.mask > 0, now.picture, batch.picture))
