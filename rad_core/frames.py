@@ -38,7 +38,7 @@ def _spans(mask: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     having = touched.any(1).nonzero()[:, 0]
     frames = torch.arange(len(touched), device=mask.device)
     nearest = having[(frames[:, None] - having).abs().argmin(1)]
-    return start[nearest], end[nearest]
+    return start[nearest].cpu(), end[nearest].cpu()
 
 
 def _way(start: Tensor, end: Tensor, side: int, length: int) -> list[int]:
