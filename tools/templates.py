@@ -163,8 +163,8 @@ WORKFLOWS = {
         ),
         "decode": ("VAEDecode", {"samples": "sample", "vae": ("checkpoint", 2)}, (3, 0)),
         "match": ("RAI_MatchFill", {"filled": "decode", "original": "photo", "mask": ("photo", 1)}, (3, 1)),
-        "before": ("PreviewImage", {"images": "decode"}, (4, 0), "As it comes back: every pixel is a little different"),
-        "after": ("PreviewImage", {"images": "match"}, (4, 1), "Matched: nothing has changed outside the mask"),
+        "before": ("PreviewImage", {"images": "decode"}, (4, 0), "As it comes back"),
+        "after": ("PreviewImage", {"images": "match"}, (4, 1), "Matched: exact outside the mask"),
         "note": (
             "Note",
             "An inpainting graph as you may have it, between two nodes of this pack. Before it, Fill from Picture gives the sampler a "
@@ -234,7 +234,7 @@ WORKFLOWS = {
             "the hole is the latent's noise mask. GradPaint Guider takes a guider's: it goes into SamplerCustomAdvanced with any sampler "
             "and sigmas, and takes the hole itself. GradPaint Settings is for when a preset is not enough; here it looks at 16 pixels "
             "around the hole alone.\n\n"
-            f"{NETWORK} Put your own MODEL, VAE and prompts in place of it. Change first: the seeds, then the samplers. About 8 seconds on "
+            f"{NETWORK} Put your own MODEL, VAE and prompts in place of it. Change first: the seeds, then the samplers. About 9 seconds on "
             "one CPU core.",
         ),
     },
@@ -346,7 +346,7 @@ WORKFLOWS = {
             "RAD's own samplers where a graph of your own has a KSampler (RAD Sampler) or a SamplerCustom (RAD Sampler Select). The hole "
             "is the latent's noise mask; both take an order map.\n\n"
             f"{NETWORK} With a checkpoint of yours: see '9 Train an adapter for your checkpoint'. Change first: the seeds, then the "
-            "samplers. About 4 seconds on one CPU core.",
+            "samplers. About 10 seconds on one CPU core.",
         ),
     },
     "6 RAD in an order": {
