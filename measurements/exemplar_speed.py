@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-CASES = [  # width, height, pixels of the hole ("scratch": 3 pixels wide, right across), threads
+CASES = [  # width, height, pixels of the hole ("scratch": 3 pixels wide, right across; "specks": 40 of 4x4 pixels, anywhere), threads
     (512, 512, 5_000, 1),
     (512, 512, 20_000, 1),
     (512, 512, 20_000, 2),
@@ -25,6 +25,7 @@ CASES = [  # width, height, pixels of the hole ("scratch": 3 pixels wide, right 
     (2000, 1500, 187_000, 2),
     (2000, 1500, "scratch", 2),
     (4000, 3000, 750_000, 2),
+    (576, 576, "specks", 1),
 ]
 
 
@@ -40,6 +41,10 @@ def one(photo: str, width: int, height: int, pixels: int | str, threads: int, ri
     mask = torch.zeros(height, width)
     if pixels == "scratch":
         mask[height // 2 : height // 2 + 3] = 1
+    elif pixels == "specks":
+        anywhere = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([height - 4, width - 4])
+        for y, x in anywhere.long().tolist():
+            mask[y : y + 4, x : x + 4] = 1
     else:
         y, x = torch.meshgrid(torch.linspace(-1, 1, height) * height, torch.linspace(-1, 1, width) * width, indexing="ij")
         mask.view(-1)[(x.square() + y.square()).flatten().argsort()[:pixels]] = 1
@@ -55,7 +60,7 @@ def one(photo: str, width: int, height: int, pixels: int | str, threads: int, ri
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
         "size": f"{width}x{height}",
-        "hole": f"{hole:,}" + (" (scratch)" if pixels == "scratch" else ""),
+        "hole": f"{hole:,}" + (f" ({pixels})" if isinstance(pixels, str) else ""),
         "threads": threads,
         "seconds": round(seconds, 2),
         "processor": round(busy, 2),
@@ -94,7 +99,7 @@ def main() -> None:
         load = round(os.getloadavg()[0], 1)
         row = _run(sys.executable, options.photo, case) | {"load": load, "rival": "", "ratio": ""}
         pixels = CASES[case][2]
-        if options.rival and pixels != "scratch" and pixels <= 50_000:
+        if options.rival and isinstance(pixels, int) and pixels <= 50_000:
             row["rival"] = _run(options.rival, options.photo, case, "--is-rival")["processor"]
             row["ratio"] = round(row["rival"] / row["processor"], 1)
         lines.append("| " + " | ".join(str(value) for value in row.values()) + " |")

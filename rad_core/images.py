@@ -47,7 +47,7 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         count = max(mask.shape[0], image.shape[0])
         image, mask = image.expand(count, -1, -1, -1), mask.expand(count, -1, -1, -1)
     known = image.masked_fill(mask == 1, 0)
-    if not bool(torch.isfinite(torch.stack(known.aminmax())).all()):  # the ends tell, without a copy of the whole
+    if not bool(torch.isfinite(torch.stack(known.aminmax())).all()):  # without a copy of the whole
         raise ValueError("The picture has NaN or infinite values outside the hole.")
     check_range(known, "The picture must lie in [0, 1]")
     return image, mask

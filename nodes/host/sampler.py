@@ -99,7 +99,7 @@ def _flow_maps(sampling, mask: Tensor, sigmas: Tensor, order: Tensor | None, ove
 
 
 class _HostDenoiser(Denoiser):
-    """The host's guided MODEL on the denoiser contract, sigma a map. `levels`: what the host is told as the level, a call each."""
+    """The host's guided MODEL on the denoiser contract, sigma a map. `levels`: the level passed to the host, one for each call."""
 
     def __init__(self, model_wrap, extra_args: dict, flow: bool, levels: Iterable[float]):
         self.model_wrap, self.flow, self.levels = model_wrap, flow, iter(levels)

@@ -23,7 +23,7 @@ SIDE = 384  # pixels of the longer side at which all translations are compared
 OVERLAP = 0.3  # least share of the known pixels around the hole that must be seen in both
 AGREE = 0.4  # of the difference of two frames that have nothing in common: less is the same scene
 SIMILAR, NOISE = 2, 1e-5  # differences up to SIMILAR times the least, plus NOISE, are as good: the nearer frame comes first
-AT_ONCE = 16  # frames that are compared before it is asked what they show
+AT_ONCE = 16  # frames that are compared before more are
 GAIN = 0.01  # least share of the patches at a hole that another reference must be the first to show
 
 
@@ -77,7 +77,7 @@ def following(
             if not unseen.any():
                 return out
         if before == int(unseen.sum()):
-            break  # what the nearest do not show of a hole that stands still, none does
+            break  # a hole that stands still is shown by none: to compare all frames would take long
     if fill is not None:
         move = motion(colour, around, fill.colour, fill.known)
         hidden = not around.any()  # nothing of the frame is there to compare: it goes on as a still
