@@ -136,7 +136,7 @@ def detail_model() -> io.Input:
 
 
 def frames() -> io.Boolean.Input:
-    tip = "The batch is a video: frames take patches from each other, and each starts from the one before, against flicker."
+    tip = "The batch is a video: frames take patches from each other, and what none shows goes on from earlier ones, against flicker."
     return io.Boolean.Input("frames", default=False, optional=True, tooltip=tip)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rad_core import UNet, UNetConfig
@@ -44,3 +45,20 @@ def hole_changed(out: Tensor, image: Tensor, mask: Tensor) -> bool:
     hole = (mask == 1).expand_as(image)
     changed = ((out != image) & hole).flatten(1).any(1)
     return bool((changed | ~hole.flatten(1).any(1)).all())
+
+
+def noise_picture(n=1, height=48, width=48, seed=0, dtype=torch.float32):
+    """Smooth random pictures with some grain."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = F.interpolate(torch.rand(n, 3, 6, 6, generator=g), (height, width), mode="bicubic").clamp(0, 1)
+    return (0.9 * coarse + 0.1 * torch.rand(n, 3, height, width, generator=g)).to(dtype)
+
+
+def box_mask(height, width, top, left, h, w):
+    mask = torch.zeros(height, width)
+    mask[top : top + h, left : left + w] = 1
+    return mask
+
+
+def rmse(a, b, mask):
+    return float((a - b).square().mean(1, keepdim=True)[(mask > 0).expand(len(a), 1, *a.shape[2:])].mean().sqrt())

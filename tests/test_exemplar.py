@@ -8,38 +8,16 @@ from unittest import mock
 
 import pytest
 import torch
-import torch.nn.functional as F
+from conftest import box_mask, noise_picture, rmse
 
 from rad_core import ExemplarSettings, exemplar_inpaint
-from rad_core.boxes import Box
 from rad_core.exemplar.denoiser import KEYS
 from rad_core.exemplar.holes import group_holes
-from rad_core.exemplar.inpaint import _frames
-from rad_core.exemplar.motion import AT_ONCE, following, motion
-from rad_core.exemplar.scene import Source
 from rad_core.exemplar.search import search_all
 from rad_core.exemplar.settings import PRESETS
 from rad_core.sdm.membrane import membrane
 
 quick = partial(exemplar_inpaint, settings="fast")  # where quality does not matter
-
-
-def noise_picture(n=1, height=48, width=48, seed=0, dtype=torch.float32):
-    """Smooth random pictures with some grain."""
-    g = torch.Generator().manual_seed(seed)
-    coarse = F.interpolate(torch.rand(n, 3, 6, 6, generator=g), (height, width), mode="bicubic").clamp(0, 1)
-    return (0.9 * coarse + 0.1 * torch.rand(n, 3, height, width, generator=g)).to(dtype)
-
-
-def box_mask(height, width, top, left, h, w):
-    mask = torch.zeros(height, width)
-    mask[top : top + h, left : left + w] = 1
-    return mask
-
-
-def rmse(a, b, mask):
-    return float((a - b).square().mean(1, keepdim=True)[(mask > 0).expand(len(a), 1, *a.shape[2:])].mean().sqrt())
-
 
 HOLES = {
     "a pixel": [(20, 20, 1, 1)],
@@ -301,64 +279,6 @@ def test_a_scratch_is_better_than_a_membrane():
     assert rmse(filled, image, mask) < 0.5 * rmse(smooth, image, mask)
 
 
-def test_a_moving_hole_in_a_video_is_filled_from_other_frames():
-    scene = noise_picture(1, 48, 120, seed=9)[0]
-    frames = torch.stack([scene[:, :, 5 * k : 5 * k + 64] for k in range(4)])
-    masks = torch.stack([box_mask(48, 64, 14, 8 + 6 * k, 18, 14) for k in range(4)])
-    filled, _ = exemplar_inpaint(frames, masks, frames=True)
-    hidden = torch.zeros(48, 120)
-    for k in range(4):  # of the scene, what some frame shows
-        hidden[:, 5 * k : 5 * k + 64] += 1 - masks[k]
-    seen = torch.stack([masks[k] * (hidden[:, 5 * k : 5 * k + 64] > 0) for k in range(4)])[:, None]
-    assert seen.sum() > 0.5 * masks.sum()
-    assert rmse(filled, frames, seen) < 3 / 255
-
-
-def test_a_static_camera_shows_behind_a_moving_hole():
-    scene = noise_picture(1, 48, 64, seed=4)
-    masks = torch.stack([box_mask(48, 64, 14, 6 + 16 * k, 18, 14) for k in range(3)])
-    frames = scene.expand(3, -1, -1, -1)
-    filled, _ = exemplar_inpaint(frames, masks, frames=True)
-    assert rmse(filled, frames, masks[:, None]) < 1e-3
-
-
-def test_what_no_frame_shows_does_not_flicker():
-    scene = noise_picture(1, 48, 90, seed=6)[0]
-    frames = torch.stack([scene[:, :, 3 * k : 3 * k + 64] for k in range(3)])
-    masks = torch.stack([box_mask(48, 64, 16, 30 - 3 * k, 14, 14) for k in range(3)])  # stands still in the scene
-    filled, _ = quick(frames, masks, frames=True)
-    for k in (1, 2):
-        moved = filled[k][:, 16:30, 30 - 3 * k : 44 - 3 * k]
-        assert (moved - filled[0][:, 16:30, 30:44]).abs().mean() < 2 / 255
-
-
-@pytest.mark.parametrize(("width", "by", "count"), [(24, 6, 6), (12, 1, 16)], ids=["several frames show parts", "frames far away do"])
-def test_what_other_frames_show_between_them_is_found_exactly(width, by, count):
-    """The rims of what single frames show run through the hole: patches across them are in others alone."""
-    still = noise_picture(1, 40, 72, seed=6).expand(count, -1, -1, -1)
-    masks = torch.stack([box_mask(40, 72, 12, 8 + by * k, 14, width) for k in range(count)])
-    filled, _ = quick(still, masks, frames=True)
-    assert (filled - still).abs().max() < 1e-5
-
-
-def test_a_hole_that_stands_still_is_not_looked_for_in_every_frame():
-    frame, asked = noise_picture(1, 40, 72, seed=6)[0], []
-    hole = box_mask(40, 72, 12, 30, 12, 12) > 0
-    frames = (asked.append(k) or Source(frame, ~hole) for k in range(64))
-    following(frame, ~hole, Box(0, 0, 40, 72), hole, 5, frames, None)
-    assert len(asked) == AT_ONCE
-
-
-def test_motion_is_found_and_unlike_pictures_have_none():
-    scene, other = noise_picture(1, 60, 90, seed=1)[0], noise_picture(1, 60, 90, seed=2)[0]
-    known = torch.ones(50, 64, dtype=torch.bool)
-    known[10:30, 20:40] = False
-    for dy, dx in ((0, 0), (3, -5), (-4, 11)):
-        a, b = scene[:, 5:55, 12:76], scene[:, 5 - dy : 55 - dy, 12 - dx : 76 - dx]
-        assert motion(a, known, 0.8 * b + 0.1, known).shift == (dy, dx)
-    assert motion(scene[:, :50, :64], known, other[:, :50, :64], known) is None
-
-
 def test_a_picture_narrower_than_a_patch_takes_smaller_ones_from_its_reference():
     """4 rows, all hole but one column; a patch of 5 fits into the reference alone."""
     stream = torch.Generator().manual_seed(0)
@@ -375,14 +295,6 @@ def test_a_picture_narrower_than_a_patch_takes_smaller_ones_from_its_reference()
 def test_a_blend_that_holds_no_colour_is_finite():
     image, mask = noise_picture(), box_mask(48, 48, 14, 14, 20, 20)
     assert torch.isfinite(quick(image, mask, eps=0.0)[0]).all()
-
-
-@pytest.mark.parametrize("near", [0, 2])
-def test_frames_that_show_nothing_go_on_as_a_still(near):
-    still = noise_picture(1, 48, 48, seed=9)
-    masks = torch.cat([torch.zeros(1, 48, 48), torch.ones(5, 48, 48)])
-    filled, _ = quick(still.expand(6, -1, -1, -1), masks, frames=True, frames_near=near)
-    assert (filled - still).abs().max() < 1e-5
 
 
 def test_progress_does_not_jump_at_the_end_of_many_small_holes():
@@ -416,13 +328,6 @@ def test_a_reference_of_the_pictures_size_serves_from_afar_where_it_shows_little
     assert (filled[0][:, mask > 0].mean(1) - red[0, :, 124:, 124:].mean((1, 2))).abs().max() < 0.03
 
 
-def test_a_video_whose_first_frames_are_hidden_takes_what_later_ones_show():
-    still = noise_picture(1, 48, 48, seed=9)
-    masks = torch.cat([torch.ones(4, 48, 48), box_mask(48, 48, 20, 20, 8, 8)[None]])
-    filled, _ = quick(still.expand(5, -1, -1, -1), masks, frames=True, frames_near=1)
-    assert all(picture.std() > 0.5 * still.std() for picture in filled)  # not grey
-
-
 def test_a_picture_and_references_that_show_nothing_are_refused():
     image, hidden = noise_picture(), torch.ones(48, 48)
     for references, masks in ((noise_picture(), torch.ones(1, 48, 48)), (torch.rand(1, 3, 1, 1), None)):
@@ -445,19 +350,3 @@ def test_settings_are_finite():
 
 def test_the_steps_of_a_level_count_from_the_coarsest_and_the_last_number_serves_the_finer_ones():
     assert [ExemplarSettings(steps=(7, 5, 2)).steps_of(level) for level in (0, 1, 2, 9)] == [7, 5, 2, 2]
-
-
-def test_a_frame_that_fits_comes_before_a_nearer_one_that_does_not():
-    scene, hole = noise_picture(1, 48, 64, seed=4)[0] * 2 - 1, box_mask(48, 64, 16, 20, 14, 14) > 0
-    noisy = scene + 0.03 * torch.randn(scene.shape, generator=torch.Generator().manual_seed(0))
-    everything = torch.ones(48, 64, dtype=torch.bool)
-    frames = [Source(noisy, everything), Source(scene, everything)]
-    first, *others = following(scene, ~hole, Box(0, 0, 48, 64), hole, 5, frames, None)
-    assert torch.equal(first.colour, scene) and not others, "all is seen in it"
-
-
-def test_so_many_frames_before_and_after_serve_a_frame():
-    frames, hole = torch.rand(9, 3, 12, 12), torch.zeros(9, 12, 12, dtype=torch.bool)
-    others, before = _frames(frames, hole, None, frames[3], 4, ExemplarSettings(frames_near=2))
-    assert [[torch.equal(other.colour, frame * 2 - 1) for frame in frames].index(True) for other in others] == [3, 5, 2, 6]
-    assert torch.equal(before.colour, frames[3] * 2 - 1)

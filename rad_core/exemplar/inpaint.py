@@ -1,6 +1,6 @@
 """Exemplar inpainting from picture to picture: no network and no weights, the picture's own patches are the model."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,11 +15,11 @@ from ..samplers import Callback
 from ..sdm.membrane import membrane
 from ..settings import resolve_settings
 from .holes import HoleGroup, group_holes, with_copyable
-from .motion import AT_ONCE, cut, following
 from .progress import Progress
 from .pyramid import fill_scene
 from .scene import Scene, Source, references_of
 from .settings import PRESETS, ExemplarSettings
+from .video import ANCHORS, Filled, following, known_part, moved, neighbours
 
 SMALLEST = 10_000  # what the search and the levels of a single pixel cost, in pixels times steps
 
@@ -56,8 +56,8 @@ def exemplar_inpaint(
         uncertainty: the same shapes, in [0, 1]: refine an earlier fill instead of filling from nothing. The higher, the more a pixel may
             change from its present value; at 0 it is kept.
         source_mask: (H, W), (B, H, W) or (B, 1, H, W), 1 = patches may be taken from there: from nowhere else in the picture.
-        frames: the pictures are the frames of a video, in order: they are each other's references, and every frame starts from the one
-            before, as it was filled.
+        frames: the pictures are the frames of a video, in order: they are each other's references, moved as the camera was, and what
+            none of them shows goes on from earlier frames as they were filled.
         fills: how many fills of each picture; they come one after the other: B * fills results.
         callback: called with (step, steps, picture (1, 3, h, w) in [0, 1], the hole with its surroundings, longer side at most 512)
             at least a few times a second; raise from it to cancel.
@@ -99,6 +99,7 @@ def exemplar_inpaint(
 
     out, deviation = [], []
     groups = [group_holes(h, settings) if h.any() else [] for h in hole]
+    anchors: list[list[Filled]] = [[] for _ in range(fills)]  # frames that show in their fill what none does
     progress = Progress(callback, fills * sum(_work(group, settings) for each in groups for group in each))
     for k in range(len(image)):
         for fill in range(fills):
@@ -108,17 +109,21 @@ def exemplar_inpaint(
                 deviation.append(torch.zeros_like(mask[k]))
                 continue
             filled = out[n - fills] if k else None  # the frame before
-            others, before = _frames(image, hole, copyable, filled, k, settings) if frames else ([], None)
+            others, before = neighbours(image, hole, copyable, filled, k, settings) if frames else ([], None)
             canvas = _Canvas(image[k], hole[k], *(None if maps is None else maps[k, 0] for maps in (order, uncertainty, copyable)))
             progress.show(canvas.colour, hole[k])
+            more = False
             for group in groups[k]:
-                canvas.fill(group, shared, others, before, settings, streams[n], progress.part(_work(group, settings)))
+                part = progress.part(_work(group, settings))
+                more |= canvas.fill(group, shared, others, anchors[fill], before, settings, streams[n], part)
             progress.show(canvas.colour, hole[k])
             colour, share = canvas.colour[:, hole[k]], mask[k, :, hole[k]]
             kept = image[k][:, hole[k]].float().masked_fill(share == 1, 0)
             out.append(image[k].clone())
             out[n][:, hole[k]] = torch.lerp(kept, (colour + 1) / 2, share).to(image.dtype)
             deviation.append(canvas.deviation[None].to(mask.dtype))
+            if frames and more:
+                anchors[fill] = [Filled(known_part(out[n], hole[k] | free[k])), *anchors[fill]][:ANCHORS]
     progress.finish()
     out, deviation = (maps[0][None] if len(maps) == 1 else torch.stack(maps) for maps in (out, deviation))
     return out, deviation if fills == 1 else _total_deviation(out, deviation, mask > 0, fills)
@@ -144,20 +149,27 @@ class _Canvas:
         self,
         group: HoleGroup,
         references: list[Source],
-        frames: Iterable[Source],
-        before: Source | None,
+        frames: Iterable[tuple[int, Source]],
+        anchors: list[Filled],
+        before: Filled | None,
         settings: ExemplarSettings,
         rng: torch.Generator,
         progress: Progress,
-    ) -> None:
-        """Fill some pixels from the picture, other `frames` of its video, the frame `before` as it was filled, and `references`."""
+    ) -> bool:
+        """Fill some pixels from the picture, other `frames` of its video, earlier ones as they were filled, and `references`.
+
+        Returns:
+            whether some of them are in no other frame and no anchor.
+        """
         box, where = group.context if self.copyable is None else with_copyable(group.context, self.copyable), group.where
         here = lambda maps: None if maps is None else box.cut(maps)
         hole = torch.zeros(box.height, box.width, dtype=torch.bool, device=self.open.device)
         y, x = where.top - box.top, where.left - box.left
         hole[y : y + where.height, x : x + where.width] = group.pixels
         unknown = here(self.open)
-        near = following(self.colour, ~self.open, box, hole, settings.patch, frames, before, progress.poll) if frames or before else []
+        near, more = [], True
+        if frames or before:
+            near, more = following(self.colour, ~self.open, box, hole, settings.patch, frames, anchors, before, progress.poll)
         near += [_around(source, box) for source in references]
         order, uncertainty, content = (here(maps) for maps in (self.order, self.uncertainty, self.content))
         own = Source(here(self.colour), ~unknown, copyable=here(self.copyable))
@@ -172,6 +184,7 @@ class _Canvas:
         here(self.colour)[:, hole] = filled[0].T
         here(self.deviation)[hole] = filled[1].sqrt().clamp(0, 1)
         here(self.open)[hole] = False
+        return more
 
 
 def _has_patch(known: Tensor) -> bool:
@@ -183,7 +196,7 @@ def _around(source: Source, box: Box) -> Source:
     """What serves a hole of a reference: around the hole's place if it shows the same place and enough of it, else all of it."""
     if not source.aligned:
         return source
-    near = cut(source, box, (0, 0))
+    near = moved(source, box)
     return near if 2 * int(near.known.sum()) >= near.known.numel() else replace(source, aligned=False)
 
 
@@ -194,41 +207,6 @@ def _smooth(colour: Tensor, hole: Tensor, unknown: Tensor) -> tuple[Tensor, Tens
     note("No patch around the hole is wholly known: it was filled smoothly, from the pixels around it.")
     smooth = membrane(colour[None], (~unknown).float()[None, None])[0]
     return smooth[:, hole].T.clamp(-1, 1), torch.ones(int(hole.sum()), device=hole.device)
-
-
-def _frames(
-    image: Tensor,
-    hole: Tensor,
-    copyable: Tensor | None,
-    filled: Tensor | None,
-    k: int,
-    settings: ExemplarSettings,
-) -> tuple["_Others", Source | None]:
-    """The known parts of a frame's neighbours, nearest first, and the frame before as it was filled.
-
-    A first frame that is hidden entirely, as its neighbours are, takes the nearest that is not.
-    """
-    source = lambda picture, known: Source((picture.float() * 2 - 1).masked_fill_(~known, 0), known)
-    order = sorted(range(len(image)), key=lambda j: (abs(j - k), j))
-    copyable = torch.ones_like(hole) if copyable is None else copyable[:, 0]
-    shown = [j for j in order if j != k and not hole[j].all()]
-    near = [j for j in shown if abs(j - k) <= settings.frames_near] or shown[: int(k == 0 and bool(hole[0].all()))]
-    others = _Others(lambda j: source(image[j], copyable[j] & ~hole[j]), near)
-    return others, source(filled, copyable[k - 1] | hole[k - 1]) if k else None
-
-
-class _Others:
-    """Frames as sources, made when they are asked for. The first are kept for the next hole; a frame is large, and few need all."""
-
-    def __init__(self, source: Callable[[int], Source], numbers: Sequence[int]):
-        self.source, self.numbers, self.kept = source, numbers, []
-
-    def __iter__(self) -> Iterator[Source]:
-        for place, number in enumerate(self.numbers):
-            source = self.kept[place] if place < len(self.kept) else self.source(number)
-            if len(self.kept) == place < AT_ONCE:
-                self.kept.append(source)
-            yield source
 
 
 def _work(group: HoleGroup, settings: ExemplarSettings) -> float:
