@@ -7,20 +7,22 @@
 """
 
 from .adapter_files import bundled_adapters, read_adapter
-from .adapters import load_adapter, merge_adapters, save_adapter, unload_adapters
+from .adapters import add_adapter, load_adapter, merge_adapters, save_adapter, unload_adapters
 from .checkpoints import CheckpointError, bundled_networks, load_model, save_model
 from .denoisers import ADMDenoiser, Denoiser, TiledDenoiser
 from .exemplar import ExemplarDenoiser, ExemplarSettings, exemplar_inpaint
 from .flow import FlowDenoiser, FlowSchedule
 from .gradpaint import GradPaintSettings, gradpaint_inpaint
-from .guidance import GradPaint, Guidance
+from .guidance import GradPaint, Guidance, KnownPixels, Probe
 from .mask_files import read_mask
 from .masks import animated_perlin_masks, box_masks, brush_masks, extreme_masks, perlin_masks, scratch_masks, wide_masks
+from .notes import Note
 from .photo_files import Photo, read_photo, write_photo
 from .rad import RADSettings, rad_inpaint
 from .samplers import SAMPLERS
 from .schedule import NoiseSchedule, RegionSchedule
 from .sdm import OneShot, SDMSettings, bundled_sdms, load_sdm, save_sdm, sdm_inpaint
+from .settings import SamplingSettings
 from .synthetic import landscapes
 from .unet import UNet, UNetConfig
 
@@ -37,15 +39,20 @@ __all__ = [
     "GradPaint",
     "GradPaintSettings",
     "Guidance",
+    "KnownPixels",
     "NoiseSchedule",
+    "Note",
     "OneShot",
     "Photo",
+    "Probe",
     "RADSettings",
     "RegionSchedule",
     "SDMSettings",
+    "SamplingSettings",
     "TiledDenoiser",
     "UNet",
     "UNetConfig",
+    "add_adapter",
     "animated_perlin_masks",
     "box_masks",
     "brush_masks",

@@ -36,8 +36,8 @@ class Denoiser:
         """x0, and the network's values for the variance in [-1, 1] (`model_var_values`), or None where it predicts none."""
         raise NotImplementedError
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.predict(x, sigma)[0]
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        return self.predict(x, torch.as_tensor(sigma, dtype=x.dtype, device=x.device) if isinstance(sigma, float | int) else sigma)[0]
 
 
 class FunctionDenoiser(Denoiser):
@@ -47,7 +47,10 @@ class FunctionDenoiser(Denoiser):
         self.function = function
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
-        return self.function(x, sigma), None
+        x0 = self.function(x, sigma)
+        if x0.shape != x.shape:
+            raise ValueError(f"A denoiser must return x0 of its state's shape {tuple(x.shape)}, got {tuple(x0.shape)}.")
+        return x0, None
 
 
 def as_denoiser(denoise: Denoiser | Callable[[Tensor, Tensor], Tensor]) -> Denoiser:
@@ -105,9 +108,9 @@ class TiledDenoiser(Denoiser):
         corners = [(top, left) for top in _starts(mask.shape[2], size) for left in _starts(mask.shape[3], size)]
         windows = [(..., slice(top, top + size), slice(left, left + size)) for top, left in corners]
         self.windows = [window for window in windows if bool((mask[window] > 0).any())]
-        ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(mask)
+        ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).to(mask.device, torch.float32)
         self.weight = ramp[:, None] * ramp  # triangular blending weights
-        total = torch.zeros_like(mask)
+        total = torch.zeros(mask.shape, device=mask.device)
         for window in self.windows:
             total[window] += self.weight
         self.total = total.clamp(min=1)
@@ -117,6 +120,8 @@ class TiledDenoiser(Denoiser):
 
     def predict(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """x (1, 3, H, W), sigma scalar or (1, 1, H, W) -> x0 and the variance values or None; 0 where there is no window."""
+        if len(x) != 1:
+            raise ValueError(f"A TiledDenoiser takes one picture at a time, got {len(x)}.")
         sigma = sigma.expand(1, 1, *x.shape[2:])
         blended, blended_var, model_var_values = torch.zeros_like(x), torch.zeros_like(x), None
         for k in range(0, len(self.windows), self.batch):

@@ -22,6 +22,11 @@ class GradPaintSettings(SamplingSettings):
     sampler: str = "ddpm"
     guidance: Guidance = field(default_factory=Guidance)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.guidance, Guidance):
+            raise ValueError(f"guidance must be a Guidance, got {type(self.guidance).__name__}.")
+
 
 PLUS = GradPaintSettings()
 PRESETS = {

@@ -25,6 +25,7 @@ from torch import Tensor
 from .carry import ErrorField
 from .denoisers import Denoiser, as_denoiser
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
+from .settings import check_whole
 
 CARRY_STEPS = 10
 TINY = 1e-30  # keeps quotients finite
@@ -76,10 +77,10 @@ class Guidance:
         for name in ("since", "until", "align_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share of the steps, 0 to 1, got {getattr(self, name)}.")
-        least = {"every": 1, "inner_steps": 1, "band": 0, "patience": 0, "lambda_mse": 0, "lambda_align": 0, "eta": 0}
-        for name, low in least.items():
-            if not getattr(self, name) >= low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}.")
+        check_whole(self, every=1, inner_steps=1, band=0, patience=0)
+        for name in ("lambda_mse", "lambda_align", "eta"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
         for name, choices in (("step", ("line_search", "natural", "normalised", "none")), ("gradient", ("finite_difference", "vjp"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got '{getattr(self, name)}'.")
@@ -103,7 +104,7 @@ class KnownPixels:
     """What guidance knows of the pictures.
 
     Args:
-        picture: (B, C, h, w) y, or frames (B, C, T, h, w); its hole is ignored.
+        picture: (B, C, h, w) y, or frames (B, C, T, h, w), in the denoiser's range; its hole is ignored.
         mask: (B or 1, 1, ...), 1 = hole, 0 = keep.
         trusted: (B or 1, 1, ...), where the loss compares with the picture; the complement of the mask unless given.
         combine: (x, sigma, mask) -> x with the known pixels at their own values of x; None where x has them already (RAD).
@@ -115,6 +116,11 @@ class KnownPixels:
     trusted: Tensor | None = None
     combine: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     clean: bool = False
+
+    def __post_init__(self):
+        for name, mask in (("mask", self.mask), ("trusted", self.trusted)):
+            if mask is not None and (mask.shape[2:] != self.picture.shape[2:] or mask.shape[1] != 1):
+                raise ValueError(f"{name} must be (B or 1, 1, ...) of the picture's {tuple(self.picture.shape)}, got {tuple(mask.shape)}.")
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Probe:
 
 
 class GradPaint(Denoiser):
-    """A guided denoiser.
+    """A guided denoiser, of one run: it counts that run's steps and losses.
 
     Args:
         denoise: the network, see `samplers`.
@@ -183,7 +189,7 @@ class GradPaint(Denoiser):
         return self.denoise.signal(sigma)
 
     def predict(self, x: Tensor, sigma: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """x0 with the known pixels in place, and the variance values or None.
+        """x0, with the known pixels in place if there is a `combine`, and the variance values or None.
 
         Args:
             x: (B, C, h, w) or (B, C, T, h, w). sigma: a number or (B or 1, 1, ...).

@@ -28,10 +28,14 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: wrong shapes, batches that do not fit, values far outside [0, 1], or NaN outside the hole.
     """
+    check_tensor(image, "picture"), check_tensor(mask, "mask")
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape or not image.is_floating_point():
-        raise ValueError(f"The picture must be a float tensor (B, 3, H, W), got {tuple(image.shape)} {image.dtype}.")
+        hint = "; divide whole numbers by 255" if image.dtype == torch.uint8 else ""
+        raise ValueError(f"The picture must be a float tensor (B, 3, H, W), got {tuple(image.shape)} {image.dtype}{hint}.")
+    if mask.ndim == 3 and mask.shape[:2] == image.shape[2:] and mask.shape[2] in (1, 3, 4):
+        raise ValueError(f"The mask must be (H, W), (B, H, W) or (B, 1, H, W), got {tuple(mask.shape)}, colours last: take one, [..., 0].")
     mask = mask.to(image.device, torch.float32)
     mask = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
     if mask.ndim != 4 or mask.shape[1] != 1 or 0 in mask.shape:
@@ -51,6 +55,12 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("The picture has NaN or infinite values outside the hole.")
     check_range(known, "The picture must lie in [0, 1]")
     return image, mask
+
+
+def check_tensor(values: object, name: str) -> None:
+    """Raise ValueError for what is no tensor, such as a NumPy array."""
+    if not isinstance(values, Tensor):
+        raise ValueError(f"The {name} must be a tensor, got {type(values).__name__}: see torch.from_numpy.")
 
 
 def clamp_mask(mask: Tensor) -> Tensor:
@@ -110,6 +120,7 @@ def check_map(values: Tensor, mask: Tensor, name: str) -> Tensor:
     Raises:
         ValueError: wrong shape or count, or NaN or infinite values.
     """
+    check_tensor(values, name)
     values = values.to(mask.device, torch.float32)
     values = values[None, None] if values.ndim == 2 else values[:, None] if values.ndim == 3 else values
     if values.ndim != 4 or values.shape[1] != 1 or 0 in values.shape or values.shape[0] not in (1, mask.shape[0]):

@@ -9,6 +9,7 @@ Source of the gradient noise: Ken Perlin, "An image synthesizer" (1985), with th
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ def seed_list(seed: int | Sequence[int], count: int) -> list[int]:
     """The seed of each of `count` pictures: seed, seed + 1, ... or the given list.
 
     Raises:
-        ValueError: the list does not have `count` entries.
+        ValueError: the list does not have `count` entries, or there are other things in it than whole numbers.
     """
-    seeds = [int(one) for one in seed] if isinstance(seed, Sequence) else [int(seed) + k for k in range(count)]
+    seed = seed.tolist() if isinstance(seed, Tensor | np.ndarray) else seed
+    try:
+        seeds = [index(one) for one in seed] if isinstance(seed, Sequence) else [index(seed) + k for k in range(count)]
+    except TypeError:
+        raise ValueError(f"seed must be a whole number, or a list of {count}, got {seed!r}.") from None
     if len(seeds) != count:
         raise ValueError(f"{count} pictures need {count} seeds (or one to count up from), got {len(seeds)}.")
     return seeds

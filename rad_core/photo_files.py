@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from .atomic import atomic_write
+from .images import check_range
 from .notes import Note, note
 
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's "L"
@@ -36,7 +37,7 @@ _KEEPS |= {".jpeg": _KEEPS[".jpg"], ".tiff": _KEEPS[".tif"]}
 _TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # EXIF's 2 to 8
 
 
-@dataclass
+@dataclass(eq=False)
 class Photo:
     """A picture file in memory: rgb (1, 3, H, W) in [0, 1], and what is needed to write it back unchanged."""
 
@@ -236,9 +237,12 @@ def _extension(path: str | Path, photo: Photo | None) -> str:
         raise ValueError(f"Cannot write {name}: choose one of {', '.join(_WRITE_OPTIONS)}.")
     if photo is None:
         return extension
+    rgb = photo.rgb
+    if rgb.ndim != 4 or rgb.shape[:2] != (1, 3) or not rgb.is_floating_point():
+        raise ValueError(f"A photo is one picture, a float tensor (1, 3, H, W) in [0, 1], got {tuple(rgb.shape)} {rgb.dtype}.")
     if photo.deep and extension not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{name} would lose the photo's 16 bits: write a .png or .tif.")
-    height, width = photo.rgb.shape[2:]
+    height, width = rgb.shape[2:]
     if max(height, width) > _LONGEST.get(extension, height + width):
         raise ValueError(f"{name} can have {_LONGEST[extension]} pixels a side, but the photo has {width}x{height}: write a .png or .tif.")
     return extension
@@ -250,9 +254,13 @@ def write_photo(path: str | Path, photo: Photo) -> None:
     The file appears whole or not at all.
 
     Raises:
-        ValueError: as `check_writable`, or the place cannot be written.
+        ValueError: as `check_writable`, the picture is no float tensor (1, 3, H, W) of finite numbers in [0, 1], or the place cannot be
+            written.
     """
     extension = _extension(path, photo)
+    if not bool(torch.isfinite(photo.rgb).all()):
+        raise ValueError("The photo has NaN or infinite values.")
+    check_range(photo.rgb, "A photo must lie in [0, 1]")
     rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
     if photo.grey:
         r, g, b = rgb

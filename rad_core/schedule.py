@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -64,9 +65,11 @@ class NoiseSchedule:
         """RAD's inverse map (3.4): the fractional level in [0, T] of a noise amount, beta_bar taken as linear between levels.
 
         In terms of sigma, beta_bar - beta_bar' = (sigma^2 - sigma'^2) / ((1 + sigma^2)(1 + sigma'^2)), so that float32 stays exact
-        where beta_bar is close to 0 or to 1. Any shape, any float dtype, any device.
+        where beta_bar is close to 0 or to 1. Any shape and device, any dtype that holds the largest level.
         """
+        sigma = sigma if sigma.is_floating_point() else sigma.float()
         table = self.level_sigma.to(sigma)
+        sigma = sigma.clamp(0, float(self.level_sigma[-1]))
         right = torch.searchsorted(table, sigma.contiguous()).clamp(1, len(self))
         low, high, square = table[right - 1].square(), table[right].square(), sigma.square()
         part = (square - low) / (high - low) * (1 + high) / (1 + square)
@@ -84,8 +87,8 @@ class NoiseSchedule:
         Raises:
             ValueError: `steps` is not within 1..T.
         """
-        if not 1 <= steps <= len(self):
-            raise ValueError(f"steps must lie between 1 and {len(self)} for this network, got {steps}.")
+        if not isinstance(steps, Integral) or not 1 <= steps <= len(self):
+            raise ValueError(f"steps must be a whole number between 1 and {len(self)} for this network, got {steps}.")
         start = len(self) - len(self) / max(steps, min(100, len(self)))
         return torch.linspace(start, 0, steps, dtype=torch.float64).round().long()
 
@@ -153,7 +156,14 @@ class RegionSchedule:
 
         Returns:
             a sequence of steps + 1 maps (B, 1, H, W) float32, from the most noise to none; 0 wherever the mask is 0.
+
+        Raises:
+            ValueError: `steps` or `overlap` out of its range, or an unknown spacing.
         """
+        if spacing not in ("time", "karras"):
+            raise ValueError(f"Unknown spacing '{spacing}': choose from time, karras.")
+        if not 0 <= overlap <= 1:
+            raise ValueError(f"overlap must lie between 0 and 1, got {overlap}.")
         times = self.phase1.timesteps(steps)
         if spacing == "karras":
             ends = self.phase1.level_sigma[[int(times[0]) + 1, 1]] ** (1 / 7)
@@ -196,7 +206,9 @@ class SigmaMaps(Sequence):
     def __len__(self) -> int:
         return len(self.shares)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int | slice) -> "Tensor | list[Tensor]":
+        if isinstance(index, slice):
+            return [self[k] for k in range(len(self))[index]]
         return torch.expm1(-self._share(range(len(self))[index]) * self.end).sqrt()
 
     def _share(self, index: int) -> Tensor | float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import TypeVar
 
 from .samplers import STEPS, choose_sampler
@@ -39,6 +40,14 @@ def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], 
     if unknown := [name for name in changes if name not in known]:
         raise ValueError(f"{expected.__name__} has no field '{unknown[0]}': it has {', '.join(known)}.")
     return replace(settings, **changes)
+
+
+def check_whole(settings: object, **least: int) -> None:
+    """Raise ValueError for fields of settings that are no whole numbers of at least so much."""
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, Integral) or value < low:
+            raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}.")
 
 
 def check_view(view: str, context: float) -> None:

@@ -323,7 +323,10 @@ def test_folders(place):
             ["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--adapter", "nobody:0.5"],
             "no adapter file nobody",
         ),
-        (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--steps", "0"], "steps must lie"),
+        (
+            ["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--model", "net.safetensors", "--steps", "0"],
+            "between 1 and",
+        ),
         (
             ["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.nonsense", "--model", "net.safetensors", "--steps", "1"],
             "Cannot write x.nonsense",

@@ -224,7 +224,7 @@ def test_wrong_references_are_refused():
         {"reference_masks": torch.zeros(1, 9, 9)},
         {"settings": "none"},
         {"fills": 0},
-        {"uncertainty": torch.full((48, 48), 1.5)},
+        {"uncertainty": torch.full((48, 48), 1.6)},
     ):
         with pytest.raises(ValueError, match=r"\.$"):
             exemplar_inpaint(image, mask, **arguments)

@@ -127,6 +127,8 @@ class ExemplarDenoiser(Denoiser):
             mean and variance, (1, 3, H, W) each; x and 0 where sigma is 0.
         """
         level, (height, width) = self.level, x.shape[2:]
+        if x.shape != (1, 3, level.height, level.picture_width):
+            raise ValueError(f"The state must be {(1, 3, level.height, level.picture_width)} as the picture, got {tuple(x.shape)}.")
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(1, 1, height, width)[0, 0]
         flat = level.flat(sigma)
         if not torch.equal(flat > 0, level.hole):

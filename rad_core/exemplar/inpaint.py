@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..boxes import Box
 from ..depth import touches
-from ..images import check_image_and_mask, check_map, check_order, clamp_mask
+from ..images import check_image_and_mask, check_map, check_order, check_range, clamp_mask
 from ..noise import generators
 from ..notes import note
 from ..samplers import Callback
@@ -75,12 +75,12 @@ def exemplar_inpaint(
     settings = resolve_settings(settings, PRESETS, changes)
     if fills < 1:
         raise ValueError(f"fills must be at least 1, got {fills}.")
-    if uncertainty is not None and bool(((uncertainty < 0) | (uncertainty > 1)).any()):
-        raise ValueError("The uncertainty map must lie between 0 (keep) and 1 (fill anew).")
     image, mask = check_image_and_mask(image, mask)
     order = None if order is None else check_order(order, mask)
     if uncertainty is not None:
         uncertainty = check_map(uncertainty, mask, "uncertainty map")
+        check_range(uncertainty, "The uncertainty map must lie between 0 (keep) and 1 (fill anew)")
+        uncertainty = uncertainty.clamp(0, 1)
         if not bool(torch.isfinite(image).all()):
             raise ValueError("The fill to refine has NaN or infinite values.")
     copyable = None if source_mask is None else clamp_mask(check_map(source_mask, mask, "source mask")) >= 0.5
@@ -105,7 +105,7 @@ def exemplar_inpaint(
         for fill in range(fills):
             n = k * fills + fill
             if not groups[k]:
-                out.append(image[k])
+                out.append(image[k].clone())
                 deviation.append(torch.zeros_like(mask[k]))
                 continue
             filled = out[n - fills] if k else None  # the frame before

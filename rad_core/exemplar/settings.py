@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import isfinite
 
+from ..settings import check_whole
+
 
 @dataclass(frozen=True)
 class ExemplarSettings:
@@ -67,14 +69,17 @@ class ExemplarSettings:
     frames_near: int = 32
 
     def __post_init__(self):
+        if not isinstance(self.steps, tuple | list):
+            raise ValueError(f"steps has a number for each level, such as (12, 8, 6), got {self.steps!r}.")
+        check_whole(self, patch=3, random=0, common=0, lines=0, tile=1, sweeps=0, poisson=0, frames_near=0)
         for name, value in vars(self).items():
             if name not in ("steps", "limit", "context") and not isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value}.")
-        if self.patch < 3 or self.patch % 2 == 0:
-            raise ValueError(f"patch must be odd and at least 3, got {self.patch}.")
+        if self.patch % 2 == 0:
+            raise ValueError(f"patch must be odd, got {self.patch}.")
         if not self.steps or min(self.steps) < 1:
             raise ValueError(f"steps needs at least one number, each 1 or more, got {self.steps}.")
-        for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "tile", "coarsest", "rho"):
+        for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "coarsest", "rho"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
         for name, least in (("falloff", 1), ("factor", 1.1)):
@@ -82,8 +87,7 @@ class ExemplarSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.quantile < 1:
             raise ValueError(f"quantile must be at least 0 and below 1, got {self.quantile}.")
-        zero = ("sigma", "texture", "near", "random", "common", "lines", "reach", "coherence", "sweeps", "poisson", "eps", "order_depth")
-        for name in (*zero, "frames_near"):
+        for name in ("sigma", "texture", "near", "reach", "coherence", "eps", "order_depth"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
 

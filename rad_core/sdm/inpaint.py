@@ -53,7 +53,10 @@ class OneShot:
         picture, hole = inputs[:, :3], 0.5 - inputs[:, 4:5]
         fills = []
         for k, axes in enumerate(MIRRORINGS[: self.samples]):
-            filled = self.fill((picture * (1 - hole)).flip(axes), hole.flip(axes), z.roll(k, 1)).flip(axes)
+            filled = self.fill((picture * (1 - hole)).flip(axes), hole.flip(axes), z.roll(k, 1))
+            if filled.shape != picture.shape:
+                raise ValueError(f"fill must return pictures {tuple(picture.shape)} as it got, not {tuple(filled.shape)}.")
+            filled = filled.flip(axes)
             fills.append(torch.where(hole > 0, filled, picture))
         log_variance = torch.stack(fills).var(0).clamp(min=1e-9).log()
         previous = 2 * uncertainty.clamp(min=1e-6).log()  # decided pixels keep the uncertainty with which they were decided

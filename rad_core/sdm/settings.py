@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..settings import check_view
+from ..settings import check_view, check_whole
 
 # Share of the hole that is decided after a share r of the iterations (SDM Table 4)
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -45,8 +45,7 @@ class SDMSettings:
     context: float = 1.0
 
     def __post_init__(self):
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {self.iterations}.")
+        check_whole(self, iterations=1)
         if self.schedule not in SCHEDULES:
             raise ValueError(f"Unknown schedule '{self.schedule}': choose from {', '.join(SCHEDULES)}.")
         if not 0 <= self.alpha <= 1:
