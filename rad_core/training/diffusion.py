@@ -178,7 +178,7 @@ class DiffusionTraining:
         scaled = self.scaler.is_enabled()  # the scaler of float16 leaves out a step with such gradients by itself
         if not scaled and math.isfinite(losses["loss"]) and not math.isfinite(norm):  # the loop looks at the loss
             raise FloatingPointError(
-                f"The gradients became {norm} at step {step}; the weights saved last are kept. Try a lower learning rate."
+                f"The gradients became {norm} at step {step}; the weights saved last are kept. Try a lower learning rate, or float32."
             )
         self.changing = True
         self.scaler.step(self.optimiser)

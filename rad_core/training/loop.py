@@ -170,7 +170,7 @@ def train(
                 raise
             if not all(map(math.isfinite, losses.values())):
                 raise FloatingPointError(
-                    f"A loss became {losses} at step {step}; the weights saved last are kept. Try a lower learning rate."
+                    f"A loss became {losses} at step {step}; the weights saved last are kept. Try a lower learning rate, or float32."
                 )
             method.ema.update()
             progress.update()
