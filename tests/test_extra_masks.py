@@ -96,9 +96,9 @@ def test_patches_come_from_the_source_mask_alone():
     mask[24:40, 40:56], source[:, :24] = 1, 1
     redder = lambda out: (out[0, 0] - out[0, 2])[mask > 0].mean()
     assert redder(exemplar_inpaint(image, mask, "fast")[0]) < -0.3
-    out, _ = exemplar_inpaint(image, mask, "fast", source_mask=source, poisson=0.0)
+    out, _ = exemplar_inpaint(image, mask, "fast", source_mask=source, poisson=0)
     assert redder(out) > 0.3 and torch.equal(out[0, :, mask == 0], image[0, :, mask == 0])
-    assert torch.equal(exemplar_inpaint(image, mask, "fast", source_mask=source.clamp(min=0.4), poisson=0.0)[0], out), "white alone counts"
+    assert torch.equal(exemplar_inpaint(image, mask, "fast", source_mask=source.clamp(min=0.4), poisson=0)[0], out), "white alone counts"
     torch.testing.assert_close(
         exemplar_inpaint(image, mask, "fast", source_mask=torch.ones(64, 64))[0], exemplar_inpaint(image, mask, "fast")[0]
     )

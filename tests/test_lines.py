@@ -69,5 +69,5 @@ def test_as_many_lines_as_asked_for(monkeypatch):
     assert len(find_lines(Scene.of(rails, HOLE), 12)) >= 4 and len(find_lines(Scene.of(rails, HOLE), 2)) == 2
     monkeypatch.setattr("rad_core.exemplar.pyramid.find_lines", None)  # would fail if called
     exemplar_inpaint(rails[None].clamp(0, 1), HOLE[None, None].float(), lines=0)
-    with pytest.raises(ValueError, match="lines must be at least 0"):
+    with pytest.raises(ValueError, match="lines must be a whole number of at least 0"):
         exemplar_inpaint(rails[None].clamp(0, 1), HOLE[None, None].float(), lines=-1)

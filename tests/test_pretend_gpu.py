@@ -39,7 +39,9 @@ def small_sdm():
 
 METHODS = {
     "rad": lambda net, picture, mask: rad_core.rad_inpaint(net, picture, mask, steps=2, sampler="ddpm", order=mask),
-    "gradpaint": lambda net, picture, mask: rad_core.gradpaint_inpaint(net, picture, mask, steps=2),
+    "gradpaint": lambda net, picture, mask: rad_core.gradpaint_inpaint(
+        net, picture, mask, steps=2, detail=float(net.dtype == torch.float32)
+    ),
     "sdm": lambda net, picture, mask: rad_core.sdm_inpaint(net, picture, mask, iterations=2)[0],
 }
 
