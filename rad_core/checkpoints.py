@@ -18,6 +18,7 @@ from .attention_order import legacy_to_new, pick_order
 from .formats import from_guided_diffusion, merge_lora, read_architecture
 from .memory import out_of_memory, weights_layout
 from .notes import note
+from .schedule import NoiseSchedule
 from .unet import UNet, UNetConfig
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -170,6 +171,7 @@ def load_model(
         if num_heads or num_head_channels:
             config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
         if schedule:
+            NoiseSchedule(schedule)  # raises for a name that it does not know
             config = replace(config, schedule=schedule)
         config = replace(config, block_out_channels=tuple(config.block_out_channels), attention=tuple(config.attention))
         net = _build(config, state, path, layers)

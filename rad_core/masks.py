@@ -144,8 +144,9 @@ def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5
     """A square hole at a random place; its side is `share`, 0 to 1, of the shorter picture side (128 of 256 in RAD 4.2).
 
     Raises:
-        ValueError: a share out of its range.
+        ValueError: a share or a size out of its range.
     """
+    _check(height=height, width=width)
     if not 0 <= share <= 1:
         raise ValueError(f"share is a share of the picture's shorter side, 0 to 1, got {share}.")
     side = max(1, round(share * min(height, width)))
@@ -320,12 +321,13 @@ def _partition(values: Tensor, k: int) -> Tensor:
 
 def _drawn(n: int, height: int, width: int, seed: int, draw_strokes: Callable) -> Tensor:
     """Masks drawn with Pillow, each with its own stream."""
-    masks = []
-    for stream in generators(seed, n, "strokes"):
+    _check(height=height, width=width)
+    masks = torch.empty(n, 1, height, width)
+    for mask, stream in zip(masks, generators(seed, n, "strokes"), strict=True):
         canvas = Image.new("L", (width, height))
         draw_strokes(ImageDraw.Draw(canvas), stream)
-        masks.append(torch.from_numpy(np.array(canvas)))
-    return torch.stack(masks).unsqueeze(1).float() / 255
+        mask[0] = torch.from_numpy(np.array(canvas))
+    return masks / 255
 
 
 def _stroke(draw, stream, height: int, width: int, turns: tuple, breadth: tuple, reach: tuple) -> None:

@@ -6,6 +6,7 @@ colour), so a method that continues only what is at the hole's rim does badly on
 """
 
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -160,6 +161,14 @@ def _foreground(scene: Scene, streams: list[torch.Generator], y: Tensor, x: Tens
     return _over(above, below, ((yy - horizon) * size + 0.5).clamp(0, 1))
 
 
+@overload
+def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, return_scene: Literal[False] = False) -> Tensor: ...
+
+
+@overload
+def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, *, return_scene: Literal[True]) -> tuple[Tensor, Scene]: ...
+
+
 def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, return_scene: bool = False) -> Tensor | tuple[Tensor, Scene]:
     """Draw synthetic landscapes. Picture k depends on `seed + k` alone, and shows the same scene at every size.
 
@@ -167,15 +176,19 @@ def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, retu
         n: how many.
         size: side in pixels, at least 8.
         seed: picture k uses seed + k.
-        hour: time of day in [0, 24) of all pictures; None draws one for each.
+        hour: time of day in [0, 24], both midnight, of all pictures; None draws one for each.
         return_scene: return the `Scene` as well.
 
     Returns:
         (n, 3, size, size) float32 in [0, 1]; with `return_scene`, the pair of it and the scene.
 
     Raises:
-        ValueError: `size` is below 8.
+        ValueError: `size` is below 8, `n` below 1, or `hour` out of its range.
     """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}.")
+    if hour is not None and not 0 <= hour <= 24:
+        raise ValueError(f"hour must lie between 0 and 24, got {hour}.")
     if size < 8:
         raise ValueError(f"A landscape needs a size of at least 8 pixels, got {size}.")
     streams = generators(seed, n, "landscape")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import box_mask, noise_picture
 
+import rad_core
 from rad_core import (
     SAMPLERS,
     ADMDenoiser,
@@ -90,6 +91,26 @@ def test_lists_of_seeds_are_of_any_kind(seed):
 def test_settings_are_checked_when_they_are_made(settings, message):
     with pytest.raises(ValueError, match=message):
         settings()
+
+
+@pytest.mark.parametrize("draw", [rad_core.box_masks, rad_core.brush_masks, rad_core.wide_masks, rad_core.scratch_masks])
+def test_masks_of_no_size_are_refused_and_none_are_none(draw):
+    assert draw(0, 16, 24).shape == (0, 1, 16, 24)
+    with pytest.raises(ValueError, match="at least 1x1 pixels, got 24x0"):
+        draw(1, 0, 24)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"n": 0}, "n must be"), ({"hour": float("nan")}, "hour must"), ({"hour": 30}, "hour must")]
+)
+def test_landscapes_of_no_hour_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rad_core.landscapes(**{"n": 1, "size": 16} | arguments)
+
+
+def test_a_networks_schedule_has_a_known_name():
+    with pytest.raises(ValueError, match="Unknown noise schedule 'quadratic': choose from linear, cosine"):
+        rad_core.load_model("landscapes", schedule="quadratic")
 
 
 def test_noise_maps_can_be_sliced():
