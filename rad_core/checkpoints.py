@@ -150,10 +150,12 @@ def load_model(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is not an ADM network, is damaged, or would run code.
-        ValueError: an unknown attention order.
+        ValueError: an unknown attention order or schedule.
     """
     if attention_order not in ("auto", "legacy", "new"):
         raise ValueError(f"attention_order must be auto, legacy or new, got '{attention_order}'.")
+    if schedule:
+        NoiseSchedule(schedule)  # raises for a name that it does not know
     path = resolve_file(path, NETWORK)
     state, header = read_tensors(path)
     metadata = json_object(header.get(METADATA_KEY, "{}"), f"the metadata of {path.name}")
@@ -171,7 +173,6 @@ def load_model(
         if num_heads or num_head_channels:
             config = replace(config, num_heads=num_heads, num_head_channels=num_head_channels)
         if schedule:
-            NoiseSchedule(schedule)  # raises for a name that it does not know
             config = replace(config, schedule=schedule)
         config = replace(config, block_out_channels=tuple(config.block_out_channels), attention=tuple(config.attention))
         net = _build(config, state, path, layers)

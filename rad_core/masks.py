@@ -192,6 +192,7 @@ def scratch_masks(
     Args:
         strokes: the smallest and the largest number of scratches.
     """
+    _check(height=height, width=width)
     pixel = 1 / min(height, width)
 
     def draw_strokes(draw: ImageDraw.ImageDraw, stream: torch.Generator) -> None:
