@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,8 +29,13 @@ from .checkpoints import CheckpointError
 from .notes import note
 from .unet import AdapterBackup, Attention, UNet
 
+if TYPE_CHECKING:
+    from peft import PeftModel
 
-def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "Adapter | None" = None, targets: Sequence[str] = TARGETS):
+
+def add_adapter(
+    net: UNet, rank: int = 16, alpha: float | None = None, start: Adapter | None = None, targets: Sequence[str] = TARGETS
+) -> "PeftModel":
     """Wrap a network to train an adapter on it: everything is frozen except the LoRA and the time layers.
 
     Args:
@@ -58,7 +64,7 @@ def add_adapter(net: UNet, rank: int = 16, alpha: float | None = None, start: "A
 
 
 def save_adapter(
-    model,
+    model: "PeftModel",
     path: str | Path,
     dtype: torch.dtype | None = None,
     note: str = "",

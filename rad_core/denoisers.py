@@ -15,8 +15,12 @@ class Network(Protocol):
 
     config: UNetConfig
     region_aware: bool  # trained for a noise level per pixel (RAD)
-    device: torch.device
-    dtype: torch.dtype  # of its arithmetic
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...  # of its arithmetic
 
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor: ...
 
@@ -53,7 +57,10 @@ class FunctionDenoiser(Denoiser):
         return x0, None
 
 
-def as_denoiser(denoise: Denoiser | Callable[[Tensor, Tensor], Tensor]) -> Denoiser:
+DenoiserLike = Denoiser | Callable[[Tensor, Tensor], Tensor]
+
+
+def as_denoiser(denoise: DenoiserLike) -> Denoiser:
     """A function (x, sigma) -> x0 as a `Denoiser`; a `Denoiser` as it is."""
     return denoise if isinstance(denoise, Denoiser) else FunctionDenoiser(denoise)
 
@@ -97,13 +104,13 @@ class TiledDenoiser(Denoiser):
     the denoiser, samplers know nothing of tiles and no seam can form between them (the idea of MultiDiffusion, 2023).
 
     Args:
-        denoise: a denoiser of pictures `size` pixels wide and high.
+        denoise: a denoiser, or a function (x, sigma) -> x0, of pictures `size` pixels wide and high.
         size: side of a window in pixels.
         mask: (1, 1, H, W), sides of at least `size`; windows in which it is 0 everywhere are left out.
         batch: windows per network call.
     """
 
-    def __init__(self, denoise: Denoiser, size: int, mask: Tensor, batch: int = 16):
+    def __init__(self, denoise: DenoiserLike, size: int, mask: Tensor, batch: int = 16):
         self.denoise, self.size, self.batch = as_denoiser(denoise), size, batch
         corners = [(top, left) for top in _starts(mask.shape[2], size) for left in _starts(mask.shape[3], size)]
         windows = [(..., slice(top, top + size), slice(left, left + size)) for top, left in corners]

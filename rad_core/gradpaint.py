@@ -52,7 +52,7 @@ def gradpaint_inpaint(
     callback: Callback | None = None,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
-    **changes,
+    **changes: object,
 ) -> Tensor:
     """Fill the hole of each picture with a network that was never trained to fill holes.
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .carry import ErrorField
-from .denoisers import Denoiser, as_denoiser
+from .denoisers import Denoiser, DenoiserLike, as_denoiser
 from .losses import Colours, alignment, append_dims, dilate, masked_mse, natural_jump, rim_jump, rms
 from .settings import check_whole
 
@@ -152,9 +152,9 @@ class GradPaint(Denoiser):
 
     def __init__(
         self,
-        denoise: Denoiser,
+        denoise: DenoiserLike,
         known: KnownPixels,
-        sigmas: Sequence,
+        sigmas: Sequence[Tensor | float] | Tensor,
         guidance: Guidance,
         response: float = 1.0,
         flow: bool = False,

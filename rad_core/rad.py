@@ -72,7 +72,7 @@ def rad_inpaint(
     callback: Callback | None = None,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
-    **changes,
+    **changes: object,
 ) -> Tensor:
     """Fill the hole of each picture, or refine an earlier fill.
 

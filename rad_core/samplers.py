@@ -12,17 +12,25 @@ Where a pixel's sigma does not change in a step, or is 0, the pixel is held.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .denoisers import Denoiser, as_denoiser
+from .denoisers import Denoiser, DenoiserLike, as_denoiser
 
 Noise = Callable[[], Tensor]
 Callback = Callable[[int, int, Tensor], None]
+Sigmas = Sequence[Tensor] | Tensor
 
 
-def sample_ddpm(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None) -> Tensor:
+class Sampler(Protocol):
+    """The contract of samplers, see above."""
+
+    def __call__(self, denoise: DenoiserLike, x: Tensor, sigmas: Sigmas, noise: Noise, callback: Callback | None = None) -> Tensor: ...
+
+
+def sample_ddpm(denoise: DenoiserLike, x: Tensor, sigmas: Sigmas, noise: Noise, callback: Callback | None = None) -> Tensor:
     """DDPM with the learned variance of Improved DDPM, the RAD paper's sampler (RAD Eq. 5, 4.2). See `ddpm_step`."""
     denoise, steps = as_denoiser(denoise), len(sigmas) - 1
     for i in range(steps):
@@ -55,7 +63,7 @@ def ddpm_step(denoise: Denoiser, x: Tensor, sigma: Tensor, sigma_next: Tensor, n
 
 
 def sample_ddim(
-    denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None, eta: float = 0.0
+    denoise: DenoiserLike, x: Tensor, sigmas: Sigmas, noise: Noise, callback: Callback | None = None, eta: float = 0.0
 ) -> Tensor:
     """DDIM (Song et al. 2021, Eq. 12 and 16). eta 0 is deterministic, 1 as noisy as DDPM with the posterior's variance.
 
@@ -77,7 +85,7 @@ def sample_ddim(
     return x
 
 
-def sample_dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[Tensor], noise: Noise, callback: Callback | None = None) -> Tensor:
+def sample_dpmpp_2m(denoise: DenoiserLike, x: Tensor, sigmas: Sigmas, noise: Noise, callback: Callback | None = None) -> Tensor:
     """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2), deterministic, second order.
 
     First order for a pixel in its first and last step, and wherever it was held before. Of a flow model it solves the same equation,
@@ -106,7 +114,7 @@ def _ratio(sigma_next: Tensor, sigma: Tensor) -> Tensor:
     return torch.where(sigma > 0, sigma_next / torch.where(sigma > 0, sigma, 1), 1)
 
 
-SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
+SAMPLERS: dict[str, Sampler] = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
 RESPONSE = {"ddpm": 2, "ddim": 1, "dpmpp_2m": 1}  # a step takes the share 1 - (sigma_next / sigma)^this of x0; ddim's at eta 0
 STEPS = {"ddpm": 100, "ddim": 20, "dpmpp_2m": 20}  # that suit each sampler; ddpm's are the RAD paper's
 SPACING = {"ddpm": "time", "ddim": "time", "dpmpp_2m": "karras"}  # of the noise levels, see `RegionSchedule.sigmas`

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -188,7 +189,7 @@ class RegionSchedule:
 
 
 @dataclass(frozen=True)
-class SigmaMaps(Sequence):
+class SigmaMaps(Sequence[Tensor]):
     """Noise maps of a run, each computed on access: a hundred maps of a large picture would not fit in memory.
 
     An *order* map lets pixels go through the same noise levels at different times (asynchronous generation, RAD 3.1: the
@@ -206,7 +207,13 @@ class SigmaMaps(Sequence):
     def __len__(self) -> int:
         return len(self.shares)
 
-    def __getitem__(self, index: int | slice) -> "Tensor | list[Tensor]":
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
         if isinstance(index, slice):
             return [self[k] for k in range(len(self))[index]]
         return torch.expm1(-self._share(range(len(self))[index]) * self.end).sqrt()

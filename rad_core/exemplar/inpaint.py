@@ -39,7 +39,7 @@ def exemplar_inpaint(
     frames: bool = False,
     fills: int = 1,
     callback: Callback | None = None,
-    **changes,
+    **changes: object,
 ) -> tuple[Tensor, Tensor]:
     """Fill the hole of each picture with patches of its known part, and return how uncertain each filled pixel is.
 

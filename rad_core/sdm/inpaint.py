@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -63,6 +64,40 @@ class OneShot:
         return fills[0], torch.where(hole > 0, log_variance, previous).clamp(-9, 2)
 
 
+@overload
+def sdm_inpaint(
+    sdm: Generator | OneShot,
+    image: Tensor,
+    mask: Tensor,
+    settings: SDMSettings | str = "default",
+    *,
+    seed: int | Sequence[int] = 0,
+    fills: int = 1,
+    callback: Callback | None = None,
+    return_history: Literal[False] = False,
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
+    **changes: object,
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def sdm_inpaint(
+    sdm: Generator | OneShot,
+    image: Tensor,
+    mask: Tensor,
+    settings: SDMSettings | str = "default",
+    *,
+    seed: int | Sequence[int] = 0,
+    fills: int = 1,
+    callback: Callback | None = None,
+    return_history: Literal[True],
+    context_mask: Tensor | None = None,
+    stitch_mask: Tensor | None = None,
+    **changes: object,
+) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]: ...
+
+
 @torch.no_grad()
 def sdm_inpaint(
     sdm: Generator | OneShot,
@@ -76,7 +111,7 @@ def sdm_inpaint(
     return_history: bool = False,
     context_mask: Tensor | None = None,
     stitch_mask: Tensor | None = None,
-    **changes,
+    **changes: object,
 ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
     """Fill the hole of each picture with SDM.
 
