@@ -77,8 +77,8 @@ class FlowSchedule:
 class FlowMaps(SigmaMaps):
     """Noise maps s_i = m s of a flow model's run, in the order of an order map (see `SigmaMaps`). `end` is the mask."""
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.end * self._share(range(len(self))[index])
+    def _map(self, share: Tensor | float) -> Tensor:
+        return self.end * share
 
 
 class FlowDenoiser(Denoiser):

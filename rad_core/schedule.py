@@ -216,7 +216,11 @@ class SigmaMaps(Sequence[Tensor]):
     def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
         if isinstance(index, slice):
             return [self[k] for k in range(len(self))[index]]
-        return torch.expm1(-self._share(range(len(self))[index]) * self.end).sqrt()
+        return self._map(self._share(range(len(self))[index]))
+
+    def _map(self, share: Tensor | float) -> Tensor:
+        """The noise of all pixels at their shares."""
+        return torch.expm1(-share * self.end).sqrt()
 
     def _share(self, index: int) -> Tensor | float:
         if self.order is None:

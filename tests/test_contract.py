@@ -113,8 +113,9 @@ def test_a_networks_schedule_has_a_known_name():
         rad_core.load_model("landscapes", schedule="quadratic")
 
 
-def test_noise_maps_can_be_sliced():
-    sigmas = RegionSchedule().sigmas(torch.ones(1, 1, 8, 8), 4)
+@pytest.mark.parametrize("schedule", [RegionSchedule(), rad_core.FlowSchedule()])
+def test_noise_maps_can_be_sliced(schedule):
+    sigmas = schedule.sigmas(torch.ones(1, 1, 8, 8), 4)
     assert all(torch.equal(a, b) for a, b in zip(sigmas[1:3], (sigmas[1], sigmas[2]), strict=True))
 
 
