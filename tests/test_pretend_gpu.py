@@ -39,9 +39,7 @@ def small_sdm():
 
 METHODS = {
     "rad": lambda net, picture, mask: rad_core.rad_inpaint(net, picture, mask, steps=2, sampler="ddpm", order=mask),
-    "gradpaint": lambda net, picture, mask: rad_core.gradpaint_inpaint(
-        net, picture, mask, steps=2, detail=float(net.dtype == torch.float32)
-    ),
+    "gradpaint": lambda net, picture, mask: rad_core.gradpaint_inpaint(net, picture, mask, steps=2, detail=0.0),  # rad has the redraw
     "sdm": lambda net, picture, mask: rad_core.sdm_inpaint(net, picture, mask, iterations=2)[0],
 }
 
