@@ -28,13 +28,14 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: wrong shapes, batches that do not fit, values far outside [0, 1], or NaN outside the hole.
     """
-    check_tensor(image, "picture"), check_tensor(mask, "mask")
+    check_tensor(image, "picture")
+    check_tensor(mask, "mask")
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape or not image.is_floating_point():
         hint = "; divide whole numbers by 255" if image.dtype == torch.uint8 else ""
         raise ValueError(f"The picture must be a float tensor (B, 3, H, W), got {tuple(image.shape)} {image.dtype}{hint}.")
-    if mask.ndim == 3 and mask.shape[:2] == image.shape[2:] and mask.shape[2] in (1, 3, 4):
+    if mask.ndim == 3 and mask.shape[:2] == image.shape[2:] != mask.shape[1:] and mask.shape[2] in (1, 3, 4):
         raise ValueError(f"The mask must be (H, W), (B, H, W) or (B, 1, H, W), got {tuple(mask.shape)}, colours last: take one, [..., 0].")
     mask = mask.to(image.device, torch.float32)
     mask = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask

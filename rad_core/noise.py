@@ -20,7 +20,7 @@ def seed_list(seed: int | Sequence[int], count: int) -> list[int]:
     """The seed of each of `count` pictures: seed, seed + 1, ... or the given list.
 
     Raises:
-        ValueError: the list does not have `count` entries, or there are other things in it than whole numbers.
+        ValueError: the list does not have `count` entries, or something is not a whole number.
     """
     seed = seed.tolist() if isinstance(seed, Tensor | np.ndarray) else seed
     try:

@@ -4,7 +4,7 @@ import warnings
 
 
 class Note(UserWarning):
-    """The category of the warnings that are meant for users, of the pack's nodes and the command, who see them whatever filter is set."""
+    """The category of the warnings that are meant for users: the nodes and the command show them whatever filter is set."""
 
 
 def note(text: str) -> None:

@@ -64,6 +64,12 @@ def test_what_is_no_picture_or_mask_is_refused_with_a_hint(method, image, mask, 
         METHODS[method](tiny_net, image, mask)
 
 
+@pytest.mark.parametrize("side", [1, 3, 4])
+def test_a_batch_of_tiny_masks_is_no_mask_of_colours(side):
+    images = torch.rand(side, 3, side, side, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(exemplar_inpaint(images, torch.zeros(side, side, side))[0], images)
+
+
 @pytest.mark.parametrize("seed", ["12", 1.9, None, [1.5, 2], [1, 2, 3]])
 def test_seeds_are_whole_numbers(seed):
     with pytest.raises(ValueError, match="seed"):
