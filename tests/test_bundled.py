@@ -25,6 +25,9 @@ from rad_core import (
 from rad_core.bench.methods import ABLATION
 from rad_core.bench.scene import load_reader, scene_error
 from rad_core.metrics import hole_rmse, rank_correlation, seam, texture
+from rad_core.noise import generators, normal
+from rad_core.schedule import RegionSchedule
+from rad_core.training.objective import losses, region_levels
 
 
 def test_what_is_bundled():
@@ -60,21 +63,27 @@ def test_the_night_adapter_paints_nights():
 def test_detail_gives_large_fills_the_texture_of_their_surroundings():
     """The network knows landscapes of 64 pixels; at 128 a fill that is only enlarged has a tenth of the fine detail."""
     net, plain = load_adapter(load_model("landscapes"), "landscapes"), load_model("landscapes")
-    truth, mask = landscapes(2, 128, seed=10_000), box_masks(2, 128, 128, seed=10_000)
+    truth, mask = landscapes(1, 128, seed=10_000), box_masks(1, 128, 128, seed=10_000)
     for method in (partial(rad_inpaint, net), partial(gradpaint_inpaint, plain, sampler="ddim")):
         soft, sharp = (method(truth, mask, steps=10, detail=detail) for detail in (0.0, RADSettings().detail))
-        assert texture(soft, truth, mask).median() < 0.3 and 0.5 < texture(sharp, truth, mask).median() < 1.7
+        assert texture(soft, truth, mask).median() < 0.3 and 0.4 < texture(sharp, truth, mask).median() < 1.7
         assert hole_rmse(sharp, truth, mask).mean() < 1.2 * hole_rmse(soft, truth, mask).mean()
         assert torch.equal(sharp[(mask == 0).expand_as(truth)], truth[(mask == 0).expand_as(truth)])
 
 
-def test_the_detail_adapter_redraws_better_than_the_one_that_fills():
-    """Against its own redraw: nearer to the truth, though it starts from eight times the noise."""
-    net, detail_net = (load_adapter(load_model("landscapes"), name) for name in ("landscapes", "landscapes-detail"))
-    truth, mask = landscapes(4, 128, seed=10_000), box_masks(4, 128, 128, seed=10_000)
-    own, trained = (rad_inpaint(net, truth, mask, detail_net=other) for other in (None, detail_net))
-    assert hole_rmse(trained, truth, mask).mean() < hole_rmse(own, truth, mask).mean()
-    assert 0.4 < texture(trained, truth, mask).median() < 1.5
+def test_the_detail_adapter_knows_the_detail_that_the_one_that_fills_does_not():
+    """At 128 pixels, from noise in which the large shapes can still be seen, it denoises each hole with a smaller loss."""
+    truth, mask = landscapes(4, 128, seed=10_000) * 2 - 1, box_masks(4, 128, 128, seed=10_000)
+    noise = normal(generators(10_000, 4, "detail"), truth.shape[1:])
+    own, trained = [], []
+    for name, loss in (("landscapes", own), ("landscapes-detail", trained)):
+        net = load_adapter(load_model("landscapes"), name)
+        for t in (100, 200, 400):
+            target = region_levels(mask, torch.full((4,), t), RegionSchedule(net.config.schedule))
+            with torch.no_grad():
+                squared, _ = losses(net, truth, noise, target, net.config.prediction)
+            loss.extend((squared * target.noised).sum((1, 2, 3)) / (3 * target.noised.sum((1, 2, 3))))
+    assert all(new < 0.8 * old for old, new in zip(own, trained, strict=True))
 
 
 def test_sdm_fills_landscapes_and_knows_where_it_is_wrong():

@@ -72,7 +72,7 @@ def test_the_rim_is_aligned_as_by_the_library(host, rad, scene):
 
 def test_another_adapter_on_the_same_network_redraws(host, adm, rad):
     """Both MODELs share the network, so the host must change its weights between filling and redrawing, and back."""
-    core, large = host.module("rad_core"), host.call("RAI_DrawLandscape", size=96, batch_size=2, seed=7, time_of_day="noon")[0]
+    core, large = host.module("rad_core"), host.call("RAI_DrawLandscape", size=96, batch_size=1, seed=7, time_of_day="noon")[0]
     (mask,) = host.call("RAI_InpaintMaskShapes", width=96, height=96, batch_size=1, seed=3, shape="box", share=40.0, invert=False)
     net, night = (core.load_adapter(core.load_model("landscapes"), name) for name in ("landscapes", "night"))
     detail_model = with_adapter(host, adm[0], "night (bundled)")

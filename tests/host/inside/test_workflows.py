@@ -20,8 +20,7 @@ def test_workflow_runs_and_runs_the_same_again(host, path):
         check_only(host, prompt)
         return
     for node in prompt.values():  # only the graph is tested here
-        if "steps" in node["inputs"]:
-            node["inputs"]["steps"] = 3
+        node["inputs"].update({name: few for name, few in {"steps": 3, "detail": 0.0}.items() if name in node["inputs"]})
     pictures = []
     for _ in range(2):
         success, messages = host.run(prompt)
