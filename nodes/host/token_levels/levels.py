@@ -70,6 +70,8 @@ class Modulations:
 class StandIn(nn.Module):
     """Stands for a layer under the same name: it shows the layer's own weights, so keys stay and LoRA applies.
 
+    What the host notes on it, such as that the weights are in place, it notes on the layer, which other clones of the MODEL share.
+
     Args:
         layer: the layer; it is called as it is while there is no map.
         stream: the tokens that it modulates.
@@ -77,8 +79,8 @@ class StandIn(nn.Module):
 
     def __init__(self, layer: nn.Module, levels: TokenLevels, stream: str = ""):
         super().__init__()
-        self.__dict__.update(layer=layer, levels=levels, stream=stream)
-        self._modules, self._parameters, self._buffers = layer._modules, layer._parameters, layer._buffers
+        weights = {name: layer.__dict__[name] for name in ("_modules", "_parameters", "_buffers")}
+        self.__dict__.update(layer=layer, levels=levels, stream=stream, **weights)
 
     def forward(self, *args, **kwargs):
         return (self.mapped if self.levels.active else self.layer)(*args, **kwargs)
@@ -92,6 +94,13 @@ class StandIn(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(self.__dict__["layer"], name)
+
+    def __setattr__(self, name: str, value) -> None:
+        layer = self.__dict__.get("layer")  # none while __init__ runs
+        super().__setattr__(name, value) if layer is None else setattr(layer, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.layer, name)
 
 
 class ModulationLayers(nn.Sequential):

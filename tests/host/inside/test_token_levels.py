@@ -348,6 +348,23 @@ def test_reference_tokens_get_what_the_models_own_method_gives_them(host, name):
     assert len(found) == 1 or difference(found[0], found[1], x) > 1e-3
 
 
+def test_a_network_that_ran_without_it_and_with_it_can_be_unloaded(host):
+    """The host marks the layers whose weights are in place: Krea 2 has a stand-in for one with weights of its own."""
+    import comfy.model_management
+
+    if not in_host("Krea 2"):
+        pytest.skip("this host has no Krea 2")
+    base = build("Krea 2")
+    patched = patch(host, base)
+    x, conds = state("Krea 2", base)
+    before, levels = apply(base, x, 0.4, conds), {"sigma_map": torch.full((1, 1, *x.shape[2:]), 0.4)}
+    for model in (patched, base, patched):
+        apply(model, x, 0.9, conds | (levels if model is patched else {}))
+    comfy.model_management.unload_all_models()
+    assert not [name for name, layer in base.model.named_modules() if hasattr(layer, "comfy_patched_weights")]
+    assert torch.equal(apply(base, x, 0.4, conds), before)
+
+
 def host_is_floor():
     from comfyui_version import __version__
 
