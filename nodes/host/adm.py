@@ -18,6 +18,10 @@ from ...rad_core.memory import weights_layout
 
 REGION_AWARE = "region_aware"  # the attribute of ADMModel that an adapter patches
 VARIANCE_CALLBACK = "rad_model_var_values"  # transformer option: a function that receives the network's values for the variance
+OTHER_PREDICTION = (
+    "A node such as ModelSamplingDiscrete has changed what this MODEL predicts, after RAD gave every pixel its own noise level: remove "
+    "that node, or the one of RAD before it."
+)
 
 
 class PixelRGB(comfy.latent_formats.LatentFormat):

@@ -16,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
 from ...rad_core.timestep_embedding import MAX_LEVELS
-from .adm import ADMModel, keep_known, noise_levels
+from .adm import OTHER_PREDICTION, ADMModel, keep_known, noise_levels
 from .clones import on_another_network
 
 WRAPPER = "rad_spatial_noise_embedding"
@@ -105,12 +105,17 @@ def need_unet(model, node: str) -> UNetModel:
     """
     net, sampling = model.get_model_object("diffusion_model"), model.get_model_object("model_sampling")
     plain = type(net) is UNetModel and not net.use_temporal_resblocks
-    others = (comfy.model_sampling.EDM, comfy.model_sampling.X0)  # of the host's kinds of EPS
-    if not plain or not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, others):
+    if not plain or not predicts_noise(sampling):
         kind = type(model.model).__name__
         hint = " (Networks from 'Load ADM Model' do not need it.)" if isinstance(model.model, ADMModel) else ""
         raise ValueError(f"'{node}' works on U-Nets that predict noise or v (SD1.5, SD2, SDXL); this MODEL is of type {kind}.{hint}")
     return net
+
+
+def predicts_noise(sampling) -> bool:
+    """Whether a MODEL predicts noise, or v."""
+    others = (comfy.model_sampling.EDM, comfy.model_sampling.X0)  # of the host's kinds of EPS
+    return isinstance(sampling, comfy.model_sampling.EPS) and not isinstance(sampling, others)
 
 
 def blocks_of(net: UNetModel) -> list[tuple[str, ResBlock]]:
@@ -146,6 +151,8 @@ class _PerPixel:
         sigma_i = noise_levels(t, denoise_mask, sigma_map)
         if sigma_i is None:
             return executor(x, t, *others, **kwargs)
+        if not predicts_noise(executor.class_obj.model_sampling):
+            raise ValueError(OTHER_PREDICTION)
         inner, sigma, sigma_i = executor.class_obj, t.view(-1, 1, 1, 1), sigma_i.to(x)
         self._set(inner, sigma_i, t)
         try:

@@ -13,12 +13,11 @@ from .families import (
     has_token_levels,
     learnt_levels,
     native_levels,
-    predicts_ratio,
-    predicts_velocity,
     token_patch,
     with_token_levels,
 )
 from .levels import snap
+from .per_token import predicts_ratio, predicts_velocity
 
 __all__ = [
     "FAMILIES",

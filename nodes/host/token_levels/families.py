@@ -1,6 +1,5 @@
 """Which network takes which way in, and the patch itself."""
 
-import comfy.model_sampling
 import comfy.patcher_extension
 from torch import nn
 
@@ -12,7 +11,7 @@ from .flux import Flux, Hunyuan
 from .krea import Krea2
 from .levels import TokenLevels
 from .lumina import Lumina
-from .per_token import KeepKnown, PerToken
+from .per_token import KeepKnown, PerToken, predicts_velocity
 from .qwen import MageFlow, Qwen
 from .sd3 import SD3, AuraFlow
 from .wan import Ideogram4, Wan
@@ -90,6 +89,8 @@ def with_token_levels(model, node: str):
         return model
     if name not in FAMILIES or not predicts_velocity(sampling):
         reason = WHY_NOT.get(name, f"there is no way in for a network of type {type(net).__name__} yet")
+        if name in FAMILIES:
+            reason = "a node before this one, such as ModelSamplingDiscrete, has changed what it predicts"
         raise ValueError(f"'{node}' cannot give this MODEL a noise level per token: {reason}. It works on {WORKS_ON}.")
     patched = model.clone()
     try:
@@ -112,15 +113,3 @@ def _patch(model) -> None:
     model.add_object_patch("scale_latent_inpaint", lambda latent_image, **kwargs: latent_image)
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, WRAPPER, PerToken(family, levels))
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, WRAPPER, KeepKnown(family.patch))
-
-
-def predicts_velocity(sampling) -> bool:
-    """Whether a MODEL is one of flow matching: v = n - x0."""
-    if isinstance(sampling, getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())):
-        return False
-    return isinstance(sampling, comfy.model_sampling.CONST) or predicts_ratio(sampling)
-
-
-def predicts_ratio(sampling) -> bool:
-    """Whether a MODEL's sigma is s / (1 - s), as Cosmos-Predict2's."""
-    return isinstance(sampling, comfy.model_sampling.COSMOS_RFLOW)

@@ -6,7 +6,7 @@ import comfy.model_sampling
 import torch
 from torch import Tensor
 
-from ..adm import keep_known, noise_levels
+from ..adm import OTHER_PREDICTION, keep_known, noise_levels
 from .family import Family
 from .guard import check_once
 from .levels import TokenLevels, snap
@@ -39,6 +39,8 @@ class PerToken:
             raise ValueError(
                 f"RAD gives every token its own noise level, and cannot with {reason}: remove it, or 'RAD Spatial Noise Embedding'."
             )
+        if not predicts_velocity(executor.class_obj.model_sampling):
+            raise ValueError(OTHER_PREDICTION)
         if not self.checked:
             check_once(self, executor, x, t, others, conds)
             self.checked = True
@@ -47,7 +49,7 @@ class PerToken:
     def mapped(self, executor, x: Tensor, t: Tensor, sigma_i: Tensor, others: tuple, conds: dict) -> Tensor:
         """x0 of a state whose pixel i has the noise level sigma_i."""
         inner, sigma, sigma_i, conds = executor.class_obj, t.view(-1, *[1] * (x.ndim - 1)), sigma_i.to(x), dict(conds)
-        algebra = RatioFlow if isinstance(inner.model_sampling, comfy.model_sampling.COSMOS_RFLOW) else Flow
+        algebra = RatioFlow if predicts_ratio(inner.model_sampling) else Flow
         dtype = inner.manual_cast_dtype or inner.get_dtype()
         self.family.set_levels(sigma_i, t, lambda s: inner.model_sampling.timestep(s).float(), dtype, others[1], conds)
         try:
@@ -98,3 +100,15 @@ class KeepKnown:
         snapped = snap(denoise_mask[:, :1].clamp(0, 1), self.patch).expand_as(denoise_mask)
         samples = keep_known(executor, model_wrap, sigmas, extra_args, callback, noise, latent_image, snapped, *rest)
         return torch.where(denoise_mask > 0, samples, latent_image.to(samples))
+
+
+def predicts_velocity(sampling) -> bool:
+    """Whether a MODEL is one of flow matching: v = n - x0."""
+    if isinstance(sampling, getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())):
+        return False
+    return isinstance(sampling, comfy.model_sampling.CONST) or predicts_ratio(sampling)
+
+
+def predicts_ratio(sampling) -> bool:
+    """Whether a MODEL's sigma is s / (1 - s), as Cosmos-Predict2's."""
+    return isinstance(sampling, comfy.model_sampling.COSMOS_RFLOW)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from families import build, in_host
+from families import build, in_host, prompts, scene
 from helpers import apply, inputs, tiny_model
 
 
@@ -157,6 +157,19 @@ def test_other_models_are_refused_in_one_sentence(host, adm):
         )
     with pytest.raises(ValueError, match="not a RAD adapter for a latent model"):
         host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="landscapes (bundled)", strength=1.0)
+
+
+@pytest.mark.parametrize("name, prediction", [("SD1.5", "x0"), ("Flux.1 dev", "eps")])
+def test_a_prediction_that_another_node_changes_afterwards_is_refused(host, name, prediction):
+    """The same nodes the other way round are refused by RAD's own; here its map would contradict what the MODEL predicts."""
+    discrete = host.nodes.NODE_CLASS_MAPPINGS["ModelSamplingDiscrete"]
+    model, words, latent = build(name), prompts(name)[0], scene(name)
+    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=model)
+    (changed,) = discrete().patch(patched, prediction, False)
+    with pytest.raises(ValueError, match="ModelSamplingDiscrete has changed what this MODEL predicts, after RAD"):
+        host.nodes.common_ksampler(changed, 3, 1, 1.0, "euler", "normal", words, words, latent)
+    with pytest.raises(ValueError, match=r"works on U-Nets that predict noise|has changed what it predicts"):
+        host.call("RAI_RADSpatialNoiseEmbedding", model=discrete().patch(model, prediction, False)[0])
 
 
 @pytest.mark.parametrize(
