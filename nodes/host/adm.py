@@ -139,8 +139,19 @@ def set_conds(model_wrap, **maps: Tensor) -> None:
 
     As conds they are repeated for cond and uncond, and cut to a conditioning's area, as x is. A guider makes its conds anew for
     every run, so nothing stays behind.
+
+    Raises:
+        ValueError: the guider runs the negative prompt on another network, which is not the one that RAD patched.
     """
-    for conds in model_wrap.conds.values():
+    every, negative = list(model_wrap.conds.values()), getattr(model_wrap, "uncond_inner", None)  # of DualModelGuider
+    if negative is not None:
+        if negative is not model_wrap.inner_model and not isinstance(negative, ADMModel):
+            raise ValueError(
+                "RAD's noise level per pixel reaches one network, and this guider (DualModelGuider) runs the negative prompt on another: "
+                "connect the same MODEL to model and model_negative, or use CFGGuider."
+            )
+        every.append(model_wrap._uncond_conds)
+    for conds in every:
         for cond in conds or ():
             cond["model_conds"].update({name: comfy.conds.CONDNoiseShape(values) for name, values in maps.items()})
 

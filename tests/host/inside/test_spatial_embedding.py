@@ -159,6 +159,30 @@ def test_other_models_are_refused_in_one_sentence(host, adm):
         host.call("RAI_LoadRADAdapter", model=tiny_model(host, "SD15"), adapter_name="landscapes (bundled)", strength=1.0)
 
 
+@pytest.mark.parametrize("name", ["SD1.5", "Flux.1 dev"])
+def test_a_guider_with_a_model_for_each_prompt_gives_both_the_map(host, name):
+    nodes = host.nodes.NODE_CLASS_MAPPINGS
+    if "DualModelGuider" not in nodes:
+        pytest.skip("this host has no guider with two MODELs")
+    base, (positive, negative), latent = build(name), prompts(name), scene(name)
+    negative = [[-negative[0][0], negative[0][1]]]
+    (patched,) = host.call("RAI_RADSpatialNoiseEmbedding", model=base)
+    (sigmas,) = host.call("BasicScheduler", model=base, scheduler="simple", steps=3, denoise=1.0)
+    ours = host.call("RAI_RADSamplerSelect", sampler="ddim", eta=0.0, overlap=0.0)[0]
+
+    def sample(guider, sampler, **models):
+        guider = host.call(guider, positive=positive, negative=negative, cfg=3.0, **models)[0]
+        noise = host.call("RandomNoise", noise_seed=3)[0]
+        out = host.call("SamplerCustomAdvanced", noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent)
+        return out[0]["samples"]
+
+    for sampler in (host.call("KSamplerSelect", sampler_name="euler")[0], ours):
+        once, each = sample("CFGGuider", sampler, model=patched), {"model": patched, "model_negative": patched}
+        torch.testing.assert_close(sample("DualModelGuider", sampler, **each), once, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="connect the same MODEL to model and model_negative"):
+        sample("DualModelGuider", ours, model=patched, model_negative=build(name))
+
+
 @pytest.mark.parametrize("name, prediction", [("SD1.5", "x0"), ("Flux.1 dev", "eps")])
 def test_a_prediction_that_another_node_changes_afterwards_is_refused(host, name, prediction):
     """The same nodes the other way round are refused by RAD's own; here its map would contradict what the MODEL predicts."""
