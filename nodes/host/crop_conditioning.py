@@ -48,10 +48,12 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
             options["concat_latent_image"] = mean_pool(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])
         if (control := options.get("control")) is not None:
             options["control"] = _control(control, cut, copies)
-        if (region := _region(options, *size)) is not None:
+        if (region := _region(options, latents.shape[-3] if latents.ndim == 5 else 1, *size)) is not None:
             parts = cut(region, "bilinear", "disabled")
             parts = parts.amax(0, keepdim=True) if len(latents) == 1 else parts
             options["mask"] = parts if latents.ndim == 5 else parts[:, 0]
+            if latents.ndim == 5:
+                options.pop("set_area_to_bounds", None)  # the host cannot, of a mask with a time axis
         return options
 
     return [[[text, cropped(options)] for text, options in conditioning] for conditioning in conditionings]
@@ -69,16 +71,20 @@ def _control(control, cut: Cut, copies: dict):
     return copies[id(control)]
 
 
-def _region(options: dict, height: int, width: int) -> Tensor | None:
-    """The mask (n, 1, h, w) of a conditioning, if any. It takes in the area, which would not be the same in every crop."""
+def _region(options: dict, frames: int, height: int, width: int) -> Tensor | None:
+    """The mask (n, 1 or T, h, w) of a conditioning, if any. It takes in the area, which would not be the same in every crop.
+
+    frames: T, of the latents.
+    """
     mask, area = options.get("mask"), options.get("area")
     mask = None if mask is None else mask.reshape(-1, 1, *mask.shape[-2:])
-    if area is None or len(area) not in (4, 5):  # those of videos have a length
+    if area is None or len(area) not in (4, 5, 7):  # in latents, in shares of the picture, of the video
         return mask
     del options["area"]
-    sides = (height, width, height, width)
-    pixels = [share * side for share, side in zip(area[1:], sides, strict=True)] if area[0] == "percentage" else [8 * x for x in area]
-    high, wide, top, left = map(round, pixels)
-    inside = torch.zeros(1, 1, height, width)
-    inside[..., top : top + high, left : left + wide] = 1
+    half = len(area) // 2
+    sides = 2 * (frames, height, width)[-half:]
+    numbers = [share * side for share, side in zip(area[1:], sides, strict=True)] if area[0] == "percentage" else [8 * x for x in area]
+    spans = [slice(round(first), round(first) + max(1, round(size))) for size, first in zip(numbers[:half], numbers[half:], strict=True)]
+    inside = torch.zeros(1, frames if half == 3 else 1, height, width)
+    inside[(..., *spans)] = 1
     return inside if mask is None else inside * comfy.utils.common_upscale(mask, width, height, "bilinear", "disabled")

@@ -74,6 +74,25 @@ def test_a_prompt_for_another_part_of_the_picture_does_not_reach_the_crop(host, 
     assert not torch.allclose(inpaint(at(words, 0) + at(other, 128), words), alone, rtol=0, atol=1e-2)
 
 
+def test_a_prompt_for_a_part_of_a_video_keeps_its_place_and_time(host):
+    """The left half of the first two of four latent frames, in a crop of the video's middle."""
+    name = "Wan 2.1, 2.2 14B"
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    latents, area = torch.zeros(1, 16, 4, 8, 8), ("percentage", 0.5, 1.0, 0.5, 0.0, 0.0, 0.0)  # as ConditioningSetAreaPercentageVideo
+    words = [[prompts(name)[0][0][0], {"area": area, "strength": 1.0, "set_area_to_bounds": True}]]  # as ConditioningSetMask's mask bounds
+    middle = slice(SIDE // 2 - 32, SIDE // 2 + 32)
+    (words,) = host.module("nodes.host.crop_conditioning").in_crops(
+        [words], (SIDE, SIDE), latents, lambda maps, *_: maps[..., middle, middle]
+    )
+    expected = torch.zeros(1, 4, 64, 64)
+    expected[:, :2, :, :32] = 1
+    assert torch.equal(words[0][1]["mask"], expected) and "area" not in words[0][1]
+    latent = {"samples": latents, "noise_mask": torch.ones(1, 8, 8)}
+    plain = prompts(name)[0]
+    host.nodes.common_ksampler(build(name), 3, 1, 1.0, "euler", "normal", words + plain, plain, latent)
+
+
 def test_instruct_pix2pix_gets_the_crops_part_of_its_picture(host, inpaint):
     name, seen = "SD1.5 InstructPix2Pix", []
     if not in_host(name):
