@@ -14,6 +14,7 @@ from .atomic import atomic_write
 from .checkpoints import CheckpointError, FileKind, json_object, read_tensors, resolve_file
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
+ALL_TARGETS = [*TARGETS, "conv_shortcut"]  # the RAD authors leave out the convolutions beside the blocks; a LoRA there can be trained too
 TIME_LAYERS = ["linear_1", "linear_2", "time_emb_proj"]
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 FOLDER_OUTPUT = (FOLDER_FILES[0], "adapter_config.json")  # what is written there
@@ -83,7 +84,7 @@ def lora_config(rank: int = 16, alpha: float | None = None, targets: Sequence[st
 
     Args:
         rank, alpha: of the LoRA, which is scaled by alpha / rank; None makes alpha the rank.
-        targets: kinds of layers, of `TARGETS`.
+        targets: kinds of layers, of `ALL_TARGETS`.
 
     Raises:
         ValueError: a rank below 1, or an unknown target.
@@ -92,8 +93,8 @@ def lora_config(rank: int = 16, alpha: float | None = None, targets: Sequence[st
 
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}.")
-    if unknown := [target for target in targets if target not in TARGETS]:
-        raise ValueError(f"Unknown target '{unknown[0]}': choose from {', '.join(TARGETS)}.")
+    if unknown := [target for target in targets if target not in ALL_TARGETS]:
+        raise ValueError(f"Unknown target '{unknown[0]}': choose from {', '.join(ALL_TARGETS)}.")
     return LoraConfig(
         r=rank, lora_alpha=rank if alpha is None else alpha, lora_dropout=0.0, target_modules=list(targets), modules_to_save=TIME_LAYERS
     )

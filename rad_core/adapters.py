@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 
 from .adapter_files import (
+    ALL_TARGETS,
     TARGETS,
+    TIME_LAYERS,
     UNKNOWN,
     Adapter,
     AdapterMetadata,
+    fingerprint,
     lora_config,
     other_base_warning,
     peft_tensors,
@@ -55,7 +58,7 @@ def add_adapter(
         return get_peft_model(net, lora_config(rank, alpha, targets))
     check_fit(start, dict(net.named_parameters()))
     stems = [name.removesuffix(".weight") for name in start.lora]
-    targets = [target for target in TARGETS if any(f".{stem}".endswith(f".{target}") for stem in stems)]
+    targets = [target for target in ALL_TARGETS if any(f".{stem}".endswith(f".{target}") for stem in stems)]
     config = lora_config(start.rank, start.config.get("lora_alpha", start.rank), targets)
     config.rank_pattern = dict(start.config.get("rank_pattern") or {})
     model = get_peft_model(net, config)
@@ -206,3 +209,45 @@ def adapter_to_new(adapter: Adapter, net: UNet) -> Adapter:
                 ranks[layer.removesuffix(".weight")] = 3 * rank
     config = (adapter.config or lora_config(adapter.rank).to_dict()) | {"rank_pattern": ranks}
     return replace(adapter, lora=lora, config=config)
+
+
+@torch.no_grad()
+def extract_adapter(tuned: UNet, base: UNet, rank: int = 32) -> tuple[Adapter, float]:
+    """What all weights of a network have learnt beyond its base, as an adapter ("LoRA extraction").
+
+    Each weight's difference becomes the nearest one of the rank, by its largest singular values, and the time layers are copied. Norms, and
+    biases of other layers, cannot be in a LoRA and keep the base's values. Train the adapter a little further (`add_adapter`) to make
+    up for them.
+
+    Args:
+        tuned: a network whose every weight was trained on from `base` (`train rad --init NETWORK`, without `--base`).
+        rank: of the LoRA.
+
+    Returns:
+        the adapter, and the share of the difference of all parameters that it holds, 0 to 1, in squares.
+
+    Raises:
+        ValueError: the networks have other shapes, or the rank is below 1.
+    """
+    config = lora_config(rank, targets=ALL_TARGETS)
+    before, after = dict(base.named_parameters()), dict(tuned.named_parameters())
+    if {name: p.shape for name, p in before.items()} != {name: p.shape for name, p in after.items()}:
+        raise ValueError("An adapter is extracted from a network that was trained on from its base; these two have other shapes.")
+    lora, time, lost, total = {}, {}, 0.0, 0.0
+    for name, weight in after.items():
+        layer, _, kind = name.rpartition(".")
+        change = (weight - before[name]).float().cpu()
+        total += float(change.square().sum())
+        if layer.endswith(tuple(TIME_LAYERS)):
+            time[name] = weight.clone()
+        elif kind == "weight" and f".{layer}".endswith(tuple(f".{target}" for target in ALL_TARGETS)):
+            left, values, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
+            lost += float(values[rank:].square().sum())
+            a, b = torch.zeros(rank, right.shape[1]), torch.zeros(len(left), rank)
+            kept, root = len(values[:rank]), values[:rank].sqrt()
+            a[:kept], b[:, :kept] = root[:, None] * right[:rank], left[:, :rank] * root
+            lora[name] = a.view(rank, *weight.shape[1:]), b.view(len(left), rank, *[1] * (weight.ndim - 2))
+        else:
+            lost += float(change.square().sum())
+    metadata = AdapterMetadata(fingerprint(before), base.config.schedule)
+    return Adapter("extracted", lora, time, config.to_dict(), metadata=metadata), 1 - lost / total if total else 1.0

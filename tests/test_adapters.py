@@ -22,7 +22,7 @@ from rad_core import (
 )
 from rad_core.__main__ import main
 from rad_core.adapter_files import AdapterMetadata, fingerprint, is_adapter, same_network, write_adapter
-from rad_core.adapters import add_adapter
+from rad_core.adapters import add_adapter, extract_adapter
 from rad_core.attention_order import legacy_to_new
 
 
@@ -207,6 +207,39 @@ def test_an_adapter_of_a_scrambled_base_is_set_right(tmp_path, picture):
     torch.testing.assert_close(
         PeftModel.from_pretrained(clone(base), tmp_path / "folder")(*picture), expected(*picture), rtol=1e-4, atol=1e-4
     )
+
+
+def test_what_all_weights_have_learnt_is_extracted_as_an_adapter(tmp_path, picture, capsys):
+    """A difference of the adapter's rank comes back whole, and of a higher rank its largest singular values; norms and biases are left."""
+    torch.manual_seed(0)
+    base = UNet(UNetConfig(32, (32, 64), 1, (1,), 32, image_size=16))
+    tuned = clone(base)
+    with torch.no_grad():
+        for name, p in tuned.named_parameters():
+            if p.ndim > 1 and "time" not in name:
+                p += 0.05 * (torch.randn(len(p), 3) @ torch.randn(3, p[0].numel())).view_as(p)
+            elif "time_emb" in name:
+                p += 0.1 * torch.randn_like(p)
+    save_model(base, tmp_path / "base.safetensors")
+    save_model(tuned, tmp_path / "tuned.safetensors")
+    command = ["convert", str(tmp_path / "tuned.safetensors"), "--extract", str(tmp_path / "base.safetensors")]
+    assert main([*command, "--rank", "3", "-o", str(tmp_path / "whole.safetensors")]) == 0
+    assert "of rank 3 that holds 100.0%" in capsys.readouterr().out
+    found = load_adapter(clone(base), tmp_path / "whole.safetensors")
+    torch.testing.assert_close(found(*picture), tuned(*picture), rtol=1e-4, atol=1e-4)
+    assert (base(*picture) - tuned(*picture)).abs().max() > 1e-2 and found.region_aware
+    again = add_adapter(clone(base), start=read_adapter(tmp_path / "whole.safetensors"))
+    torch.testing.assert_close(again(*picture), tuned(*picture), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        tuned.conv_norm_out.weight += 1
+    part, share = extract_adapter(tuned, base, 2)
+    name = "down_blocks.1.resnets.0.conv_shortcut.weight"
+    change = (tuned.get_parameter(name) - base.get_parameter(name)).detach()
+    best = torch.linalg.svdvals(change.flatten(1))[2:].square().sum().sqrt()  # Eckart and Young: no matrix of rank 2 is nearer
+    torch.testing.assert_close((change - part.delta(name, change.shape)).norm(), best, rtol=1e-3, atol=1e-5)
+    assert 0.3 < share < 0.99
+    with pytest.raises(ValueError, match="other shapes"):
+        extract_adapter(UNet(UNetConfig(32, (32, 32), 1, (), 32, image_size=16)), base)
 
 
 def test_the_configuration_of_another_adapter_in_the_folder_is_not_taken(tmp_path, trained):

@@ -342,6 +342,8 @@ def test_folders(place):
         (["masks", "-o", "m", "--animate", "1", "--octaves", "3"], "for still masks"),
         (["masks", "-o", "m", "--animate", "1e18", "-n", "2"], "does not fit into memory"),
         (["convert", "landscapes", "-o", "x.safetensors", "--base", "net.safetensors"], "--base is for adapters"),
+        (["convert", "landscapes", "-o", "x.safetensors", "--rank", "8"], "Leave out --rank"),
+        (["convert", "landscapes", "-o", "x.safetensors", "--extract", "net.safetensors"], "these two have other shapes"),
         (["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
         (["inpaint", "gradpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--eta", "0.5"], "pass --sampler ddim"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--reference", "none.png"], "no file none.png"),

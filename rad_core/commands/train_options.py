@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..adapter_files import TARGETS
+from ..adapter_files import ALL_TARGETS, TARGETS
 from ..masks import SHAPES
 from ..sdm import SCHEDULES
 from ..training import OPTIMISERS
@@ -123,7 +123,11 @@ def add_rad_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--one-level", action="store_true", help="one timestep per picture instead of one per pixel (ablation)")
     parser.add_argument("--rank", type=int, default=OF_AN_ADAPTER["rank"], help="of the LoRA (default: 16, as in the paper)")
     parser.add_argument("--alpha", type=float, help="of the LoRA, whose strength is alpha / rank (default: the rank)")
-    parser.add_argument("--targets", default=OF_AN_ADAPTER["targets"], help="layers with a LoRA, comma-separated (default: the paper's)")
+    parser.add_argument(
+        "--targets",
+        default=OF_AN_ADAPTER["targets"],
+        help=f"layers with a LoRA, comma-separated, of {', '.join(ALL_TARGETS)} (default: all but the last, as the RAD authors)",
+    )
     parser.add_argument("--licence", default="", help="the adapter's licence, to be written to its file")
 
 
