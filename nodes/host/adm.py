@@ -5,6 +5,7 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
+import comfy.model_sampling
 import comfy.ops
 import comfy.patcher_extension
 import comfy.sd
@@ -65,6 +66,8 @@ class ADMModel(comfy.model_base.BaseModel):
         y=None,
         **kwargs,
     ) -> Tensor:
+        if not isinstance(self.model_sampling, comfy.model_sampling.EPS):
+            raise ValueError("An ADM network is no flow model: remove the node, such as ModelSamplingSD3, that makes it sample like one.")
         options, maps = transformer_options or {}, noise_levels(t, denoise_mask if self.region_aware else None, sigma_map)
         sigma = t.view(-1, 1, 1, 1) if maps is None else maps
         classes = self.diffusion_model.config.num_classes

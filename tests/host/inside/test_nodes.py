@@ -449,3 +449,12 @@ def test_a_changing_mask_does_not_contradict_the_network(host, adm, rad, scene):
     changed.set_model_denoise_mask_function(lambda sigma, denoise_mask, extra_options: torch.zeros_like(denoise_mask))
     grey = mask * 0.5
     assert torch.equal(ksample(host, changed, adm[1], image, grey), ksample(host, rad, adm[1], image, grey))
+
+
+def test_a_network_of_a_noise_schedule_is_no_flow_model(host, adm, rad, scene):
+    of_host = host.nodes.NODE_CLASS_MAPPINGS
+    (shifted,) = of_host["ModelSamplingSD3"]().patch(rad, shift=3.0)
+    with pytest.raises(ValueError, match="remove the node, such as ModelSamplingSD3"):
+        ksample(host, shifted, adm[1], *scene, steps=1)
+    (of_v,) = of_host["ModelSamplingDiscrete"]().patch(rad, sampling="v_prediction", zsnr=False)
+    assert torch.isfinite(ksample(host, of_v, adm[1], *scene, steps=1)).all()
