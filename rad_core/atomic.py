@@ -18,9 +18,10 @@ def atomic_write(path: str | Path, write: Callable[[str], None]) -> None:
         write: called with the temporary name.
 
     Raises:
-        ValueError: the folder cannot be written, or `write` fails (an unknown extension, a full disk).
+        ValueError: the folder cannot be written, the file is write-protected, or `write` fails (an unknown extension, a full disk).
     """
     path = Path(path)
+    check_unprotected(path)
     temporary = path.parent / f"tmp{secrets.token_hex(8)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +39,12 @@ def atomic_write(path: str | Path, write: Callable[[str], None]) -> None:
         raise ValueError(f"Cannot write {path.name}: {error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_unprotected(path: str | Path) -> None:
+    """Raise ValueError for a write-protected file, which a rename would replace all the same."""
+    if os.path.isfile(path) and not os.access(path, os.W_OK):
+        raise ValueError(f"{Path(path).name} is write-protected: choose another name for the output, or lift the protection.")
 
 
 def _replace(temporary: Path, path: Path, tries: int = 5) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .atomic import atomic_write
+from .atomic import atomic_write, check_unprotected
 from .images import check_range
 from .notes import Note, note
 
@@ -28,7 +28,9 @@ _WRITE_OPTIONS |= {".tif": {}, ".tiff": {}}
 # EXIF's tags that describe a picture, not how its pixels are stored: all that a TIFF takes, whose own tags the others would be
 DESCRIBING = {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x8769, 0x8825}
 DESCRIBING |= set(range(0x9C9B, 0x9CA0))
-CAMERA = {0x010F, 0x0110, 0x0132, 0x8769, 0x8825}  # EXIF's maker, model, date, and the tables of the exposure and the place
+# of a TIFF: caption, maker, model, date, artist, copyright, and the tables of the exposure and the place
+CAPTIONS = {0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
+XMP, IPTC = 700, 33723  # a TIFF's tags for them
 EXIF_HEAD = b"Exif\0\0"
 _OPTIONS = {"EXIF": "exif", "dpi": "dpi", "text": "pnginfo"}  # of Pillow's writers
 _LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels of a side
@@ -47,7 +49,7 @@ class Photo:
     deep: bool = False  # 16 bits (grey only: Pillow has no 16-bit colour)
     profile: bytes | None = None  # ICC colour profile
     orientation: int = 1  # EXIF's, of the file: `rgb` is upright
-    metadata: dict = field(default_factory=dict)  # "EXIF" bytes, "dpi", "text" by keyword; "TIFF tags", which no file keeps
+    metadata: dict = field(default_factory=dict)  # "EXIF" bytes, "dpi", "text" by keyword; True: what no file keeps
 
 
 def picture_files(folder: str | Path) -> list[Path]:
@@ -83,16 +85,20 @@ def read_photo(path: str | Path) -> Photo:
         raise FileNotFoundError(f"There is no file {path}.")
     with _readable(path), Image.open(path) as opened:
         raw_mode = str(opened.tile[0][3]) if opened.tile else ""
+        tags = dict(opened.tag_v2) if opened.format == "TIFF" else {}
+        codec, bits = opened.tile[0][0] if opened.tile else "", tags.get(258, ())
+        if codec == "raw" and tags.get(284) == 2 and len(bits) > 1 and max(bits) > 8:  # Pillow would take their bytes for pixels
+            raise ValueError("its colours are in separate planes of 16 bits; save it with interleaved colours")
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a telephone's JPEG has a second picture
         orientation = opened.getexif().get(0x0112, 1) if opened.format == "TIFF" else 1  # loading a TIFF turns it and drops this
         opened.load()
         orientation = opened.getexif().get(0x0112, orientation)
-        camera = opened.format == "TIFF" and not CAMERA.isdisjoint(opened.getexif())
         picture, text = _upright(opened, orientation), getattr(opened, "text", {})
+        unkept = _unkept(opened.info, tags, text)
     mode, info = picture.mode, picture.info
     if mode == "F":
         raise ValueError(f"{path.name} is in floating point; save it with 8 or 16 bits first.")
-    metadata = _metadata(picture, text) | ({"TIFF tags": True} if camera else {})
+    metadata = _metadata(picture, text) | unkept
     deep = mode.startswith("I")  # 16-bit grey comes as I;16 or I
     lost = {
         "its 16-bit values are read with 8 bits": ";16" in raw_mode and not deep,
@@ -109,7 +115,7 @@ def read_photo(path: str | Path) -> Photo:
         "metadata": metadata,
     }
     if deep:
-        return _read_deep(picture, path.name, shared)
+        return _read_deep(picture, path.name, shared, negative=tags.get(262) == 0)
     transparent = mode.lower().endswith("a") or "transparency" in info  # LAB has a band "A" that is none
     alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) if transparent else None
     rgb = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
@@ -156,12 +162,13 @@ def check_readable(path: str | Path) -> None:
             read_photo(path)
 
 
-def _read_deep(picture: Image.Image, name: str, shared: dict) -> Photo:
-    """A grey picture of more than 8 bits."""
+def _read_deep(picture: Image.Image, name: str, shared: dict, negative: bool) -> Photo:
+    """A grey picture of more than 8 bits. negative: 0 is white, which Pillow minds with up to 8 bits alone."""
     values = np.array(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"{name} has values from {values.min()} to {values.max()}; save it with 8 or 16 bits first.")
     deep = picture.mode.startswith("I;16") or values.max() > 255
+    values = 65535 - values if negative else values
     grey = torch.from_numpy(values.astype(np.float32)) / (65535 if deep else 255)
     return Photo(grey.expand(1, 3, -1, -1).clone(), grey=True, deep=bool(deep), **shared)
 
@@ -172,9 +179,20 @@ def _metadata(picture: Image.Image, text: dict) -> dict:
     exif = picture.info.get("exif") or ("Raw profile type exif" in text and picture.getexif().tobytes())
     text = {key: value for key, value in text.items() if isinstance(value, str) and not key.startswith(drop)}
     dpi = picture.info.get("dpi")
-    dpi = dpi if dpi and all(1 <= value <= 65535 for value in dpi) else None  # broken files have 0 or NaN
+    dpi = dpi if dpi and all(1 < value <= 65535 for value in dpi) else None  # broken files have 0 or NaN; 1 is Pillow's for none
     found = {"EXIF": exif and _without_thumbnail(exif), "dpi": dpi, "text": text}
     return {name: value for name, value in found.items() if value}
+
+
+def _unkept(info: dict, tags: dict, text: dict) -> dict:
+    """What a file says of its picture and no file that is written keeps, by name. tags: a TIFF's. text: a PNG's."""
+    found = {
+        "TIFF tags": not CAPTIONS.isdisjoint(tags),
+        "XMP": "xmp" in info or XMP in tags or any(key.startswith("XML:") for key in text),
+        "IPTC": 0x0404 in info.get("photoshop", {}) or IPTC in tags,
+        "gamma": "icc_profile" not in info and "srgb" not in info and abs(info.get("gamma", 0.45455) - 0.45455) > 0.01,
+    }
+    return {name: True for name, there in found.items() if there}
 
 
 def _without_thumbnail(exif: bytes) -> bytes | None:
@@ -210,13 +228,14 @@ def check_writable(path: str | Path, photo: Photo | None = None) -> None:
     """Raise before the work is done if a picture cannot be written, and note what its format loses.
 
     Raises:
-        ValueError: a folder or an extension that cannot be written, 16 bits where the format has 8, or a picture larger than its format
-            holds.
+        ValueError: a folder or an extension that cannot be written, a write-protected file, 16 bits where the format has 8, or a picture
+            larger than its format holds.
     """
     name, extension = Path(path).name, _extension(path, photo)
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"Cannot write to {folder}: choose another folder for the output.")
+    check_unprotected(path)
     if photo is None:
         return
     if extension in (".jpg", ".jpeg"):

@@ -31,12 +31,20 @@ def notes_of(work):
     return [str(each.message) for each in caught], result
 
 
-def tiff(path: Path, values: np.ndarray, kind: int) -> None:
-    """A grey TIFF by hand, in a sample format that Pillow does not write: 1 unsigned, 2 signed."""
-    height, width, data = *values.shape, values.tobytes()
-    tags = [(256, width), (257, height), (258, 8 * values.dtype.itemsize), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, len(data)), (339, kind)])
-    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags) + 2) + entries + bytes(4))
+def tiff(path: Path, values: np.ndarray, kind: int = 1, changes: dict[int, int] | None = None) -> None:
+    """A TIFF by hand, grey or of three planes, of a kind that Pillow does not write. kind: of numbers, 1 unsigned, 2 signed."""
+    *planes, height, width = values.shape
+    bits, data = 8 * values.dtype.itemsize, values.tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(data), 339: kind} | (changes or {})
+    entries, after, end = b"", b"", 8 + len(data)
+    more = {258: [bits] * 3, 273: [8 + k * len(data) // 3 for k in range(3)], 279: [len(data) // 3] * 3, 339: [kind] * 3} if planes else {}
+    for tag, value in sorted(tags.items()):
+        if tag in more:  # three numbers, between the pixels and the tags
+            entries += struct.pack("<HHII", tag, 4, 3, end + len(after))
+            after += struct.pack("<3I", *more[tag])
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, value)
+    path.write_bytes(b"II*\0" + struct.pack("<I", end + len(after)) + data + after + struct.pack("<H", len(tags)) + entries + bytes(4))
 
 
 def test_values_that_sixteen_bits_cannot_hold_are_refused(tmp_path):
@@ -283,3 +291,64 @@ def test_a_file_that_another_program_holds_for_a_moment_is_replaced(tmp_path, mo
     with pytest.raises(ValueError, match=r"Cannot write a\.txt") if held == 100 else nullcontext():
         atomic_write(path, lambda name: Path(name).write_text("after"))
     assert [file.read_text() for file in tmp_path.iterdir()] == ["before" if held == 100 else "after"]
+
+
+@pytest.mark.parametrize("dtype", ["<u1", "<u2"])
+def test_a_scan_whose_zero_is_white_is_no_negative(tmp_path, dtype):
+    """Pillow minds it with 8 bits alone."""
+    values = RNG.integers(0, np.iinfo(dtype).max + 1, (6, 8)).astype(dtype)
+    tiff(tmp_path / "in.tif", values, changes={262: 0})
+    write_photo(tmp_path / "out.tif", read_photo(tmp_path / "in.tif"))
+    with Image.open(tmp_path / "out.tif") as written:
+        assert written.tag_v2[262] == 1
+        np.testing.assert_array_equal(np.array(written), np.iinfo(dtype).max - values)
+
+
+def test_separate_planes_of_sixteen_bits_are_refused(tmp_path):
+    """Pillow reads their bytes as pixels."""
+    planes = {262: 2, 277: 3, 284: 2}
+    tiff(tmp_path / "eight.tif", RGB.transpose(2, 0, 1), changes=planes)
+    np.testing.assert_array_equal((read_photo(tmp_path / "eight.tif").rgb[0] * 255).round().byte(), RGB.transpose(2, 0, 1))
+    tiff(tmp_path / "deep.tif", RGB.transpose(2, 0, 1).astype("<u2"), changes=planes)
+    with pytest.raises(ValueError, match=r"deep\.tif .* separate planes of 16 bits; save it with interleaved colours\."):
+        read_photo(tmp_path / "deep.tif")
+
+
+def test_a_scan_without_a_resolution_gets_none(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "in.tif")
+    write_photo(tmp_path / "out.png", read_photo(tmp_path / "in.tif"))
+    with Image.open(tmp_path / "out.png") as written:
+        assert "dpi" not in written.info
+
+
+def test_captions_that_are_not_kept_are_noted(tmp_path):
+    picture, xmp = Image.fromarray(RGB), b"<x:xmpmeta/>"
+    picture.save(tmp_path / "xmp.jpg", xmp=xmp)
+    picture.save(tmp_path / "xmp.webp", xmp=xmp)
+    picture.save(tmp_path / "tags.tif", tiffinfo={315: "An artist", 700: xmp, 33723: b"a caption"})
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    picture.save(tmp_path / "xmp.png", pnginfo=text)
+    block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", 4) + b"abcd"
+    data = (tmp_path / "xmp.jpg").read_bytes()
+    (tmp_path / "iptc.jpg").write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", 2 + len(block)) + block + data[2:])
+    for gamma, name in ((100000, "linear.png"), (45455, "usual.png")):
+        text = PngImagePlugin.PngInfo()
+        text.add(b"gAMA", struct.pack(">I", gamma))
+        picture.save(tmp_path / name, pnginfo=text)
+    lost = {"xmp.jpg": "XMP", "xmp.webp": "XMP", "xmp.png": "XMP", "iptc.jpg": "XMP and IPTC", "tags.tif": "TIFF tags and XMP and IPTC"}
+    for name, kinds in (lost | {"linear.png": "gamma"}).items():
+        notes, _ = notes_of(lambda name=name: check_writable(tmp_path / "out.png", read_photo(tmp_path / name)))
+        assert notes == [f"out.png does not keep the photo's {kinds}."], name
+    assert notes_of(lambda: check_writable(tmp_path / "out.png", read_photo(tmp_path / "usual.png")))[0] == []
+
+
+def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    path, access = tmp_path / "a.png", os.access
+    path.write_bytes(b"the master")
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda name, mode: Path(name) != path and access(name, mode))  # as for those who are not root
+    for work in (lambda: check_writable(path), lambda: write_photo(path, Photo(torch.zeros(1, 3, 2, 2)))):
+        with pytest.raises(ValueError, match=r"a\.png is write-protected: choose another name"):
+            work()
+    assert path.read_bytes() == b"the master" and len(list(tmp_path.iterdir())) == 1
