@@ -277,18 +277,19 @@ def write_photo(path: str | Path, photo: Photo) -> None:
             written.
     """
     extension = _extension(path, photo)
-    if not bool(torch.isfinite(photo.rgb).all()):
+    if not bool(torch.isfinite(torch.stack(photo.rgb.aminmax())).all()):  # without a copy of the whole
         raise ValueError("The photo has NaN or infinite values.")
     check_range(photo.rgb, "A photo must lie in [0, 1]")
-    rgb = photo.rgb[0].detach().cpu().float().clamp(0, 1)
+    rgb = photo.rgb[0].detach().cpu()
     if photo.grey:
-        r, g, b = rgb
+        r, g, b = rgb.float().clamp(0, 1)
         # A pixel that is still grey keeps its exact value; only filled pixels can carry colour.
         value = torch.where((r == g) & (g == b), r, LUMA[0] * r + LUMA[1] * g + LUMA[2] * b)
         whole = (value * (65535 if photo.deep else 255)).round().to(torch.int32).numpy()
         picture = Image.fromarray(whole.astype(np.uint16 if photo.deep else np.uint8))
     else:
-        picture = Image.fromarray((rgb * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+        channels = [(channel.float().clamp(0, 1) * 255).round().to(torch.uint8) for channel in rgb]  # one by one, for the memory
+        picture = Image.fromarray(torch.stack(channels, 2).numpy())
     if photo.alpha is not None and extension not in (".jpg", ".jpeg", ".bmp"):
         picture.putalpha(Image.fromarray(photo.alpha.numpy()))
     options = _WRITE_OPTIONS[extension] | ({"icc_profile": photo.profile} if photo.profile and extension != ".bmp" else {})

@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import IFDRational
 from rad_core import Photo, read_photo, write_photo
 from rad_core.__main__ import main
 from rad_core.atomic import atomic_write
+from rad_core.commands import photos
 from rad_core.photo_files import EXTENSIONS, any_size, check_writable, picture_files
 from rad_core.training.data import Folder
 
@@ -352,3 +353,12 @@ def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=r"a\.png is write-protected: choose another name"):
             work()
     assert path.read_bytes() == b"the master" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_nothing_is_drawn_for_a_sheet_that_is_not_asked_for(tmp_path, monkeypatch):
+    """At 50 megapixels it took half a gigabyte."""
+    monkeypatch.setattr(photos, "mark_hole", lambda *_: pytest.fail("drawn"))
+    photo = Photo(torch.zeros(1, 3, 4, 4))
+    job = photos.Job(tmp_path / "in.png", tmp_path / "mask.png", tmp_path / "out.png")
+    photos.write_result(job, photo, torch.ones(1, 1, 4, 4), torch.ones(1, 3, 4, 4), torch.ones(1, 1, 4, 4))
+    assert (read_photo(tmp_path / "out.png").rgb == 1).all()

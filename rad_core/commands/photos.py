@@ -119,11 +119,12 @@ def write_result(job: Job, photo: Photo, mask: Tensor, fills: Tensor, uncertaint
     alpha = photo.alpha
     if alpha is not None:  # filled pixels become opaque
         alpha = torch.maximum(alpha, (mask[0, 0] * 255).round().to(torch.uint8))
-    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask))]
+    columns = [("picture", photo.rgb), ("hole", mark_hole(photo.rgb, mask))] if job.sheet else []
     for k, files in enumerate(job.numbered(len(fills))):
         result = torch.where(mask > 0, fills[k : k + 1].cpu(), photo.rgb)
         write_photo(files.output, replace(photo, rgb=result, alpha=alpha))
-        columns.append(("filled" if len(fills) == 1 else f"fill {k + 1}", result))
+        if job.sheet:
+            columns.append(("filled" if len(fills) == 1 else f"fill {k + 1}", result))
         if uncertainty is not None:
             grey = uncertainty[k : k + 1].expand(-1, 3, -1, -1).cpu()
             columns.append(("uncertainty", grey))
