@@ -34,7 +34,8 @@ def hole_box(mask: Tensor, context: float, least: int, context_mask: Tensor | No
     """
     if context_mask is not None:
         mask, context = mask.maximum(context_mask), 0.0
-    spans = [_span(mask[0] > 0, axis) for axis in (1, 0)]
+    hole = mask[0].bool()  # no copy of one that is bool
+    spans = [_span(hole, axis) for axis in (1, 0)]
     side = max(least, round(max(end - start for start, end in spans) * (1 + 2 * context)))
     return _box(spans, [side, side], mask)
 

@@ -51,7 +51,10 @@ def check_image_and_mask(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{image.shape[0]} pictures and {mask.shape[0]} masks do not fit: give as many, or one of either.")
         count = max(mask.shape[0], image.shape[0])
         image, mask = image.expand(count, -1, -1, -1), mask.expand(count, -1, -1, -1)
-    known = image.masked_fill(mask == 1, 0)
+    known = image
+    low, high = image.aminmax()
+    if not (low >= 0 and high <= 1):  # rare, and the copy takes long; NaN too
+        known = image.masked_fill(mask == 1, 0)
     if not bool(torch.isfinite(torch.stack(known.aminmax())).all()):  # without a copy of the whole
         raise ValueError("The picture has NaN or infinite values outside the hole.")
     check_range(known, "The picture must lie in [0, 1]")

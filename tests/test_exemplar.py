@@ -12,7 +12,7 @@ from conftest import box_mask, noise_picture, rmse
 
 from rad_core import ExemplarSettings, exemplar_inpaint
 from rad_core.exemplar.denoiser import KEYS
-from rad_core.exemplar.holes import group_holes
+from rad_core.exemplar.holes import _cell_depth, group_holes
 from rad_core.exemplar.search import search_all
 from rad_core.exemplar.settings import PRESETS
 from rad_core.sdm.membrane import membrane
@@ -350,3 +350,19 @@ def test_settings_are_finite():
 
 def test_the_steps_of_a_level_count_from_the_coarsest_and_the_last_number_serves_the_finer_ones():
     assert [ExemplarSettings(steps=(7, 5, 2)).steps_of(level) for level in (0, 1, 2, 9)] == [7, 5, 2, 2]
+
+
+def test_the_depth_of_cells_is_their_distance_from_others_and_the_outside_is_hole():
+    full = torch.ones(5, 7)
+    assert (_cell_depth(full) == 7).all(), "nothing is known"
+    full[2, 6] = 0
+    expected = torch.stack([(6 - torch.arange(7.0)).clamp(min=abs(row - 2)) for row in range(5)])
+    assert torch.equal(_cell_depth(full), expected)
+
+
+def test_grouping_takes_no_longer_where_a_hole_is_deep():
+    hole = torch.zeros(1000, 1000, dtype=torch.bool)
+    hole[50:-50, 50:-50] = True
+    with mock.patch("torch.nn.functional.max_pool2d", wraps=torch.nn.functional.max_pool2d) as pool:
+        assert len(group_holes(hole, PRESETS["default"])) == 1
+    assert pool.call_count <= 2, "a pass over the picture for every eight pixels of depth"

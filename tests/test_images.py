@@ -200,3 +200,8 @@ def test_holes_that_are_too_large_for_a_network_are_noted():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             crop_holes(image, mask, CropSpec(80, 2, torch.device("cpu"), view))
+
+
+def test_a_picture_in_range_is_checked_without_a_copy(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "masked_fill", lambda *_: pytest.fail("copied"))
+    check_image_and_mask(torch.rand(1, 3, 8, 8), torch.ones(8, 8))
