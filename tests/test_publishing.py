@@ -64,7 +64,9 @@ def test_the_archive_holds_what_a_host_needs_and_nothing_else(archive):
     names = archive.namelist()
     for needed in ("__init__.py", "pyproject.toml", "requirements.txt", "LICENSE", "nodes/__init__.py", "examples/photos/path.jpg"):
         assert needed in names
-    assert {"web/docs/RAI_FillFromPicture.md", "web/js/mask_previews.js", "locales/zh/nodeDefs.json"} <= set(names)
+    assert {"web/docs/RAI_FillFromPicture.md", "web/js/before_after.js", "web/js/mask_previews.js", "locales/zh/nodeDefs.json"} <= set(
+        names
+    )
     assert {"rad_core/weights/landscapes.safetensors", "rad_core/py.typed"} <= set(names)
     assert not [name for name in names if name.split("/")[0] in ("docs", "tests", "tools", "measurements", ".github", ".ci")]
     assert {name.split("/")[1] for name in names if name.startswith("examples/")} == {"photos"}

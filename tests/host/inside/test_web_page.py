@@ -180,6 +180,27 @@ def test_masks_keep_their_preview_and_the_queue_shows_the_picture(page, server):
         assert shown == Counter([*masks, *["RAI_PrepareHole"] * 3, "PreviewImage"])
 
 
+VUE_NODES = "on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
+SLIDER = "() => document.querySelectorAll('[data-testid=image-compare-viewport] img').length"
+
+
+def test_before_and_after_has_a_slider_and_a_second_run_comes_from_the_cache(page, server):
+    if "ImageCompare" not in json.loads(answer_of(server, "/object_info")):
+        pytest.skip("SKIPPED: this host has no slider")
+    page.evaluate(VUE_NODES, True)
+    try:
+        web_page.load_page(page, server)
+        web_page.open_template(page, "2 Paint your own mask")
+        for _ in range(2):
+            job = web_page.run_to_its_end(page, server)
+            page.wait_for_function(f"() => ({SLIDER})() === 2", timeout=20_000)
+        messages = dict(json.loads(answer_of(server, f"/history/{job['id']}"))[job["id"]]["status"]["messages"])
+        assert len(messages["execution_cached"]["nodes"]) == 5, "of five"
+    finally:
+        page.evaluate(VUE_NODES, False)
+        web_page.load_page(page, server)
+
+
 @pytest.mark.parametrize("words", SEARCHES)
 def test_what_artists_type_finds_the_node_among_the_first_three(page, words):
     found = web_page.search(page, words)
