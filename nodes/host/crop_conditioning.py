@@ -9,6 +9,20 @@ from torch import Tensor
 from ...rad_core.images import mean_pool
 from .through_vae import Cut
 
+# What a CONDITIONING carries of a whole video's frames: of Wan VACE, Phantom, Camera, S2V and Animate, of Kandinsky 5, HunyuanVideo,
+# LTX-Video and MiniMax H3.
+OF_VIDEOS = (
+    "vace_frames",
+    "time_dim_concat",
+    "camera_conditions",
+    "control_video",
+    "pose_video_latent",
+    "time_dim_replace",
+    "ref_latent",
+    "keyframe_idxs",
+    "minimax_keyframes",
+)
+
 
 def with_reference(conditioning: list, latents: Callable[[], Tensor]) -> list:
     """A CONDITIONING of an edit model (Flux Kontext, Flux.2, Qwen-Image-Edit) whose first reference picture is another: `latents()`."""
@@ -39,10 +53,11 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
     def cropped(options: dict) -> dict:
         options = dict(options)
         other, hole = options.get("concat_latent_image"), options.get("concat_mask")
-        if "vace_frames" in options or (getattr(other, "ndim", 4) > 4 and getattr(hole, "ndim", 5) > 4):
+        frames = getattr(other, "ndim", 4) > 4 and getattr(hole, "ndim", 5) > 4
+        if frames or any(options.get(name) is not None for name in OF_VIDEOS):
             raise ValueError(
-                "These prompts carry the frames of a whole video (Wan image to video, VACE), of which this node samples a part: "
-                "take 'GradPaint Sampler' with the video's latents."
+                "These prompts carry the frames of a whole video (such as those of Wan image to video, VACE and Camera), of which this "
+                "node samples a part: take 'GradPaint Sampler' with the video's latents."
             )
         if other is not None and hole is None:  # of InstructPix2Pix, Flux Canny
             options["concat_latent_image"] = mean_pool(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])

@@ -112,6 +112,11 @@ def test_instruct_pix2pix_gets_the_crops_part_of_its_picture(host, inpaint):
     [
         {"vace_frames": [torch.zeros(1, 32, 3, 4, 4)]},
         {"concat_latent_image": torch.zeros(1, 16, 3, 4, 4), "concat_mask": torch.zeros(1, 4, 3, 4, 4)},
+        {"concat_latent_image": torch.zeros(1, 32, 3, 4, 4)},  # as WanFunControlToVideo
+        {"time_dim_concat": torch.zeros(1, 16, 1, 4, 4)},  # as WanPhantomSubjectToVideo
+        {"camera_conditions": torch.zeros(1, 24, 3, 32, 32)},  # as WanCameraImageToVideo
+        {"time_dim_replace": torch.zeros(1, 16, 1, 4, 4), "concat_mask": torch.zeros(1, 1, 3, 4, 4)},  # as Kandinsky5ImageToVideo
+        {"ref_latent": torch.zeros(1, 16, 1, 4, 4), "guiding_frame_index": 0},  # as HunyuanImageToVideo
     ],
 )
 def test_a_whole_video_in_the_prompts_is_refused_in_a_sentence(host, options):
