@@ -1,12 +1,13 @@
 """GradPaint: guidance that makes any MODEL respect the picture around the hole, without training."""
 
+import torch
 from comfy_api.latest import io
 
 from ..rad_core.gradpaint import PRESETS
 from ..rad_core.guidance import Guidance
 from ..rad_core.images import pasted
 from . import inputs
-from .host.crop_conditioning import in_crops, with_inpaint_inputs, with_reference
+from .host.crop_conditioning import has_hints, in_crops, model_in_crop, with_inpaint_inputs, with_reference
 from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
 from .host.progress import Progress
 from .host.run import in_batches
@@ -286,7 +287,7 @@ class GradPaintInpaint(io.ComfyNode):
                 words = [with_reference(each, crop_latents) if reference == "crop" else each for each in (positive, negative)]
                 words = [with_inpaint_inputs(each, lambda: crop_latents(True), holes) for each in words]
                 words = in_crops(words, picture.shape[2:], latents, cut)
-                guider = GradPaintGuider(model, *words, cfg, chosen)
+                guider = GradPaintGuider(model_in_crop(model, cut), *words, cfg, chosen)
                 callback = report.of_latents(model, numbers[0], count if whole else numbers[0] + len(latents))
                 return sample_crops(guider, seed, steps, sampler_name, scheduler, denoise, latents, holes, numbers, callback)
 
@@ -306,5 +307,10 @@ class GradPaintInpaint(io.ComfyNode):
                 stop=stop,
             )
 
-        filled = in_batches(lambda *_: fill(0, count), 1, VIDEO_ADVICE, "one video") if whole else in_batches(fill, count, ADVICE)
+        if whole:
+            filled = in_batches(lambda *_: fill(0, count), 1, VIDEO_ADVICE, "one video")
+        elif has_hints(model):
+            filled = torch.cat([in_batches(lambda *_, k=k: fill(k, k + 1), 1, ADVICE) for k in range(count)])
+        else:
+            filled = in_batches(fill, count, ADVICE)
         return io.NodeOutput(image_of(filled, alpha, pasted(filled, picture, hole, stitch_mask)))

@@ -1,5 +1,9 @@
-"""CONDITIONINGs of a whole picture as its crops need them: reference pictures, hints of ControlNets, other pictures, masks and areas."""
+"""CONDITIONINGs of a whole picture as its crops need them: reference pictures, hints of ControlNets, other pictures, masks and areas.
 
+Model patches, the ControlNets of Qwen-Image and Z-Image, have their hints in the MODEL.
+"""
+
+import copy
 from collections.abc import Callable
 
 import comfy.utils
@@ -72,6 +76,42 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
         return options
 
     return [[[text, cropped(options)] for text, options in conditioning] for conditioning in conditionings]
+
+
+def has_hints(model) -> bool:
+    """Whether a MODEL has model patches with hints."""
+    return any(_is_hint(patch) for patches in _patches(model).values() for patch in patches)
+
+
+def model_in_crop(model, cut: Cut):
+    """A MODEL whose model patches have the hints of a crop; the host can have one for the whole batch alone."""
+    if not has_hints(model):
+        return model
+    model, copies = model.clone(), {}  # by the patch's id: Z-Image's goes on in one kind of layer where it ended in another
+    for patches in _patches(model).values():
+        patches[:] = [_patch(patch, cut, copies) if _is_hint(patch) else patch for patch in patches]
+    return model
+
+
+def _patches(model) -> dict[str, list]:
+    return model.model_options["transformer_options"].get("patches", {})
+
+
+def _is_hint(patch) -> bool:
+    """Whether a patch is of the host's DiffSynthCnetPatch or ZImageControlPatch."""
+    return hasattr(patch, "image") and hasattr(patch, "encoded_image_size")
+
+
+def _patch(patch, cut: Cut, copies: dict):
+    if id(patch) not in copies:
+        copied = copies[id(patch)] = copy.copy(patch)
+        for name in ("image", "inpaint_image"):
+            if (picture := getattr(patch, name, None)) is not None:
+                setattr(copied, name, cut(picture.movedim(-1, 1), "area", "center").movedim(1, -1))
+        if patch.mask is not None:
+            copied.mask = cut(patch.mask, "bilinear", "center")
+        copied.encoded_image_size = None  # that the host encodes them again
+    return copies[id(patch)]
 
 
 def _control(control, cut: Cut, copies: dict):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from families import build, in_host, prompts
-from helpers import Blocks, defaults, prompt, tiny_model
+from helpers import Blocks, defaults, devices, prompt, tiny_model
+from test_family_templates import TinyVAE
 
 SIDE = 256
 
@@ -105,6 +106,35 @@ def test_instruct_pix2pix_gets_the_crops_part_of_its_picture(host, inpaint):
     inpaint(words, words, model=model, image=ramp)
     expected = whole[..., 10:18, 22:30]  # rows 84 to 148, columns 176 to 240
     assert seen and all(torch.allclose(each[:1, :4], expected, atol=1e-4) for each in seen)
+
+
+def test_a_model_patch_gets_the_crops_part_of_its_hint(host, inpaint):
+    """Qwen-Image's ControlNet, whose hint is in the MODEL, with a hint of its own for each of two pictures."""
+    import comfy.model_patcher
+    import comfy.ops
+    from comfy_extras.nodes_model_patch import QwenImageBlockWiseControlNet, QwenImageDiffsynthControlnet
+
+    name = "Qwen-Image, -Edit"
+    model, vae, (words, _) = build(name), TinyVAE(name), prompts(name)
+    controls = QwenImageBlockWiseControlNet(2, dim=model.model.diffusion_model.inner_dim, operations=comfy.ops.disable_weight_init)
+    for k, p in enumerate(controls.parameters()):
+        p.data = torch.randn(p.shape, generator=torch.Generator().manual_seed(k)) * 0.3
+    control_net, hint = comfy.model_patcher.ModelPatcher(controls, *devices()), torch.rand(2, SIDE, SIDE, 3)
+
+    def fill(hint, **change):
+        with torch.inference_mode():
+            (patched,) = QwenImageDiffsynthControlnet().diffsynth_controlnet(model, control_net, vae, hint, 1.0)
+        out = inpaint(words, words, model=patched, vae=vae, **change)
+        patches = patched.model_options["transformer_options"]["patches"]["double_block"]
+        assert [len(patch.image) for patch in patches] == [len(hint)], "the MODEL of the graph keeps its own"
+        return out
+
+    elsewhere, inside = hint.clone(), hint.clone()
+    elsewhere[:, :, :170] = 0
+    inside[1, :, 180:] = 0
+    filled, changed = fill(hint), fill(inside)
+    assert torch.equal(fill(elsewhere), filled)
+    assert torch.equal(changed[0], filled[0]) and not torch.allclose(changed[1], filled[1], atol=1e-2)
 
 
 @pytest.mark.parametrize(
