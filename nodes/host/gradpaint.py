@@ -217,6 +217,7 @@ def sample_crops(
 
     numbers: k of each, or of a video's frames, whose first counts.
     """
+    check_latents(guider.model_patcher, latents)  # before the host gives those of another VAE a time axis
     seeds = [seed_of(seed, number) for number in numbers]
     noise = torch.cat([comfy.sample.prepare_noise(latents[k : k + 1], seeds[k]) for k in range(len(latents))])
     latent = {"samples": latents, "noise_mask": holes}

@@ -11,12 +11,12 @@ def check_latents(model, latents: Tensor) -> None:
     """
     if 0 in latents.shape:
         raise ValueError("The latents are an empty batch: the node before this one passed on no picture.")
-    channels = model.get_model_object("latent_format").latent_channels
-    if latents.shape[1] != channels:
-        raise ValueError(
-            f"These latents have {latents.shape[1]} channels, but this MODEL works on {channels}: encode the picture with the VAE that "
-            "belongs to the MODEL."
-        )
+    form, advice = model.get_model_object("latent_format"), "encode the picture with the VAE that belongs to the MODEL."
+    if latents.shape[1] != form.latent_channels:
+        raise ValueError(f"These latents have {latents.shape[1]} channels, but this MODEL works on {form.latent_channels}: {advice}")
+    if latents.ndim - 2 != form.latent_dimensions:
+        kinds = ("a time axis", "none") if latents.ndim == 5 else ("no time axis", "one")
+        raise ValueError(f"These latents have {kinds[0]}, but this MODEL works on latents with {kinds[1]}: {advice}")
 
 
 def seeds_of(seed: int, latent: dict) -> list[int] | None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import build, in_host, prompts
 from helpers import defaults, flow_model, tiny_model
 
 KINDS = {"SD15": (4, 0), "v": (4, 0), "SDXL": (4, 1280), "flow": (16, 2048)}  # latent channels, size of the pooled text
@@ -276,7 +277,6 @@ def test_the_rim_is_looked_at_through_taesd(host, scene):
 
 def test_the_latents_of_a_videos_vae_have_no_taesd(host):
     """Newer hosts name a file for them, which is of another kind."""
-    from families import build, in_host, prompts
     from families import scene as latents_of
 
     name = "Qwen-Image, -Edit"
@@ -392,6 +392,21 @@ def test_the_guider_refuses_latents_of_another_vae_in_a_sentence(host, scene):
     )[0]
     with pytest.raises(ValueError, match="These latents have 3 channels"):
         guider.sample(wrong, wrong, comfy.samplers.sampler_object("euler"), torch.tensor([10.0, 1.0, 0.0]), seed=1)
+
+
+def test_latents_of_a_vae_with_another_time_axis_are_refused(host):
+    """Flux.1 and Qwen-Image have as many channels, and the host would put a time axis to the latents of Flux' VAE."""
+    from test_family_templates import TinyVAE
+
+    flux, qwen = "Flux.1 dev", "Qwen-Image, -Edit"
+    options = defaults(host, "RAI_GradPaintInpaint") | {"image": torch.rand(1, 64, 64, 3), "mask": torch.ones(1, 64, 64), "steps": 1}
+    for name, other, sentence in ((flux, qwen, "have a time axis, but"), (qwen, flux, "have no time axis, but")):
+        positive, negative = prompts(name)
+        with pytest.raises(ValueError, match=f"{sentence} .* VAE that belongs to the MODEL"):
+            host.call(
+                "RAI_GradPaintInpaint",
+                **options | {"model": build(name), "vae": TinyVAE(other), "positive": positive, "negative": negative},
+            )
 
 
 def test_levels_that_do_not_fall_are_not_guided(host):
