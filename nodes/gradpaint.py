@@ -12,7 +12,7 @@ from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample
 from .host.progress import Progress
 from .host.run import in_batches
 from .host.schema import search_aliases
-from .host.through_vae import fill_through_vae, has_time_axis
+from .host.through_vae import fill_through_vae, fills_videos
 from .host.token_grid import working_size
 from .pictures import image_of, mask_of, match_counts, painted, picture_of
 
@@ -278,7 +278,7 @@ class GradPaintInpaint(io.ComfyNode):
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))
         side, stride = working_size(model, size)
-        chosen, count, whole = resolve(preset, settings), len(picture), video and has_time_axis(vae)
+        chosen, count, whole = resolve(preset, settings), len(picture), video and fills_videos(model, vae)
         report = Progress(count)
         context_mask, stitch_mask = painted(context_mask, count, "context mask"), painted(stitch_mask, count, "stitch mask")
 
@@ -301,6 +301,7 @@ class GradPaintInpaint(io.ComfyNode):
                 keep=denoise < 1,
                 sample=sample,
                 video=video,
+                whole=whole,
                 context_mask=context_mask,
                 stitch_mask=stitch_mask,
                 start=start,

@@ -16,6 +16,7 @@ from ...rad_core.images import check_extra_masks, check_image_and_mask
 from ...rad_core.losses import dilate
 
 RIM = 16  # pixels around the hole in which colours are compared
+IMAGE_MODELS = ("QwenImage", "Krea2", "JoyImage", "Anima")  # of those with a video's VAE
 
 # (maps (n, C, h, w) of whole pictures, one for all or for each; how to resize and to fit them, as `common_upscale`)
 # -> the crops' parts, a single one if it is the same for all
@@ -29,6 +30,11 @@ def has_time_axis(vae) -> bool:
     return getattr(vae, "latent_dim", 2) == 3 and not getattr(vae, "not_video", False)
 
 
+def fills_videos(model, vae) -> bool:
+    """Whether a MODEL and its VAE work on one latent of all frames."""
+    return has_time_axis(vae) and type(model.model).__name__ not in IMAGE_MODELS
+
+
 def fill_through_vae(
     vae,
     image: Tensor,
@@ -39,6 +45,7 @@ def fill_through_vae(
     keep: bool,
     sample: Sample,
     video: bool,
+    whole: bool,
     context_mask: Tensor | None,
     stitch_mask: Tensor | None,
     start: int,
@@ -52,7 +59,8 @@ def fill_through_vae(
         context: what is seen on each side of the hole, as a multiple of its size.
         keep: the fill starts from the content of the hole (denoise below 1), not from the mean of the known pixels.
         sample: for consecutive pictures with crops of equal size, or for all frames of a video.
-        video: the pictures are frames: the crop follows the hole steadily, and a VAE with a time axis gets all of them at once.
+        video: the pictures are frames: the crop follows the hole steadily.
+        whole: the VAE, one with a time axis, gets all of them at once.
         context_mask, stitch_mask: as `rad_inpaint`.
         start, stop: fill pictures [start, stop) alone. The crop of a frame is the same in any part of its video.
 
@@ -63,7 +71,7 @@ def fill_through_vae(
     context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
     if not mask[start:stop].any():
         return image[start:stop].clone()
-    out, whole = image.clone(), video and has_time_axis(vae)
+    out = image.clone()
     least = min(size, *image.shape[2:])
     visible = [None] * len(image) if context_mask is None else context_mask
     if video:

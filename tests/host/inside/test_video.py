@@ -177,6 +177,21 @@ def test_gradpaint_inpaint_on_a_video(host, monkeypatch):
     torch.testing.assert_close(again[0], alone[1], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["Qwen-Image, -Edit", "Krea 2"])
+def test_an_image_model_with_a_videos_vae_fills_frame_by_frame(host, monkeypatch, name):
+    """Its VAE would make one latent of four frames, which such a MODEL has never seen."""
+    if not in_host(name):
+        pytest.skip(f"this host does not know {name}")
+    image, mask = torch.rand(5, 48, 48, 3, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 48, 48)
+    mask[:, 16:32, 16:32] = 1
+    model, vae, words = build(name), tiny_wan_vae(monkeypatch), prompts(name)
+    frames = inpaint(host, model, vae, words, image, mask, video=True, steps=1)
+    pictures = inpaint(host, model, vae, words, image, mask, steps=1)
+    shift = frames - pictures  # frames share one correction of colours
+    hole = shift[:, 16:32, 16:32]
+    assert hole.std((1, 2)).max() < 0.1 < (pictures - image)[:, 16:32, 16:32].std()
+
+
 def test_a_video_that_does_not_fit_into_memory_gets_advice_that_its_node_can_follow(host):
     import comfy.model_management
 
