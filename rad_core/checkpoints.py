@@ -140,12 +140,12 @@ def load_model(
         num_heads, num_head_channels: override the values of the file or of the table of known networks.
         schedule: "linear" or "cosine", likewise.
         image: (1, 3, H, W) in [0, 1], a picture of the network's domain for "auto"; None for a synthetic landscape.
-        dtype, device: of the network returned.
+        dtype, device: of the network returned. Pass the device here rather than move the network, which keeps its layout.
         layers: the module that its layers come from, see `UNet`.
 
     Returns:
-        the network in eval mode and channels-last layout (a quarter faster on CPUs). `net.region_aware` is whether it was trained
-        for RAD.
+        the network in eval mode, in channels-last layout (a quarter faster on CPUs), or contiguous for Apple's GPUs.
+        `net.region_aware` is whether it was trained for RAD.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -11,9 +11,10 @@ from pretend_gpu import CUDA, MPS, PretendTensor, pretend_gpu
 
 import rad_core
 from rad_core import RegionSchedule, fills, landscapes
-from rad_core.__main__ import main
+from rad_core.__main__ import build_parser, main
 from rad_core.adapters import add_adapter
 from rad_core.attention_order import pick_order
+from rad_core.commands.inpaint_methods import _load_rad
 from rad_core.compare import compare
 from rad_core.masks import SHAPES, box_masks
 from rad_core.prepare import extend
@@ -79,6 +80,9 @@ def test_networks_for_apples_gpus_are_not_channels_last():
     with pretend_gpu(MPS):
         for net in (rad_core.load_model("landscapes", device="mps"), rad_core.load_sdm("landscapes", device="mps")):
             assert all(weight.is_contiguous() for weight in net.parameters())
+        files = ["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "out.png"]
+        net, _ = _load_rad(build_parser().parse_args([*files, "--device", "mps"]), None)
+        assert all(weight.is_contiguous() for weight in net.parameters())
 
 
 def test_training_on_apples_gpus_is_refused():

@@ -18,6 +18,7 @@ from ..exemplar import exemplar_inpaint
 from ..gradpaint import gradpaint_inpaint
 from ..images import check_map
 from ..mask_files import read_map, read_mask
+from ..memory import weights_layout
 from ..notes import note
 from ..photo_files import Photo, read_photo
 from ..rad import rad_inpaint
@@ -191,7 +192,7 @@ def _load_diffusion(options: argparse.Namespace, photo: Tensor | None, adapters:
     for adapter in adapters:
         if adapter != "none":
             load_adapter(net, *split_strength(adapter))
-    return merge_adapters(net).to(options.device, getattr(torch, options.dtype))
+    return merge_adapters(net).to(options.device, getattr(torch, options.dtype), memory_format=weights_layout(options.device))
 
 
 def split_strength(text: str) -> tuple[str, float]:
