@@ -119,6 +119,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
+@torch.inference_mode(False)  # weights made in inference mode could not be changed outside it, as `load_adapter` does
 def load_model(
     path: str | Path,
     attention_order: str = "auto",

@@ -163,6 +163,8 @@ class GradPaint(Denoiser):
     ):
         if known.clean:
             guidance = replace(guidance, lambda_mse=0.0, carry=False, until=min(guidance.until, guidance.align_until))
+        if guidance.gradient == "vjp" and torch.is_inference_mode_enabled():
+            raise ValueError("gradient='vjp' cannot work inside torch.inference_mode: use torch.no_grad there, or 'finite_difference'.")
         self.clean = known.clean
         self.denoise, self.guidance, self.response, self.flow = as_denoiser(denoise), guidance, response, flow
         self.probe, self.colours, self.combine = probe, colours or Colours(), known.combine

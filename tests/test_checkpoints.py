@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, formats, load_model, save_model
+from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, formats, load_model, load_sdm, save_model
 from rad_core.adapter_files import ADAPTER
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
 from rad_core.checkpoints import NETWORK, bundled_networks, inspect, resolve_file
@@ -288,6 +288,12 @@ def test_formats_are_told_apart_whatever_the_header_length(tmp_path, tiny_net):
         firsts.add((tmp_path / "net.safetensors").read_bytes()[0])
         assert inspect(tmp_path / "net.safetensors")["note"] == "n" * padding
     assert 0x80 in firsts
+
+
+def test_networks_loaded_in_inference_mode_can_be_changed_outside_it():
+    with torch.inference_mode():
+        nets = load_model("landscapes"), load_sdm("landscapes")
+    assert not any(weight.is_inference() for net in nets for weight in (*net.parameters(), *net.buffers()))
 
 
 def test_foreign_extras_are_named(tmp_path):

@@ -289,6 +289,11 @@ def test_bad_settings_are_told():
         gradpaint_inpaint(make_net(True), picture(1, 16, 16), torch.ones(16, 16), steps=1)
 
 
+def test_backpropagation_is_refused_in_inference_mode():
+    with torch.inference_mode(), pytest.raises(ValueError, match="cannot work inside"):
+        gradpaint_inpaint(NET, picture(1, 16, 16), torch.ones(16, 16), steps=1, guidance=Guidance(gradient="vjp"))
+
+
 def test_the_natural_step_stops_at_the_jumps_beside_the_rim():
     """On white noise of deviation s in a known area the mean jump is 2 s / sqrt(pi), and a step brings the rim's mean jump there."""
     stream = torch.Generator().manual_seed(4)

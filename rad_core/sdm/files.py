@@ -17,6 +17,7 @@ def bundled_sdms() -> list[str]:
     return SDM_NETWORK.bundled()
 
 
+@torch.inference_mode(False)
 def load_sdm(path: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Generator:
     """Load an SDM network.
 
