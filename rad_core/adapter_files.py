@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .atomic import atomic_write
-from .checkpoints import CheckpointError, FileKind, json_object, read_tensors, resolve_file
+from .checkpoints import CheckpointError, FileKind, check_name, json_object, read_tensors, resolve_file
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_in", "conv_out", "conv1", "conv2"]
 ALL_TARGETS = [*TARGETS, "conv_shortcut"]  # the RAD authors leave out the convolutions beside the blocks; a LoRA there can be trained too
@@ -147,8 +147,9 @@ def write_tensors(
         dtype: of the tensors in the file; None leaves them as they are.
 
     Raises:
-        ValueError: the path cannot be written.
+        ValueError: the path ends as another kind of file does, such as in .pt, or cannot be written.
     """
+    check_name(path, folder=True)
     text = json.dumps(config, default=lambda v: sorted(v) if isinstance(v, set) else str(v), indent=1)
     tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in tensors.items()}
     header = {"format": "pt", "note": note, ADAPTER_KEY: json.dumps(asdict(metadata))}

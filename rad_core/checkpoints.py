@@ -24,6 +24,7 @@ from .unet import UNet, UNetConfig
 WEIGHTS = Path(__file__).parent / "weights"
 FOLDER_FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin")
 METADATA_KEY = "rad_core"
+NO_FOLDERS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # endings of files, in capital letters too
 
 
 class CheckpointError(ValueError):
@@ -199,14 +200,26 @@ def save_model(net: UNet, path: str | Path, dtype: torch.dtype | None = None, no
         note: any text, such as how the network was trained.
 
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: the name does not end in .safetensors, or the file cannot be written.
     """
     metadata = {"config": asdict(net.config), "region_aware": net.region_aware, "note": note}
     write_network(net, path, metadata, dtype)
 
 
+def check_name(path: str | Path, folder: bool = False) -> None:
+    """Check that a weights file is called what is written, NAME.safetensors, or that a folder, if it may be one, is not called a file.
+
+    Raises:
+        ValueError: it is called something else.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors" and (not folder or path.suffix.lower() in NO_FOLDERS):
+        raise ValueError(f"The output must end in .safetensors{' or be a folder' if folder else ''}, got {path.name}.")
+
+
 def write_network(net: nn.Module, path: str | Path, metadata: dict, dtype: torch.dtype | None = None) -> None:
     """Write a network's tensors, and metadata as JSON in the header. Raises as `save_model`."""
+    check_name(path)
     state = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in net.state_dict().items()}
     header = {METADATA_KEY: json.dumps(metadata), "format": "pt"}
     atomic_write(path, lambda temporary: save_file(state, temporary, header))

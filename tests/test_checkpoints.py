@@ -15,7 +15,7 @@ from rad_core import CheckpointError, UNet, UNetConfig, checkpoints, formats, lo
 from rad_core.adapter_files import ADAPTER
 from rad_core.attention_order import legacy_to_new, new_to_legacy, pick_order
 from rad_core.checkpoints import NETWORK, bundled_networks, inspect, resolve_file
-from rad_core.sdm.files import SDM_NETWORK
+from rad_core.sdm.files import SDM_NETWORK, save_sdm
 
 GUIDED = "tests/data/gd_unet_fp16.safetensors"
 
@@ -278,6 +278,15 @@ def test_save_is_whole_or_not_at_all(tmp_path, tiny_net):
     assert about["note"] == "hello" and about["trained for RAD"] and about["parameters"] == sum(p.numel() for p in tiny_net.parameters())
     with pytest.raises(ValueError, match="Cannot write"):
         save_model(tiny_net, target / "below" / "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net", "net.bin"])
+def test_networks_are_written_under_the_name_of_their_format(tmp_path, tiny_net, name):
+    generator = load_sdm("landscapes")
+    for save in (lambda: save_model(tiny_net, tmp_path / name), lambda: save_sdm(generator, tmp_path / name)):
+        with pytest.raises(ValueError, match=f"must end in .safetensors, got {name}"):
+            save()
+    assert not list(tmp_path.iterdir())
 
 
 def test_formats_are_told_apart_whatever_the_header_length(tmp_path, tiny_net):

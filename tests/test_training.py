@@ -345,6 +345,15 @@ def test_a_peft_folder_resumes_and_no_other_folder_is_written_to(place, capsys):
     assert "theirs is a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("base", "a.pt"), ("base", "folder"), ("sdm", "a.pt"), ("rad", "a.pt"), ("rad", "a.CKPT"), ("rad", "a.Safetensors")]
+)
+def test_names_of_other_files_are_refused_before_training(place, capsys, kind, name):
+    base = ["--base", "net.safetensors"] if kind == "rad" else []
+    assert main(["train", kind, *base, "--device", "cpu", "--stages", "16:1:2", "-o", name]) == 1
+    assert "must end in .safetensors" in capsys.readouterr().err and not list(place.glob("a.*")) + list(place.glob("folder*"))
+
+
 def test_a_run_does_not_resume_on_other_pictures(place, capsys):
     (place / "some").mkdir()
     for name in "abc":

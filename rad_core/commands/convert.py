@@ -8,7 +8,7 @@ import torch
 
 from ..adapter_files import is_adapter, read_adapter, write_adapter
 from ..adapters import adapter_to_new, extract_adapter, load_adapter
-from ..checkpoints import inspect, load_model, save_model
+from ..checkpoints import check_name, inspect, load_model, save_model
 from .paths import check_new, check_outputs
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file), with adapters merged if you like, or an adapter to safetensors"
@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.output.suffix != ".safetensors":
-        raise ValueError(f"The output must end in .safetensors, got {options.output.name}.")
+    check_name(options.output)
     check_outputs([options.output], [options.model, *options.adapter, options.base, options.extract])
     check_new([options.output])
     if options.rank is not None and not options.extract:

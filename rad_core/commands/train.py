@@ -17,7 +17,7 @@ from torch.utils.data import Subset
 from ..adapter_files import FOLDER_OUTPUT, AdapterMetadata, fingerprint, read_adapter
 from ..adapters import add_adapter, save_adapter
 from ..atomic import atomic_write
-from ..checkpoints import load_model, save_model
+from ..checkpoints import check_name, load_model, save_model
 from ..compiler import compiler_name, has_compiler
 from ..masks import SHAPES
 from ..noise import seeded
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             add_common_arguments(command, learning_rate=1e-3, stages="512:100000:8")
             add_sdm_arguments(command)
         else:
-            add_common_arguments(command, learning_rate=5e-4, stages="64:20000:16")
+            add_common_arguments(command, learning_rate=5e-4, stages="64:20000:16", folder=kind == "rad")
             add_diffusion_arguments(command)
         if kind == "rad":
             add_rad_arguments(command)
@@ -139,6 +139,7 @@ def _check(options: argparse.Namespace) -> None:
     if getattr(options, "redraw_noise", None) is not None and not 0 < options.redraw_noise < math.inf:
         raise ValueError("--redraw-noise must be above 0, and finite.")
     check_used(options)
+    check_name(options.output, folder=bool(getattr(options, "base", None)))
     if options.workers < 0:
         raise ValueError("--workers must be at least 0.")
     if options.workers and "fork" not in get_all_start_methods():

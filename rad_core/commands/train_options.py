@@ -42,9 +42,10 @@ def check_used(options: argparse.Namespace) -> None:
             raise ValueError(f"Leave out {' and '.join(unused)}: {why}.")
 
 
-def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, stages: str) -> None:
-    """Options of every kind of training, with the kind's defaults."""
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write (adapters: or a PEFT folder)")
+def add_common_arguments(parser: argparse.ArgumentParser, learning_rate: float, stages: str, folder: bool = False) -> None:
+    """Options of every kind of training, with the kind's defaults; `folder`: it may write an adapter, and so a PEFT folder."""
+    written = "the .safetensors file to write" + (", or with --base a PEFT folder" if folder else "")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=written)
     parser.add_argument("--data", type=Path, help="a folder of pictures (default: drawn landscapes)")
     parser.add_argument("--any-size", action="store_true", help="read pictures of more than 179 megapixels, which are skipped otherwise")
     parser.add_argument(

@@ -62,7 +62,7 @@ def save_sdm(net: Generator, path: str | Path, dtype: torch.dtype | None = None,
         note: any text, such as how the network was trained.
 
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: the name does not end in .safetensors, or the file cannot be written.
     """
     write_network(net, path, {"sdm": asdict(net.config), "note": note}, dtype)
 
