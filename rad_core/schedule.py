@@ -103,12 +103,13 @@ class RegionSchedule:
 
     Args:
         phase1: schedule of the hole, and the network's own: a schedule, its betas (T,), or its name.
-        phase2: schedule of the rest; the same as phase 1 unless given.
+        phase2: schedule of the rest, likewise; the same as phase 1 unless given.
     """
 
-    def __init__(self, phase1: NoiseSchedule | Tensor | str = "linear", phase2: NoiseSchedule | None = None):
-        self.phase1 = phase1 if isinstance(phase1, NoiseSchedule) else NoiseSchedule(phase1)
-        self.phase2 = phase2 or self.phase1
+    def __init__(self, phase1: NoiseSchedule | Tensor | str = "linear", phase2: NoiseSchedule | Tensor | str | None = None):
+        as_schedule = lambda phase: phase if isinstance(phase, NoiseSchedule) else NoiseSchedule(phase)
+        self.phase1 = as_schedule(phase1)
+        self.phase2 = self.phase1 if phase2 is None else as_schedule(phase2)
         self.log_end = float(self.phase1.log_alphas.sum())  # ln(1 - nu)
         self.nu = -math.expm1(self.log_end)
 

@@ -64,7 +64,7 @@ def test_every_pixel_ends_at_the_common_level(t1, t2):
 
 
 def test_noise_never_falls():
-    schedule = RegionSchedule(NoiseSchedule("cosine"), NoiseSchedule("linear"))
+    schedule = RegionSchedule(NoiseSchedule("cosine"), "linear")
     mask = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     maps = torch.stack([schedule.beta_bar(mask, torch.tensor([t])) for t in range(-1, 2000, 13)])
     assert (maps.diff(dim=0) >= 0).all()
