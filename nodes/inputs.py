@@ -55,7 +55,7 @@ def rad_sampler(default: str = "ddpm") -> io.Input:
         "sampler",
         options=list(SAMPLERS),
         default=default,
-        tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: deterministic, need fewer steps.",
+        tooltip="ddpm: the paper's, best at 100 steps. dpmpp_2m and ddim: need fewer steps.",
     )
 
 
