@@ -79,6 +79,7 @@ class RADInpaint(io.ComfyNode):
         context_mask=None,
         stitch_mask=None,
     ) -> io.NodeOutput:
+        eta, overlap = eta if sampler == "ddim" else 0.0, 0.0 if order is None else overlap  # widgets without an effect
         settings = RADSettings(steps or None, sampler, eta, inputs.VIEWS[view], context, detail, align, overlap)
         picture, alpha = picture_of(image)
         picture, hole = match_counts(picture, mask_of(mask))

@@ -1,7 +1,7 @@
 """GradPaint from picture to picture (Grechka et al. 2023): a network that was never trained to fill holes, under `guidance`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from .settings import OWN_REDRAW, SamplingSettings, resolve_settings
 
 @dataclass(frozen=True)
 class GradPaintSettings(SamplingSettings):
-    """How GradPaint fills a hole: how the network samples (see `SamplingSettings`), and how it is guided."""
+    """How GradPaint fills a hole: how the network samples (see `SamplingSettings`; `eta` is ddim's), and how it is guided."""
 
     sampler: str = "ddpm"
     guidance: Guidance = field(default_factory=Guidance)
@@ -28,6 +28,7 @@ class GradPaintSettings(SamplingSettings):
             raise ValueError(f"guidance must be a Guidance, got {type(self.guidance).__name__}.")
 
 
+_GUIDANCE_ALONE = {each.name for each in fields(Guidance)} - {each.name for each in fields(GradPaintSettings)}
 PLUS = GradPaintSettings()
 PRESETS = {
     "default": PLUS,
@@ -61,7 +62,7 @@ def gradpaint_inpaint(
         image, mask, seed, labels, callback, context_mask, stitch_mask: as `rad_inpaint`; a soft mask mixes the fill with the picture.
         settings: how to fill: a name in `PRESETS` ("plus", which is the default, "turbo", "paper", or "combine" for no guidance) or
             a `GradPaintSettings`. A guided step costs two network calls, with "turbo" one.
-        changes: fields of `GradPaintSettings` to change, such as steps=30, sampler="ddim".
+        changes: fields of `GradPaintSettings` to change, such as steps=30, sampler="ddim", guidance=Guidance(until=0.5).
 
     Returns:
         (B, 3, H, W), dtype and device of `image`. Pixels where the mask is 0 are bit-identical to the input.
@@ -69,9 +70,10 @@ def gradpaint_inpaint(
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
+    if wrong := [name for name in _GUIDANCE_ALONE if name in changes]:
+        raise ValueError(f"{wrong[0]} is a setting of the guidance: pass guidance=Guidance({wrong[0]}={changes[wrong[0]]!r}).")
     settings = resolve_settings(settings, PRESETS, changes)
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
-    schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample = choose_sampler(settings.sampler, settings.eta)
     if net.region_aware:
         note("This network was trained for RAD, which fills holes better without GradPaint.")

@@ -77,6 +77,8 @@ class Guidance:
         for name in ("since", "until", "align_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share of the steps, 0 to 1, got {getattr(self, name)}.")
+        if self.since > self.until > 0:
+            raise ValueError(f"since must lie before until, got {self.since} and {self.until}; until=0 guides no step.")
         check_whole(self, every=1, inner_steps=1, band=0, patience=0)
         for name in ("lambda_mse", "lambda_align", "eta"):
             if not getattr(self, name) >= 0:
@@ -162,7 +164,8 @@ class GradPaint(Denoiser):
         colours: Colours | None = None,
     ):
         if known.clean:
-            guidance = replace(guidance, lambda_mse=0.0, carry=False, until=min(guidance.until, guidance.align_until))
+            until = min(guidance.until, guidance.align_until)
+            guidance = replace(guidance, lambda_mse=0.0, carry=False, until=until if until > guidance.since else 0.0)
         if guidance.gradient == "vjp" and torch.is_inference_mode_enabled():
             raise ValueError("gradient='vjp' cannot work inside torch.inference_mode: use torch.no_grad there, or 'finite_difference'.")
         self.clean = known.clean

@@ -33,7 +33,7 @@ class RADSettings(SamplingSettings):
         align: how far to bring the jumps across the hole's rim to those beside it, 0 (the paper's RAD) to 1, by GradPaint's alignment
             loss in the last quarter of the steps, at 1.25 times the cost. It hides the rim of a network that is not fully trained. With an
             order map, only the rims of the parts filled last are aligned; with an uncertainty map, none: what is refined fits already.
-        overlap: with an order map, 0 finishes a part before the next begins, 1 denoises all at the same time.
+        overlap: with an order map (only), 0 finishes a part before the next begins, 1 denoises all at the same time.
         sigma_scale: with an uncertainty map, the noise that a pixel starts from in units of its uncertainty, above 0, where it is 3
             pixels (as the network sees them) inside the hole; see `deepen`.
 
@@ -105,12 +105,13 @@ def rad_inpaint(
         ValueError: an argument out of its range, in one sentence.
     """
     settings = resolve_settings(settings, PRESETS, changes)
+    if settings.overlap and order is None:
+        raise ValueError("overlap is for the parts of an order map: pass an order, or leave overlap at 0.")
     if not net.region_aware:
         note(UNTRAINED)
     if detail_net is not None and not detail_net.region_aware:
         note("The network that redraws was not trained for RAD: load an adapter that was trained to redraw on it.")
     steps, schedule = settings.step_count, RegionSchedule(net.config.schedule)
-    schedule.phase1.timesteps(steps)  # fail early on a bad step count
     sample, guidance = choose_sampler(settings.sampler, settings.eta), replace(ALIGNMENT, eta=settings.align)
     redraw_from = OWN_REDRAW if detail_net is None else TRAINED_REDRAW
 

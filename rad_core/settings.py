@@ -63,7 +63,7 @@ class SamplingSettings:
     """How a diffusion network samples, and what it sees of a picture.
 
     Args:
-        steps: steps of the sampler, 1 to the length of the network's schedule; None for what suits the sampler (`samplers.STEPS`).
+        steps: steps of the sampler, 1 to 1000, the length of networks' schedules; None for what suits the sampler (`samplers.STEPS`).
         sampler: "ddim", "dpmpp_2m", or "ddpm", which is the papers'.
         eta: noise of "ddim", 0 (none) to 1 (as much as ddpm).
         view: what the network sees. "hole": the hole and `context` around it, resized to the network's size; "whole": the whole picture,
@@ -89,6 +89,10 @@ class SamplingSettings:
     def __post_init__(self):
         if not 0 <= self.detail <= 10:
             raise ValueError(f"detail must lie between 0 and 10, got {self.detail}.")
+        if self.steps is not None and not (isinstance(self.steps, Integral) and 1 <= self.steps <= 1000):
+            raise ValueError(f"steps must be a whole number between 1 and 1000, got {self.steps!r}.")
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta is the noise of ddim, not of {self.sampler}: leave it at 0, or choose ddim.")
         choose_sampler(self.sampler, self.eta)
         check_view(self.view, self.context)
 

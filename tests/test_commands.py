@@ -31,7 +31,7 @@ from rad_core import (
 )
 from rad_core.__main__ import build_parser, main
 from rad_core.commands.inpaint import with_method
-from rad_core.commands.inpaint_methods import METHODS, split_strength
+from rad_core.commands.inpaint_methods import METHODS, _load_rad, split_strength
 from rad_core.commands.paths import check_outputs
 from rad_core.commands.photos import find_jobs, in_order
 from rad_core.sdm import Generator, SDMConfig, save_sdm
@@ -135,8 +135,8 @@ def test_options_take_their_defaults_from_the_settings(name):
 
 def test_settings_options_change_the_preset(place):
     parse = lambda *more: METHODS[more[0]].settings(build_parser().parse_args(["inpaint", more[0], *FILES, *more[1:]]))
-    rad = parse("rad", "--preset", "paper", "--steps", "7", "--view", "whole", "--context", "0.5")
-    assert (rad.sampler, rad.align, rad.steps, rad.view, rad.context) == ("ddpm", 0.0, 7, "whole", 0.5)
+    rad = parse("rad", "--preset", "paper", "--steps", "7", "--view", "hole", "--context", "0.5")
+    assert (rad.sampler, rad.align, rad.steps, rad.view, rad.context) == ("ddpm", 0.0, 7, "hole", 0.5)
     assert parse("sdm", "--preset", "paper", "--no-refresh").refresh is False and parse("sdm", "--preset", "paper").refresh is True
     assert fill() == 0
     default = pixels("out.png")
@@ -345,7 +345,9 @@ def test_folders(place):
         (["convert", "landscapes", "-o", "x.safetensors", "--rank", "8"], "Leave out --rank"),
         (["convert", "landscapes", "-o", "x.safetensors", "--extract", "net.safetensors"], "these two have other shapes"),
         (["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "x.png", "--overlap", "0.5"], "--order"),
-        (["inpaint", "gradpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--eta", "0.5"], "pass --sampler ddim"),
+        (["inpaint", "gradpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--eta", "0.5"], "or choose ddim"),
+        (["inpaint", "sdm", "photo.png", "--mask", "mask.png", "-o", "x.png", "--context", "2", "--view", "whole"], "Leave out --context"),
+        (["inpaint", "rad", "photo.png", "--mask", "mask.png", "-o", "x.png", "--detail-adapter", "a", "--preset", "paper"], "--detail"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--reference", "none.png"], "no file none.png"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--reference-mask", "mask.png"], "pass one mask for each"),
         (["inpaint", "photo.png", "--mask", "mask.png", "-o", "x.png", "--patch", "4"], "patch must be odd"),
@@ -443,6 +445,12 @@ def test_convert_and_info(place, capsys):
     assert "Bundled networks: landscapes\n" in out and "Bundled adapters: landscapes" in out
 
 
+def test_a_file_is_described_as_one_kind(capsys):
+    with pytest.raises(SystemExit):
+        main(["info", "landscapes", "--adapter", "--sdm"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
 def test_train_base_then_adapter_then_fill(place):
     """An adapter from training to a fill, a few steps long: its files load, its log counts the steps."""
     small = ["--stages", "16:2:2,32:1:2", "--save-every", "1", "--device", "cpu"]
@@ -474,6 +482,7 @@ def test_the_bundled_adapters_fill_and_redraw(place):
         detail = 0.0 if "--detail" in options else 1.0
         filled = rad_inpaint(net, read_photo("large.png").rgb, mask, steps=2, detail=detail, detail_net=other)
         assert np.abs(pixels("out.png") - (filled[0] * 255).round().permute(1, 2, 0).numpy()).max() <= 2  # merging rounds differently
+    assert _load_rad(build_parser().parse_args(["inpaint", "rad", *shared, "--preset", "paper"]), None).detail_net is None
 
 
 def test_an_adapters_name_may_be_a_number():

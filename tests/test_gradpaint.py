@@ -283,6 +283,8 @@ def test_bad_settings_are_told():
     for wrong in ({"until": 1.2}, {"every": 0}, {"gradient": "magic"}, {"step": "leap"}, {"eta": float("nan")}, {"band": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Guidance(**wrong)
+    with pytest.raises(ValueError, match=r"pass guidance=Guidance\(until=0.5\)"):
+        gradpaint_inpaint(NET, picture(1, 8, 8), torch.ones(8, 8), until=0.5)
     with pytest.raises(ValueError, match="Unknown preset 'best'"):
         gradpaint_inpaint(NET, picture(1, 8, 8), torch.ones(8, 8), settings="best")
     with pytest.warns(UserWarning, match="trained for RAD"):
@@ -367,6 +369,8 @@ def test_steps_are_told_apart_but_for_rounding_and_kept_shares_are_those_of_the_
 def test_where_the_network_sees_known_pixels_clean_only_steps_with_a_rim_are_guided():
     known = KnownPixels(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), clean=True)
     assert GradPaint(GAUSSIAN, known, torch.linspace(5, 0, 21), Guidance(align_until=0.45)).guided == range(9)
+    assert not GradPaint(GAUSSIAN, known, torch.linspace(5, 0, 21), Guidance(since=0.5, align_until=0.45)).guided
+    assert Guidance(since=0.5, until=0.0).guided(20) == range(10, 0), "none"
 
 
 def test_a_plain_network_sees_the_known_pixels_through_the_noise_of_the_step():

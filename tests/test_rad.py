@@ -163,6 +163,7 @@ def test_plain_network_warns_and_wrong_mask_size_is_noted():
         ({"steps": 2000}, "between 1 and 1000"),
         ({"sampler": "euler"}, "ddpm, ddim, dpmpp_2m"),
         ({"eta": 2.0}, "eta"),
+        ({"overlap": 0.5}, "pass an order, or leave overlap at 0"),
         ({"context": -1.0}, "context"),
         ({"image": torch.full((1, 3, 8, 8), float("nan"))}, "NaN"),
         ({"image": torch.full((1, 3, 8, 8), 200.0)}, r"\[0, 1\]"),

@@ -13,8 +13,9 @@ HELP = "describe a network or adapter file; without a file, list the bundled one
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help="a network or adapter file or folder, or a bundled name")
-    parser.add_argument("--adapter", action="store_true", help="where several bundled files have the name: describe the adapter")
-    parser.add_argument("--sdm", action="store_true", help="where several bundled files have the name: describe the SDM network")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--adapter", action="store_true", help="where several bundled files have the name: describe the adapter")
+    kind.add_argument("--sdm", action="store_true", help="where several bundled files have the name: describe the SDM network")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -30,6 +30,8 @@ SDM_HELP = {
     "memory": "weight of earlier passes in each prediction, 0 (as in the paper) to below 1",
     "refresh": "repaint decided pixels in every pass, as in the paper, or keep them",
     **VIEW_HELP,
+    "view": "what the network sees: the hole and its surroundings (hole or auto), the whole picture (both resized), or the whole picture "
+    "at its native size",
 }
 EXEMPLAR_HELP = {
     "patch": "side of a patch in pixels, odd; 7 or 9 keeps larger structures together, and takes longer",

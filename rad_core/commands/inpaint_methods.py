@@ -70,12 +70,12 @@ class InpaintMethod:
         """The preset, with the settings that were passed as options.
 
         Raises:
-            ValueError: a value out of its range.
+            ValueError: a value out of its range, or one without an effect.
         """
         changes = {name: getattr(options, name) for name in self.settings_help if getattr(options, name) is not None}
         settings = resolve_settings(options.preset, self.presets, changes)
-        if changes.get("eta") and settings.sampler != "ddim":
-            raise ValueError(f"--eta is the noise of ddim, not of {settings.sampler}: leave it out, or pass --sampler ddim.")
+        if "context" in changes and settings.view in ("whole", "native"):
+            raise ValueError(f"Leave out --context, or --view {settings.view}: the context is that of the view around the hole.")
         return settings
 
 
@@ -231,13 +231,16 @@ class RADNetworks(NamedTuple):
 def _load_rad(options: argparse.Namespace, photo: Tensor | None) -> RADNetworks:
     if options.overlap and not options.order:
         raise ValueError("--overlap is for the parts of an --order: pass one.")
+    redraws = METHODS["rad"].settings(options).detail > 0
+    if options.detail_adapter not in (None, "none") and not redraws:
+        raise ValueError("--detail-adapter redraws enlarged fills, and here none is redrawn: leave it out, or pass a --detail above 0.")
     load, bundled = partial(_load_diffusion, options, photo), bundled_adapters()
     own, again = ([name] if name in bundled else [] for name in (options.model, f"{options.model}-detail"))
     if options.adapter:
         own, again = options.adapter, []
     if options.detail_adapter:
         again = [options.detail_adapter]
-    if again == ["none"] or options.detail == 0:
+    if again == ["none"] or not redraws:
         again = []
     return RADNetworks(load(own), load(again) if again else None)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral
 
 from ..settings import check_whole
 
@@ -77,8 +78,8 @@ class ExemplarSettings:
                 raise ValueError(f"{name} must be a finite number, got {value}.")
         if self.patch % 2 == 0:
             raise ValueError(f"patch must be odd, got {self.patch}.")
-        if not self.steps or min(self.steps) < 1:
-            raise ValueError(f"steps needs at least one number, each 1 or more, got {self.steps}.")
+        if not self.steps or not all(isinstance(count, Integral) and count >= 1 for count in self.steps):
+            raise ValueError(f"steps needs at least one number, each whole and 1 or more, got {self.steps}.")
         for name in ("sigma_max", "sigma_min", "tau", "limit", "context", "coarsest", "rho"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
