@@ -58,7 +58,7 @@ def perlin_masks(
     streams = generators(seed, n, "perlin")
     periods = [_real(g, 1, height) if scale is None else scale for g in streams]
     holes = [_integer(g, 0, height * width) if area is None else round(area * height * width) for g in streams]
-    masks = torch.empty(n, 1, height, width, device=device)
+    masks = torch.empty(n, 1, height, width, device=device, dtype=torch.float32)
     # In small chunks, so that they fit the processor's cache; the finest lattices cost most and go first, in the smallest chunks.
     order = sorted(range(n), key=lambda k: periods[k])
     while order:
@@ -113,8 +113,8 @@ def animated_perlin_masks(
         raise ValueError(
             f"So fast a mask of so small blobs does not fit into memory: lower the speed of {speed} or raise the scale of {scale}."
         )
-    azimuth = torch.rand(depth + 1, rows, columns, generator=stream) * (2 * math.pi)
-    g_z = torch.rand(depth + 1, rows, columns, generator=stream) * 2 - 1
+    azimuth = torch.rand(depth + 1, rows, columns, generator=stream, dtype=torch.float32) * (2 * math.pi)
+    g_z = torch.rand(depth + 1, rows, columns, generator=stream, dtype=torch.float32) * 2 - 1
     radius = (1 - g_z**2).sqrt()  # Archimedes: a uniform z component gives a uniform direction
     lattice = torch.stack([radius * azimuth.cos(), radius * azimuth.sin(), g_z])
     if loop:
@@ -123,7 +123,7 @@ def animated_perlin_masks(
     slices = _slice_in_time(lattice, z).to(device)
     y, x = (torch.arange(side, device=device) / scale for side in (height, width))
     noise = gradient_noise(slices, y.expand(frames, -1), x.expand(frames, -1))
-    masks = torch.empty(frames, 1, height, width, device=device)
+    masks = torch.empty(frames, 1, height, width, device=device, dtype=torch.float32)
     for mask, values in zip(masks, -noise if invert else noise, strict=True):
         _threshold(values, round(area * height * width), softness, out=mask[0])
     return masks
@@ -150,7 +150,7 @@ def box_masks(n: int, height: int, width: int, seed: int = 0, share: float = 0.5
     if not 0 <= share <= 1:
         raise ValueError(f"share is a share of the picture's shorter side, 0 to 1, got {share}.")
     side = max(1, round(share * min(height, width)))
-    masks = torch.zeros(n, 1, height, width)
+    masks = torch.zeros(n, 1, height, width, dtype=torch.float32)
     for mask, stream in zip(masks, generators(seed, n, "box"), strict=True):
         top, left = _integer(stream, 0, height - side), _integer(stream, 0, width - side)
         mask[:, top : top + side, left : left + side] = 1
@@ -274,7 +274,7 @@ def _integer(stream: torch.Generator, low: int, high: int) -> int:
 
 def _real(stream: torch.Generator, low: float, high: float) -> float:
     """A uniform number from [low, high)."""
-    return low + (high - low) * float(torch.rand((), generator=stream))
+    return low + (high - low) * float(torch.rand((), generator=stream, dtype=torch.float32))
 
 
 def _perlin(octave: list[tuple[torch.Generator, float]], height: int, width: int, tile: bool, device: torch.device | str) -> Tensor:
@@ -290,10 +290,10 @@ def _perlin(octave: list[tuple[torch.Generator, float]], height: int, width: int
         lattices = [unit_gradients(stream, *(math.floor((side - 1) / period) + 2 for side in sides)) for stream, period in octave]
         steps = torch.tensor([[1 / period] * 2 for _, period in octave])
     rows, columns = (max(lattice.shape[axis] for lattice in lattices) for axis in (1, 2))
-    padded = torch.zeros(len(octave), 2, rows, columns)
+    padded = torch.zeros(len(octave), 2, rows, columns, dtype=torch.float32)
     for place, lattice in zip(padded, lattices, strict=True):
         place[:, : lattice.shape[1], : lattice.shape[2]] = lattice
-    y, x = (torch.arange(side) * steps[:, axis, None] for axis, side in enumerate(sides))
+    y, x = (torch.arange(side) * steps.float()[:, axis, None] for axis, side in enumerate(sides))
     return gradient_noise(padded.to(device), y.to(device), x.to(device))
 
 
@@ -323,7 +323,7 @@ def _partition(values: Tensor, k: int) -> Tensor:
 def _drawn(n: int, height: int, width: int, seed: int, draw_strokes: Callable) -> Tensor:
     """Masks drawn with Pillow, each with its own stream."""
     _check(height=height, width=width)
-    masks = torch.empty(n, 1, height, width)
+    masks = torch.empty(n, 1, height, width, dtype=torch.float32)
     for mask, stream in zip(masks, generators(seed, n, "strokes"), strict=True):
         canvas = Image.new("L", (width, height))
         draw_strokes(ImageDraw.Draw(canvas), stream)

@@ -60,12 +60,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 def normal(streams: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
     """Standard normal numbers, (len(streams), *shape) float32: row k comes from stream k."""
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in streams]).to(device)
+    return torch.stack([torch.randn(tuple(shape), generator=g, dtype=torch.float32) for g in streams]).to(device)
 
 
 def uniform(streams: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
     """Uniform numbers in [0, 1), (len(streams), *shape) float32: row k comes from stream k."""
-    return torch.stack([torch.rand(tuple(shape), generator=g) for g in streams]).to(device)
+    return torch.stack([torch.rand(tuple(shape), generator=g, dtype=torch.float32) for g in streams]).to(device)
 
 
 def fade(t: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def gradient_noise(gradients: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 def unit_gradients(stream: torch.Generator, rows: int, columns: int, tile: bool = False) -> Tensor:
     """Random unit vectors on a lattice, (2, rows, columns). With `tile`, the last row and column repeat the first."""
-    angle = torch.rand(rows, columns, generator=stream) * (2 * torch.pi)
+    angle = torch.rand(rows, columns, generator=stream, dtype=torch.float32) * (2 * torch.pi)
     if tile:
         angle[-1] = angle[0]
         angle[:, -1] = angle[:, 0]

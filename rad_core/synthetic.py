@@ -139,7 +139,7 @@ def _ridges(scene: Scene, streams: list[torch.Generator], y: Tensor, x: Tensor, 
         if rank == 0:
             white = ((flag(scene.horizon) - yy - 0.55 * height + 0.08 * texture) * 24).clamp(0, 1) * flag(scene.snow)
             colour = _over(colour, torch.ones_like(colour) * 0.95, white)
-        colour = _over(colour * light, haze, torch.tensor(aerial))
+        colour = _over(colour * light, haze, light.new_tensor(aerial))
         picture = _over(picture, colour, ((yy - top) * size + 0.5).clamp(0, 1))
     return picture
 
@@ -154,7 +154,7 @@ def _foreground(scene: Scene, streams: list[torch.Generator], y: Tensor, x: Tens
     mirror_x = x[:, None, None, :].expand_as(ripple) + 0.05 * ripple * depth
     grid = torch.stack([mirror_x[:, 0], mirror_y[:, 0]], -1) * 2 - 1
     mirror = F.grid_sample(above, grid, padding_mode="border", align_corners=False)
-    lake = _over(mirror * 0.86, torch.tensor([0.10, 0.22, 0.30])[:, None, None] * light, 0.12 + 0.25 * depth)
+    lake = _over(mirror * 0.86, light.new_tensor([0.10, 0.22, 0.30])[:, None, None] * light, 0.12 + 0.25 * depth)
     grass = fractal_noise(streams, 12, 3, y, x)[:, None]
     meadow = _GROUNDS[scene.ground.long()][:, :, None, None] * light * (1.05 - 0.45 * depth) * (1 + 0.4 * grass)
     below = _over(meadow, lake, scene.water[:, None, None, None])
@@ -202,7 +202,7 @@ def landscapes(n: int, size: int, seed: int = 0, hour: float | None = None, retu
 def _draw(streams: list[torch.Generator], size: int, hour: float | None) -> tuple[Tensor, Scene]:
     """One picture per stream, and what they show."""
     scene = _draw_scene(streams, hour)
-    y = x = ((torch.arange(size) + 0.5) / size).expand(len(streams), size)
+    y = x = ((torch.arange(size, dtype=torch.float32) + 0.5) / size).expand(len(streams), size)
     light = _by_hour(_LIGHT, scene.hour)
     above = _ridges(scene, streams, y, x, _sky(scene, streams, y, x, light), light)
     return _foreground(scene, streams, y, x, above, light).clamp(0, 1), scene

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rad_core import landscapes, perlin_masks
+from rad_core.masks import SHAPES
 from rad_core.noise import fractal_noise, generators, normal, uniform
 
 
@@ -46,3 +47,18 @@ def test_an_octave_has_half_the_amplitude_of_the_one_before():
     one, two, three = (fractal_noise(generators(0, 1, "a"), 8, octaves, y, y) for octaves in (1, 2, 3))
     second, third = (two - one).std() / one.std(), (three - two).std() / one.std()
     assert second == pytest.approx(0.5, abs=0.1) and third == pytest.approx(0.25, abs=0.06)
+
+
+def test_another_default_dtype_changes_no_draw():
+    def draws():
+        masks = [draw(2, 24, 24, seed=3) for draw in SHAPES.values()]
+        return [*masks, normal(generators(0, 2, "x"), (3,)), uniform(generators(0, 2, "x"), (3,)), landscapes(1, 16, seed=3)]
+
+    expected = draws()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = draws()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == torch.float32 and torch.equal(a, b)
