@@ -29,6 +29,7 @@ from .adapter_files import (
 )
 from .attention_order import rows_in_other_order
 from .checkpoints import CheckpointError
+from .denoisers import check_network
 from .notes import note
 from .unet import AdapterBackup, Attention, UNet
 
@@ -89,6 +90,7 @@ def save_adapter(
     """
     from peft import get_peft_model_state_dict
 
+    check_network(model, "peft_config", "a model as add_adapter returns it, which is in training")
     tensors = get_peft_model_state_dict(model)
     tensors |= {name: (tensors[name].float().cpu() + change).to(tensors[name].dtype) for name, change in added.items()}
     config = model.peft_config["default"].to_dict() | {"inference_mode": True}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .atomic import atomic_write
 from .attention_order import legacy_to_new, pick_order
+from .denoisers import ADM, check_network
 from .formats import from_guided_diffusion, merge_lora, read_architecture
 from .memory import out_of_memory, weights_layout
 from .notes import note
@@ -202,6 +203,7 @@ def save_model(net: UNet, path: str | Path, dtype: torch.dtype | None = None, no
     Raises:
         ValueError: the name does not end in .safetensors, or the file cannot be written.
     """
+    check_network(net, *ADM)
     metadata = {"config": asdict(net.config), "region_aware": net.region_aware, "note": note}
     write_network(net, path, metadata, dtype)
 

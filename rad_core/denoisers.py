@@ -25,6 +25,16 @@ class Network(Protocol):
     def __call__(self, x: Tensor, t: Tensor, *labels: Tensor) -> Tensor: ...
 
 
+def check_network(net: object, attribute: str, wanted: str) -> None:
+    """Raise ValueError for something without the attribute by which a network of the kind wanted is known."""
+    if not hasattr(net, attribute):
+        raise ValueError(f"This needs {wanted}, got {type(net).__name__}.")
+
+
+ADM = "region_aware", "a network as load_model returns it"
+SDM = "latent", "a network as load_sdm returns it"
+
+
 class Denoiser:
     """Estimates the clean picture x0 in a noisy state x = x0 + sigma * noise.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from .denoisers import Network
+from .denoisers import ADM, Network, check_network
 from .fills import Batch, Redrawing, fill_holes
 from .guidance import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .notes import note
@@ -70,6 +70,7 @@ def gradpaint_inpaint(
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
+    check_network(net, *ADM)
     if wrong := [name for name in _GUIDANCE_ALONE if name in changes]:
         raise ValueError(f"{wrong[0]} is a setting of the guidance: pass guidance=Guidance({wrong[0]}={changes[wrong[0]]!r}).")
     settings = resolve_settings(settings, PRESETS, changes)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .denoisers import Network
+from .denoisers import ADM, Network, check_network
 from .depth import depth_of
 from .fills import Batch, Redrawing, Refinement, fill_holes
 from .guidance import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
@@ -104,6 +104,7 @@ def rad_inpaint(
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
+    check_network(net, *ADM)
     settings = resolve_settings(settings, PRESETS, changes)
     if settings.overlap and order is None:
         raise ValueError("overlap is for the parts of an order map: pass an order, or leave overlap at 0.")

@@ -31,6 +31,7 @@ from rad_core.noise import seed_list
 from rad_core.schedule import NoiseSchedule
 
 MASK = box_mask(48, 48, 20, 20, 8, 8)
+IMAGE = noise_picture()
 AVERAGE = OneShot(lambda picture, hole, z: picture.mean((2, 3), keepdim=True).expand_as(picture), 48)
 METHODS = {
     "exemplar": lambda net, image, mask: exemplar_inpaint(image, mask, "fast")[0],
@@ -103,6 +104,24 @@ def test_lists_of_seeds_are_of_any_kind(seed):
 def test_settings_are_checked_when_they_are_made(settings, message):
     with pytest.raises(ValueError, match=message):
         settings()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda adm, sdm, path: rad_inpaint("landscapes", IMAGE, MASK), "load_model returns it, got str"),
+        (lambda adm, sdm, path: rad_inpaint(sdm, IMAGE, MASK), "load_model returns it, got Generator"),
+        (lambda adm, sdm, path: gradpaint_inpaint(sdm, IMAGE, MASK), "load_model returns it, got Generator"),
+        (lambda adm, sdm, path: sdm_inpaint(adm, IMAGE, MASK), "load_sdm returns it, got UNet"),
+        (lambda adm, sdm, path: rad_core.save_sdm(adm, path), "load_sdm returns it, got UNet"),
+        (lambda adm, sdm, path: rad_core.save_model(sdm, path), "load_model returns it, got Generator"),
+        (lambda adm, sdm, path: rad_core.save_adapter(adm, path), "add_adapter returns it, which is in training, got UNet"),
+    ],
+)
+def test_networks_of_another_kind_are_refused(call, message, tiny_net, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        call(tiny_net, rad_core.load_sdm("landscapes"), tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("draw", [rad_core.box_masks, rad_core.brush_masks, rad_core.wide_masks, rad_core.scratch_masks])

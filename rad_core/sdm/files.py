@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import METADATA_KEY, CheckpointError, FileKind, json_object, read_tensors, resolve_file, write_network
+from ..denoisers import SDM, check_network
 from ..memory import weights_layout
 from .network import Generator, SDMConfig
 
@@ -64,6 +65,7 @@ def save_sdm(net: Generator, path: str | Path, dtype: torch.dtype | None = None,
     Raises:
         ValueError: the name does not end in .safetensors, or the file cannot be written.
     """
+    check_network(net, *SDM)
     write_network(net, path, {"sdm": asdict(net.config), "note": note}, dtype)
 
 

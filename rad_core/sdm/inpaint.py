@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..crops import CropSpec, crop_holes, to_unit
+from ..denoisers import SDM, check_network
 from ..images import check_extra_masks, check_image_and_mask
 from ..noise import seed_list
 from ..samplers import Callback
@@ -137,6 +138,7 @@ def sdm_inpaint(
     Raises:
         ValueError: an argument out of its range, or a network whose output has NaN.
     """
+    check_network(sdm, *SDM)
     settings = resolve_settings(settings, PRESETS, changes)
     if fills < 1:
         raise ValueError(f"fills must be at least 1, got {fills}.")
