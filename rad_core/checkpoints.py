@@ -121,6 +121,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
+def read_header(path: Path) -> dict[str, str]:
+    """The metadata of a weights file that `read_tensors` reads, without its tensors: {} for .pt."""
+    try:
+        with safe_open(path, "pt") as f:
+            return f.metadata() or {}
+    except SafetensorError:
+        return {}
+
+
 @torch.inference_mode(False)  # weights made in inference mode could not be changed outside it, as `load_adapter` does
 def load_model(
     path: str | Path,
@@ -237,8 +246,14 @@ def inspect(path: str | Path) -> dict:
         "parameters": sum(p.numel() for p in net.parameters()),
         "trained for RAD": net.region_aware,
         **asdict(net.config),
-        "note": json_object(read_tensors(path)[1].get(METADATA_KEY, "{}"), path.name).get("note", ""),
+        "note": read_note(path),
     }
+
+
+def read_note(path: str | Path) -> str:
+    """The note in a network file, "" if there is none. Raises as `load_model`, but looks at the header alone."""
+    path = resolve_file(path, NETWORK)
+    return json_object(read_header(path).get(METADATA_KEY, "{}"), path.name).get("note", "")
 
 
 def json_object(text: str, name: str) -> dict:

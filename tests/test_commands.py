@@ -18,6 +18,7 @@ from rad_core import (
     Photo,
     UNet,
     UNetConfig,
+    checkpoints,
     exemplar_inpaint,
     landscapes,
     load_adapter,
@@ -443,6 +444,12 @@ def test_convert_and_info(place, capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert "Bundled networks: landscapes\n" in out and "Bundled adapters: landscapes" in out
+
+
+def test_a_network_is_built_once_to_be_converted(place, monkeypatch):
+    built, build = [], checkpoints._build
+    monkeypatch.setattr(checkpoints, "_build", lambda *args: built.append(args) or build(*args))
+    assert main(["convert", "net.safetensors", "-o", "again.safetensors"]) == 0 and len(built) == 1
 
 
 def test_a_file_is_described_as_one_kind(capsys):

@@ -8,7 +8,7 @@ import torch
 
 from ..adapter_files import is_adapter, read_adapter, write_adapter
 from ..adapters import adapter_to_new, extract_adapter, load_adapter
-from ..checkpoints import check_name, inspect, load_model, save_model
+from ..checkpoints import check_name, load_model, read_note, save_model
 from .paths import check_new, check_outputs
 
 HELP = "convert a network (.pt, diffusers, the RAD authors' file), with adapters merged if you like, or an adapter to safetensors"
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     net = load_model(options.model, attention_order=options.attention_order)
     for adapter in options.adapter:
         load_adapter(net, adapter)
-    note = inspect(options.model)["note"] or f"converted from {Path(options.model).name}"
+    note = read_note(options.model) or f"converted from {Path(options.model).name}"
     if options.extract:
         adapter, share = extract_adapter(net, load_model(options.extract), 32 if options.rank is None else options.rank)
         write_adapter(replace(adapter, note=note), options.output, dtype)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import METADATA_KEY, CheckpointError, FileKind, json_object, read_tensors, resolve_file, write_network
+from ..checkpoints import METADATA_KEY, CheckpointError, FileKind, json_object, read_header, read_tensors, resolve_file, write_network
 from ..denoisers import SDM, check_network
 from ..memory import weights_layout
 from .network import Generator, SDMConfig
@@ -72,7 +72,7 @@ def save_sdm(net: Generator, path: str | Path, dtype: torch.dtype | None = None,
 def inspect_sdm(path: str | Path) -> dict:
     """Describe an SDM file, for the `info` command. Raises as `load_sdm`."""
     net, path = load_sdm(path), resolve_file(path, SDM_NETWORK)
-    note = _metadata(read_tensors(path)[1], path).get("note", "")
+    note = _metadata(read_header(path), path).get("note", "")
     parameters = sum(p.numel() for p in net.parameters())
     return {"file": path.name, "method": "SDM", "parameters": parameters, **asdict(net.config), "note": note}
 
