@@ -612,6 +612,7 @@ def test_training_in_bfloat16_and_on_from_an_adapter(place):
     assert main(["train", "rad", *small, "-o", "a.safetensors"]) == 0
     assert main(["train", "rad", *small, "--init", "a.safetensors", "-o", "b.safetensors"]) == 0
     assert read_adapter("b.safetensors").time["time_embedding.linear_1.weight"].dtype == torch.float32
+    assert read_adapter("b.safetensors").metadata.steps == 2, "of both runs"
 
 
 def test_no_input_is_ever_an_output(tmp_path, capsys):

@@ -211,9 +211,11 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
     if options.base:
         metadata = AdapterMetadata(fingerprint(dict(net.named_parameters())), net.config.schedule, data=data, licence=options.licence)
         start = read_adapter(options.init) if options.init else None
+        before = start.metadata.steps if start else 0
         about = {"weights of the base": f"{zlib.crc32(repr(metadata.base).encode()):08x}"}
         trained = add_adapter(net, options.rank, options.alpha, start, options.targets.split(",")).to(memory_format=layout)
-        save = lambda steps: save_adapter(trained, options.output, note=plan.describe(), metadata=replace(metadata, steps=steps))
+        at = lambda steps: replace(metadata, steps=before + steps)
+        save = lambda steps: save_adapter(trained, options.output, note=plan.describe(), metadata=at(steps))
     else:
         trained = net
         save = lambda steps: save_model(net, options.output, note=plan.describe())
