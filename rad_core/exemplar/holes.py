@@ -1,13 +1,13 @@
 """Holes that are far apart are filled one by one, each with the context that its own size asks for; long thin ones in tiles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..boxes import Box
+from ..boxes import Box, bounding_box
 from .settings import ExemplarSettings
 
 CELL = 8  # pixels; holes closer than a cell or two are one
@@ -49,7 +49,7 @@ def with_copyable(context: Box, copyable: Tensor) -> Box:
     """A context, enlarged to all pixels of a picture (H, W) that may be copied, unless half of it may be copied already."""
     if not copyable.any() or 2 * int(context.cut(copyable).sum()) >= context.height * context.width:
         return context
-    return _union(context, Box(*_bounds(copyable)))
+    return _union(context, bounding_box(copyable))
 
 
 def _label(cells: Tensor) -> Tensor:
@@ -94,10 +94,10 @@ def _tiles(hole: Tensor, box: Box, cells: Tensor, size: int, settings: ExemplarS
                 continue
             part = hole[y * CELL : (y + len(row)) * CELL, x * CELL : (x + len(column)) * CELL]
             part = part & mine.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)[: part.shape[0], : part.shape[1]]
-            dy, dx, h, w = _bounds(part)
-            where = Box(y * CELL + dy, x * CELL + dx, h, w)
-            margin = int(settings.reach * max(size if max(rows, columns) > 1 else 0, min(size, max(h, w)))) + LEAST
-            groups.append(_group(where, part[dy : dy + h, dx : dx + w], margin, hole.shape, settings))
+            within = bounding_box(part)
+            where = replace(within, top=y * CELL + within.top, left=x * CELL + within.left)
+            margin = int(settings.reach * max(size if max(rows, columns) > 1 else 0, min(size, where.longer))) + LEAST
+            groups.append(_group(where, within.cut(part), margin, hole.shape, settings))
     return groups
 
 
@@ -114,12 +114,6 @@ def _grow(box: Box, margin: int, shape: tuple[int, int]) -> Box:
     top, left = max(0, box.top - margin), max(0, box.left - margin)
     bottom, right = min(shape[0], box.top + box.height + margin), min(shape[1], box.left + box.width + margin)
     return Box(top, left, bottom - top, right - left)
-
-
-def _bounds(map_: Tensor) -> tuple[int, int, int, int]:
-    rows, columns = (map_.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    top, left = int(rows[0]), int(columns[0])
-    return top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left
 
 
 def _union(a: Box, b: Box) -> Box:

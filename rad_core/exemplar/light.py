@@ -7,10 +7,10 @@ hole but for noise, what is left is the same everywhere, and so any patch fits.
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..depth import depth_of
+from ..losses import dilate
 from .scene import Scene
 
 LONGEST = 128  # pixels of the context's longer side at which the light is measured
@@ -40,9 +40,7 @@ def _light_of(scene: Scene) -> Tensor | None:
     if not hole.any():
         return None
     width = max(3, int(depth_of(hole, LONGEST).max()))
-    side = 2 * width + 1
-    near = F.max_pool2d(F.max_pool2d(hole[None].float(), (side, 1), 1, (width, 0)), (1, side), 1, (0, width))[0] > 0  # a square's
-    ring = near & (share > 0.99)
+    ring = (dilate(hole[None].float(), width)[0] > 0) & (share > 0.99)
     border = hole.clone()
     border[1:-1, 1:-1] = False
     powers = _powers(size, 3 if border.any() else 6, hole.device)[:, ring].cpu().double()
