@@ -12,7 +12,6 @@ from ..adapters import load_adapter, merge_adapters
 from ..checkpoints import load_model
 from ..depth import depth_of
 from ..gradpaint import PRESETS, gradpaint_inpaint
-from ..memory import weights_layout
 from ..rad import ALIGNMENT, rad_inpaint
 from ..sdm import Generator, load_sdm, sdm_inpaint
 from ..training.diffusion import OneLevel
@@ -42,7 +41,7 @@ class Networks:
     @cached_property
     def plain(self) -> UNet:
         """The network without an adapter."""
-        return load_model(self.model).requires_grad_(False).to(self.device, memory_format=weights_layout(self.device))
+        return load_model(self.model, device=self.device)
 
     @cached_property
     def rad(self) -> UNet:
@@ -65,8 +64,7 @@ class Networks:
         return self._adapted(self.ablation[0])
 
     def _adapted(self, adapter: str | Path) -> UNet:
-        net = merge_adapters(load_adapter(load_model(self.model), adapter))
-        return net.requires_grad_(False).to(self.device, memory_format=weights_layout(self.device))
+        return merge_adapters(load_adapter(load_model(self.model, device=self.device), adapter))
 
     @cached_property
     def sdm(self) -> Generator:
