@@ -121,6 +121,13 @@ def other_base_warning(adapter: "Adapter", base: dict[str, Tensor]) -> str:
     return f"Adapter {adapter.name} was trained on another network of this shape; its fills may not be as good here."
 
 
+def time_layers_warning(adapter: "Adapter") -> str:
+    """A warning if an adapter lacks the time layers, else ""."""
+    if adapter.time:
+        return ""
+    return f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained."
+
+
 def write_adapter(adapter: "Adapter", path: str | Path, dtype: torch.dtype | None = None) -> None:
     """Write an adapter that was read with `read_adapter`, in the formats of `save_adapter`. Raises as it does."""
     config = adapter.config or lora_config(adapter.rank).to_dict()

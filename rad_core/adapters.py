@@ -25,6 +25,7 @@ from .adapter_files import (
     other_base_warning,
     peft_tensors,
     read_adapter,
+    time_layers_warning,
     write_tensors,
 )
 from .attention_order import rows_in_other_order
@@ -144,8 +145,8 @@ def load_adapter(net: UNet, path: str | Path, strength: float = 1.0) -> UNet:
     adapter = read_adapter(path)
     parameters = dict(net.named_parameters())
     check_fit(adapter, parameters)
-    if not adapter.time:
-        note(f"Adapter {adapter.name} lacks the time layers that RAD trains in full; its fills will not be as good as trained.")
+    if warning := time_layers_warning(adapter):
+        note(warning)
     net.adapter_backup = net.adapter_backup or AdapterBackup({}, net.region_aware)
     originals = net.adapter_backup.weights
     if warning := other_base_warning(adapter, parameters | originals):

@@ -24,6 +24,7 @@ from ...rad_core.adapter_files import (
     adapter_metadata,
     other_base_warning,
     read_copied,
+    time_layers_warning,
 )
 from ...rad_core.adapters import check_fit
 from ...rad_core.atomic import atomic_write
@@ -58,8 +59,8 @@ def _on_adm(model, path: str, strength: float):
         raise CheckpointError(f"Adapter {adapter.name} was trained on a latent model; this MODEL is a pixel-space network.")
     parameters = dict(model.model.diffusion_model.named_parameters())
     check_fit(adapter, parameters)
-    if not adapter.time:
-        note(f"RAD adapter {adapter.name} has no time layers; its fills will be worse than it was trained for.")
+    if warning := time_layers_warning(adapter):
+        note(warning)
     patches, base = {}, loaded_weights(model)
     _warn(adapter, base)
     for name, (a, b) in adapter.lora.items():
