@@ -13,7 +13,7 @@ reaches far, and it fades as the network sees more.
 import torch
 from torch import Tensor
 
-from .losses import append_dims
+from .losses import add_transposed_diff, append_dims
 
 ITERATIONS = 64  # of conjugate gradients; a fixed number, so that a picture's result does not depend on its batch
 
@@ -65,9 +65,7 @@ class ErrorField:
         """sum_axis D^T D u / a, in units of 1 / `unit`."""
         out = torch.zeros_like(u)
         for axis, stiffness in enumerate(self.stiffness, 2):
-            jump, length = _per_channel(stiffness, u) * u.diff(dim=axis), u.shape[axis] - 1
-            out.narrow(axis, 1, length).add_(jump)
-            out.narrow(axis, 0, length).sub_(jump)
+            add_transposed_diff(_per_channel(stiffness, u) * u.diff(dim=axis), axis, out)
         return out
 
     def _known_jumps(self, picture: Tensor, axis: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .denoisers import Denoiser
+from .losses import append_dims
 from .schedule import SigmaMaps
 
 
@@ -55,7 +56,7 @@ class FlowSchedule:
         Returns:
             (B, 1, H, W) float64 in [0, 1] for a mask (B, 1, H, W), or (B, 1, T, H, W) for one of frames; 1 = hole.
         """
-        mask, t = mask.double(), t.double().to(mask.device).view(-1, *[1] * (mask.ndim - 1))
+        mask, t = mask.double(), append_dims(t.double().to(mask.device), mask)
         return mask * self.level(t) + (1 - mask) * self.level(t - 1)  # m s, then m + (1 - m) s
 
     def sigmas(self, mask: Tensor, steps: int, order: Tensor | None = None, overlap: float = 0.0) -> "FlowMaps":

@@ -293,7 +293,7 @@ class GradPaint(Denoiser):
 
     def _estimate_and_vjp(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]:
         """x0, the variance values, and v -> Cov(x0 | x) v / max(sigma)^2, which is J^T v where all pixels share a sigma."""
-        top = sigma if sigma.ndim < 2 else sigma.flatten(1).amax(1).view(-1, *[1] * (sigma.ndim - 1))
+        top = sigma if sigma.ndim < 2 else append_dims(sigma.flatten(1).amax(1), sigma)
         scale = sigma / top
         if self.guidance.gradient == "vjp":
             with torch.enable_grad():

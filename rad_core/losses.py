@@ -21,14 +21,18 @@ def alignment(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """L_al = sum |m_p - m_q| (c_p - c_q)^2 / (C count) over neighbours p, q of c (B, C, ...): (B,), and its gradient to c."""
     loss, count, gradient = 0, 0, torch.zeros_like(picture)
     for axis in range(2, picture.ndim):
-        length = picture.shape[axis] - 1
         weight, jump = known.diff(dim=axis).abs(), picture.diff(dim=axis)
         loss = loss + (weight * jump.square()).flatten(1).sum(1)
         count = count + weight.flatten(1).sum(1) * picture.shape[1]
-        gradient.narrow(axis, 1, length).add_(2 * weight * jump)
-        gradient.narrow(axis, 0, length).sub_(2 * weight * jump)
+        add_transposed_diff(2 * weight * jump, axis, gradient)
     count = count.clamp(min=1e-8)
     return loss / count, gradient / append_dims(count, gradient)
+
+
+def add_transposed_diff(jump: Tensor, axis: int, out: Tensor) -> None:
+    """Add the transpose of `diff` along an axis, of jumps between neighbours, to `out`."""
+    out.narrow(axis, 1, jump.shape[axis]).add_(jump)
+    out.narrow(axis, 0, jump.shape[axis]).sub_(jump)
 
 
 def rim_jump(picture: Tensor, known: Tensor) -> Tensor:

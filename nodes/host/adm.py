@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...rad_core import ADMDenoiser, NoiseSchedule, UNet, load_model
 from ...rad_core.images import clamp_mask
+from ...rad_core.losses import append_dims
 from ...rad_core.memory import weights_layout
 
 REGION_AWARE = "region_aware"  # the attribute of ADMModel that an adapter patches
@@ -101,7 +102,7 @@ def noise_levels(t: Tensor, denoise_mask: Tensor | None, sigma_map: Tensor | Non
     """Noise level of every pixel (B, 1, [T,] H, W): the map, else sigma t (B,) times the mask; None where one level holds for all."""
     if sigma_map is not None:
         return sigma_map
-    return None if denoise_mask is None else t.view(-1, *[1] * (denoise_mask.ndim - 1)) * denoise_mask
+    return None if denoise_mask is None else append_dims(t, denoise_mask) * denoise_mask
 
 
 def check_class(classes: int, label: Tensor | None, where: str = "'ADM Conditioning'") -> None:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ....rad_core.losses import append_dims
+
 TESTED = ("0.3.64", "0.33.0")  # hosts that the pack's tests ran on
 
 
@@ -23,9 +25,9 @@ def check_once(per_token, executor, x: Tensor, t: Tensor, others: tuple, conds: 
     concat, context, _, options = others
     others, level = (cut(concat), context, None, options), 0.5 * t
     right = executor(small, level, *others, **conds)
-    share = (level / t).view(-1, *[1] * (x.ndim - 1))
+    share = append_dims(level / t, x)
     ignored = small - (small - executor(small, t, *others, **conds)) * share
-    levels = level.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *small.shape[2:])
+    levels = append_dims(level, x).expand(-1, 1, *small.shape[2:])
     mapped = per_token.mapped(executor, small, t, levels, others, conds)
     if bool((mapped - right).square().mean() > 0.25 * (ignored - right).square().mean()):
         raise RuntimeError(

@@ -6,6 +6,7 @@ import comfy.model_sampling
 import torch
 from torch import Tensor
 
+from ....rad_core.losses import append_dims
 from ..adm import OTHER_PREDICTION, keep_known, noise_levels
 from .family import Family
 from .guard import check_once
@@ -48,7 +49,7 @@ class PerToken:
 
     def mapped(self, executor, x: Tensor, t: Tensor, sigma_i: Tensor, others: tuple, conds: dict) -> Tensor:
         """x0 of a state whose pixel i has the noise level sigma_i."""
-        inner, sigma, sigma_i, conds = executor.class_obj, t.view(-1, *[1] * (x.ndim - 1)), sigma_i.to(x), dict(conds)
+        inner, sigma, sigma_i, conds = executor.class_obj, append_dims(t, x), sigma_i.to(x), dict(conds)
         algebra = RatioFlow if predicts_ratio(inner.model_sampling) else Flow
         dtype = inner.manual_cast_dtype or inner.get_dtype()
         self.family.set_levels(sigma_i, t, lambda s: inner.model_sampling.timestep(s).float(), dtype, others[1], conds)
