@@ -15,9 +15,9 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor, nn
 
-from ...rad_core.timestep_embedding import MAX_LEVELS
 from .adm import OTHER_PREDICTION, ADMModel, keep_known, noise_levels
 from .clones import on_another_network
+from .token_levels.levels import distinct
 
 WRAPPER = "rad_spatial_noise_embedding"
 
@@ -169,9 +169,7 @@ class _PerPixel:
 
     def _set(self, inner, sigma_i: Tensor, t: Tensor) -> None:
         """Embed the map's distinct noise levels; those of a soft mask are rounded to 16 evenly spaced ones."""
-        levels = sigma_i.unique()
-        if len(levels) > MAX_LEVELS:
-            levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
+        levels = distinct(sigma_i)
         nearest = (sigma_i - levels.view(1, -1, 1, 1)).abs().argmin(1, keepdim=True)
         weights = torch.zeros(sigma_i.shape[0], len(levels), *sigma_i.shape[2:], device=sigma_i.device)
         own, scalar = (_embed(inner, sigma) for sigma in (levels, t))

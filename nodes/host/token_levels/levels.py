@@ -7,7 +7,7 @@ import comfy.ldm.common_dit
 import torch
 from torch import Tensor, nn
 
-MAX_LEVELS = 16
+from ....rad_core.timestep_embedding import MAX_LEVELS
 
 
 @dataclass
@@ -141,8 +141,8 @@ def snap(values: Tensor, patch: tuple[int, int, int]) -> Tensor:
 
 
 def distinct(tokens: Tensor) -> Tensor:
-    """The distinct levels of (B, L) tokens: (K,), rising. Those of a soft mask are rounded to 16 evenly spaced ones."""
+    """The distinct levels of tokens (B, L), or of a map: (K,), rising. Those of a soft mask are rounded to 16 evenly spaced ones."""
     levels = tokens.unique()
     if len(levels) > MAX_LEVELS:
-        levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device)
+        levels = torch.linspace(float(levels[0]), float(levels[-1]), MAX_LEVELS, device=levels.device, dtype=levels.dtype)
     return levels
