@@ -9,6 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+TRIES = 5  # of a rename
+
 
 def atomic_write(path: str | Path, write: Callable[[str], None]) -> None:
     """Write a file under a temporary name beside `path`, then rename it: a failure leaves no half-written file.
@@ -47,9 +49,9 @@ def check_unprotected(path: str | Path) -> None:
         raise ValueError(f"{Path(path).name} is write-protected: choose another name for the output, or lift the protection.")
 
 
-def _replace(temporary: Path, path: Path, tries: int = 5) -> None:
+def _replace(temporary: Path, path: Path) -> None:
     """Rename a file; again where a virus scanner or a cloud drive holds one of the two for a moment, as happens on Windows."""
-    for left in reversed(range(tries)):
+    for left in reversed(range(TRIES)):
         try:
             return os.replace(temporary, path)
         except PermissionError:

@@ -15,6 +15,8 @@ from .noise import generators, normal
 from .schedule import NoiseSchedule
 from .unet import Attention, UNet
 
+STEP = 300  # of noise, at which the two orders are compared
+
 
 def rows_in_other_order(parts: Sequence[Tensor], heads: int, to_new: bool) -> tuple[Tensor, ...]:
     """Reorder the rows of the q, k and v parts of a tensor, (C, ...) each, from "legacy" to "new" or back."""
@@ -45,10 +47,10 @@ def new_to_legacy(net: UNet) -> None:
 
 
 @torch.no_grad()
-def noise_error(net: UNet, image: Tensor, t: int = 300) -> float:
-    """Mean squared error of the network's x0 for a picture (1, 3, H, W) in [0, 1] that is noised to step t."""
+def noise_error(net: UNet, image: Tensor) -> float:
+    """Mean squared error of the network's x0 for a picture (1, 3, H, W) in [0, 1] that is noised to step `STEP`."""
     schedule = NoiseSchedule(net.config.schedule)
-    sigma = schedule.level_sigma[t + 1].float().to(image.device)
+    sigma = schedule.level_sigma[STEP + 1].float().to(image.device)
     noise = normal(generators(0, 1, "attention order"), image.shape[1:], image.device)
     x = image * 2 - 1 + sigma * noise
     labels = torch.zeros(1, dtype=torch.long, device=image.device) if net.config.num_classes else None

@@ -14,6 +14,7 @@ from .notes import note
 from .settings import SamplingSettings
 
 LARGE = 2.5  # a picture that is so many times as large as the network's looks soft in its fill
+BLOCK = 8  # pixels: how finely a hole's thickness is measured
 TWICE = 2.2  # times the network's size: up to here, an enlarged fill is redrawn at the picture's own size
 
 
@@ -169,10 +170,10 @@ def note_size(crop: Crop, size: int) -> None:
         note(f"The hole is wider than the network, which was trained on {size} pixels, is made for: it may be filled with mere texture.")
 
 
-def _is_thick(mask: Tensor, side: int, block: int = 8) -> bool:
+def _is_thick(mask: Tensor, side: int) -> bool:
     """Whether a square of about this side fits into the hole of a mask (1, 1, h, w)."""
-    known = F.max_pool2d((mask == 0).float(), block, ceil_mode=True)
-    side = max(1, min(side // block, *known.shape[2:]))
+    known = F.max_pool2d((mask == 0).float(), BLOCK, ceil_mode=True)
+    side = max(1, min(side // BLOCK, *known.shape[2:]))
     return bool((F.max_pool2d(known, side, 1) == 0).any())
 
 

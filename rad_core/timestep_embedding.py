@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MAX_LEVELS = 16  # distinct noise levels in a picture up to which the shortcut is cheaper than the dense path
+MAX_PERIOD = 10000  # of the sinusoidal embedding's waves, in timesteps
 
 
 @dataclass
@@ -57,10 +58,10 @@ def _resize(maps: Tensor, size: torch.Size) -> Tensor:
     return maps if maps.shape[2:] == size else F.interpolate(maps, size, mode="bilinear", align_corners=True)
 
 
-def sinusoidal(t: Tensor, channels: int, max_period: float = 10000) -> Tensor:
+def sinusoidal(t: Tensor, channels: int) -> Tensor:
     """[cos, sin] embedding of fractional timesteps: (...,) -> (..., channels)."""
     half = channels // 2
-    frequency = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-torch.tensor(max_period).log() / half))
+    frequency = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-torch.tensor(MAX_PERIOD).log() / half))
     angle = t.float().unsqueeze(-1) * frequency
     return torch.cat([angle.cos(), angle.sin()], -1)
 

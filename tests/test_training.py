@@ -629,6 +629,7 @@ def test_the_command_shows_pictures_it_does_not_train_on(place, monkeypatch):
 
 
 def test_the_learning_rate_rises_and_falls():
+    assert learning_rate(2.0, 0, 1000, warmup=0) == 2, "none is allowed"
     rates = [learning_rate(2.0, step, 1000, warmup=10) for step in range(1000)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0, rel=1e-3) and rates[-1] == pytest.approx(0.1, rel=1e-3)
     assert rates[500] == pytest.approx(2 * 0.525) and all(a >= b for a, b in pairwise(rates[10:]))

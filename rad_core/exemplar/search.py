@@ -13,6 +13,7 @@ from .level import Level
 
 CHUNK = 2048  # patches in one gather, so that they stay in the processor's cache
 PAIRS = 1_000_000  # distances in one matrix product
+SHARED = 12  # offsets that most patches agree on
 JUMPS = ((1, 4), (2, 1), (8, 1), (1, 2))  # how far neighbours are asked, by step
 
 
@@ -158,7 +159,7 @@ def search_near(
     return match, distance
 
 
-def common_offsets(level: Level, count: int = 12) -> Tensor:
-    """The offsets k(q) - q that most queries share, (count,) or fewer."""
+def common_offsets(level: Level) -> Tensor:
+    """The offsets k(q) - q that most queries share, (SHARED,) or fewer."""
     offsets, counts = (level.match - level.queries).unique(return_counts=True)
-    return offsets[counts.argsort(descending=True, stable=True)[:count]]
+    return offsets[counts.argsort(descending=True, stable=True)[:SHARED]]

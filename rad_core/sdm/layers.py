@@ -153,14 +153,14 @@ class UncertaintyAttention(nn.Module):
 
     Args:
         guided: False leaves b at 0 (the paper's ablation).
-        width: channels inside F.
     """
 
-    def __init__(self, channels: int, heads: int, guided: bool = True, width: int = 64):
+    def __init__(self, channels: int, heads: int, guided: bool = True):
         super().__init__()
         self.heads, self.guided = heads, guided
         self.query, self.key, self.value = (Conv(channels, channels, 1, bias=False, activation=False) for _ in range(3))
         self.out = Conv(channels, channels, 1, bias=False, activation=False, gain=math.sqrt(0.5))
+        width = 64  # channels inside F
         self.bias = nn.Sequential(Conv(1, width), Conv(width, width), Conv(width, width), Conv(width, heads, activation=False))
         nn.init.zeros_(self.bias[-1].weight)
 

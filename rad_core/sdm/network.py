@@ -186,9 +186,9 @@ def pack(picture: Tensor, known: Tensor, decided: Tensor, uncertainty: Tensor, t
     return torch.cat([picture, known - 0.5, decided - 0.5, uncertainty - 0.5, time], 1)
 
 
-def _minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """StyleGAN2's minibatch standard deviation: how much the pictures of a group differ, as one more channel."""
-    count = math.gcd(x.shape[0], group)
+def _minibatch_deviation(x: Tensor) -> Tensor:
+    """StyleGAN2's minibatch standard deviation: how much the pictures of a group of 4 differ, as one more channel."""
+    count = math.gcd(x.shape[0], 4)
     groups = x.reshape(count, -1, *x.shape[1:])
     deviation = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     return deviation.repeat(count)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -236,7 +236,7 @@ class _StepData(Dataset):
 def learning_rate(base: float, step: int, steps: int, warmup: int = 100) -> float:
     """The learning rate at a step, counted from 0: linear warm-up, cosine decay to 5 %."""
     progress = min(1.0, step / max(1, steps))
-    return base * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return base * min(1.0, (step + 1) / max(1, warmup)) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class EMA:
