@@ -30,7 +30,7 @@ class Batch:
     dtype: torch.dtype  # of the network's arithmetic
 
 
-Method = Callable[[Batch], Tensor]  # a batch -> fills (b, 3, h, w), about [-1, 1]
+Fill = Callable[[Batch], Tensor]  # a batch -> fills (b, 3, h, w), about [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -49,82 +49,91 @@ class Refinement:
 class Redrawing:
     """How enlarged fills are redrawn at twice the network's size.
 
-    method: its batch's picture has the fill in the hole, and its mask is the hole's at the noise to start from
+    fill: its batch's picture has the fill in the hole, and its mask is the hole's at the noise to start from
     (`RegionSchedule.mask_of_sigma`). start: that noise, which `settings.detail` multiplies, and which is less where a refinement's noise
     mask has less; and the steps. net: the network that redraws; None: the one that fills.
     """
 
-    method: Method
+    fill: Fill
     start: Redraw = OWN_REDRAW
     net: Network | None = None
 
 
-def fill_holes(
-    net: Network,
-    image: Tensor,
-    mask: Tensor,
-    settings: SamplingSettings,
-    fill: Method,
-    *,
-    seed: int | Sequence[int] = 0,
-    labels: Tensor | None = None,
-    callback: Callback | None = None,
-    order: Tensor | None = None,
-    region_aware: bool = True,
-    refinement: Refinement | None = None,
-    redrawing: Redrawing | None = None,
-    context_mask: Tensor | None = None,
-    stitch_mask: Tensor | None = None,
-) -> Tensor:
-    """Run a diffusion method on every picture that has a hole. Arguments as `rad_inpaint`.
+@dataclass(frozen=True)
+class FillMethod:
+    """How a method fills.
 
     Args:
-        settings: what the network sees, and `detail`; the sampler is the method's business.
-        fill: the method.
+        fill: a batch's holes.
         region_aware: `fill` noises the hole alone, and a soft pixel partly. Otherwise it noises the whole picture, and the soft
             mask mixes its fill with the picture.
-        refinement: the hole's content is used; `mask`, if soft, then mixes the fill with the picture.
+        refinement: the hole's content is used; the mask, if soft, then mixes the fill with the picture.
         redrawing: None: fills are only enlarged.
-        context_mask, stitch_mask: as `rad_inpaint`.
+    """
+
+    fill: Fill
+    region_aware: bool = True
+    refinement: Refinement | None = None
+    redrawing: Redrawing | None = None
+
+
+@dataclass(frozen=True)
+class Holes:
+    """What is to be filled. Arguments as `rad_inpaint`."""
+
+    image: Tensor
+    mask: Tensor
+    seed: int | Sequence[int] = 0
+    labels: Tensor | None = None
+    callback: Callback | None = None
+    order: Tensor | None = None
+    context_mask: Tensor | None = None
+    stitch_mask: Tensor | None = None
+
+
+def fill_holes(net: Network, holes: Holes, settings: SamplingSettings, method: FillMethod) -> Tensor:
+    """Run a diffusion method on every picture that has a hole; of the settings, the sampler is the method's business.
 
     Raises:
         ValueError: an argument out of its range, in one sentence.
     """
-    image, mask = check_image_and_mask(image, mask)
+    image, mask = check_image_and_mask(holes.image, holes.mask)
+    refinement, redrawing = method.refinement, method.redrawing
     noise_mask = mask if refinement is None else refinement.noise_mask
-    others = (refinement, stitch_mask, context_mask)  # a context mask may hide what a soft pixel keeps
-    mix = not region_aware or any(each is not None for each in others)
-    context_mask, stitch_mask = check_extra_masks(context_mask, stitch_mask, mask)
-    order = None if order is None else check_order(order, mask)
+    others = (refinement, holes.stitch_mask, holes.context_mask)  # a context mask may hide what a soft pixel keeps
+    mix = not method.region_aware or any(each is not None for each in others)
+    context_mask, stitch_mask = check_extra_masks(holes.context_mask, holes.stitch_mask, mask)
+    order = None if holes.order is None else check_order(holes.order, mask)
     redraw_net = redrawing.net if redrawing and redrawing.net else net
-    _check_labels(labels, len(image), net, redraw_net)
+    _check_labels(holes.labels, len(image), net, redraw_net)
     redrawing = redrawing if settings.detail else None
     spec = CropSpec.of(net, settings)
     batches = crop_holes(image, noise_mask, spec, order, context_mask)
     boxes = {k: crop.box for batch in batches for k, crop in batch.crops.items() if crop.resized}
     larger = enlarged(boxes, spec.size) if redrawing else []
     steps = settings.step_count * len(batches) + (redrawing.start.steps * len(larger) if redrawing else 0)
-    run = _Run(spec, region_aware, generators(seed, len(image), "sampling"), labels, callback, steps)
+    streams = generators(holes.seed, len(image), "sampling")
+    run = _Run(spec, method.region_aware, streams, holes.labels, holes.callback, steps)
 
     out = image.clone()
     if larger:
         drawn, hidden = image.clone(), mask if context_mask is None else mask.maximum(1 - context_mask)
         start = torch.tensor(settings.detail * redrawing.start.sigma)
-        shares = hidden * RegionSchedule(net.config.schedule).mask_of_sigma(start).to(mask)
+        redraw_mask = hidden * RegionSchedule(net.config.schedule).mask_of_sigma(start).to(mask)
     for crops in batches:
         crops = crops if refinement is None else replace(crops, mask=refinement.deepen(crops.mask))
-        fills = run(fill, crops, net, settings.step_count)
+        fills = run(method.fill, crops, net, settings.step_count)
         if refinement is not None:
             fills = crops.with_detail_of(image, fills)
         crops.stitch(image, stitch_mask, fills, out, mix)
         if larger:
             if refinement is not None:
-                crops.limit(shares)
+                crops.limit(redraw_mask)
             crops.stitch(image, (hidden > 0).to(mask), fills, drawn)
     spec = replace(spec, stride=math.lcm(spec.stride, redraw_net.config.stride), device=redraw_net.device)
     for numbers in larger:
-        crops = crop_twice_as_large(drawn, shares, {k: boxes[k] for k in numbers}, spec)
-        fills = run(redrawing.method, crops, redraw_net, redrawing.start.steps)
+        crops = crop_twice_as_large(drawn, redraw_mask, {k: boxes[k] for k in numbers}, spec)
+        fills = run(redrawing.fill, crops, redraw_net, redrawing.start.steps)
         crops.stitch(image, stitch_mask, crops.with_detail_of(drawn, fills), out, mix=True)
     return out
 
@@ -150,7 +159,7 @@ class _Run:
     steps: int  # of all batches
     done: int = 0
 
-    def __call__(self, method: Method, crops: CropBatch, net: Network, steps: int) -> Tensor:
+    def __call__(self, fill: Fill, crops: CropBatch, net: Network, steps: int) -> Tensor:
         """Fills (b, 3, h, w) in [0, 1]."""
         picture, holes, numbers = crops.picture, crops.mask, list(crops.crops)
         labels = None if self.labels is None else self.labels[numbers].to(picture.device)
@@ -159,7 +168,7 @@ class _Run:
             denoise = TiledDenoiser(denoise, self.spec.size, holes if self.region_aware else torch.ones_like(holes))
         noise = partial(normal, [self.streams[k] for k in numbers], picture.shape[1:], picture.device)
         report = self.callback and _report(self.callback, picture, holes, self.done, self.steps)
-        fills = method(Batch(denoise, picture, holes, crops.order, noise, report, net.dtype))
+        fills = fill(Batch(denoise, picture, holes, crops.order, noise, report, net.dtype))
         if not torch.isfinite(fills).all():
             raise ValueError("The network's output has NaN or infinite values. Use float32, and check the strengths of its adapters.")
         self.done += steps

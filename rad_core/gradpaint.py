@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .denoisers import ADM, Network, check_network
-from .fills import Batch, Redrawing, fill_holes
+from .fills import Batch, FillMethod, Holes, Redrawing, fill_holes
 from .guidance import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .notes import note
 from .samplers import RESPONSE, SPACING, Callback, choose_sampler, sample_ddpm
@@ -100,17 +100,5 @@ def gradpaint_inpaint(
         denoise = guided(batch, sigmas, RESPONSE["ddpm"], guidance)
         return sample_ddpm(denoise, batch.picture + sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
-    return fill_holes(
-        net,
-        image,
-        mask,
-        settings,
-        fill,
-        seed=seed,
-        labels=labels,
-        callback=callback,
-        region_aware=False,
-        redrawing=Redrawing(redraw),
-        context_mask=context_mask,
-        stitch_mask=stitch_mask,
-    )
+    holes = Holes(image, mask, seed, labels, callback, context_mask=context_mask, stitch_mask=stitch_mask)
+    return fill_holes(net, holes, settings, FillMethod(fill, region_aware=False, redrawing=Redrawing(redraw)))

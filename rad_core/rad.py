@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .denoisers import ADM, Network, check_network
 from .depth import depth_of
-from .fills import Batch, Redrawing, Refinement, fill_holes
+from .fills import Batch, FillMethod, Holes, Redrawing, Refinement, fill_holes
 from .guidance import GradPaint, Guidance, KnownPixels, Probe, finite_difference_step
 from .images import check_image_and_mask, check_map
 from .notes import note
@@ -138,21 +138,9 @@ def rad_inpaint(
             raise ValueError("The fill to refine has NaN or infinite values.")
         noise_mask = (mask > 0) * schedule.mask_of_sigma(settings.sigma_scale * uncertainty.clamp(min=0))
         refinement = Refinement(noise_mask, partial(deepen, schedule=schedule))
-    return fill_holes(
-        net,
-        image,
-        mask,
-        settings,
-        fill,
-        seed=seed,
-        labels=labels,
-        callback=callback,
-        order=order,
-        refinement=refinement,
-        redrawing=Redrawing(redraw, redraw_from, detail_net),
-        context_mask=context_mask,
-        stitch_mask=stitch_mask,
-    )
+    holes = Holes(image, mask, seed, labels, callback, order, context_mask, stitch_mask)
+    method = FillMethod(fill, refinement=refinement, redrawing=Redrawing(redraw, redraw_from, detail_net))
+    return fill_holes(net, holes, settings, method)
 
 
 def deepen(noise_mask: Tensor, schedule: RegionSchedule) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..fills import Batch, fill_holes
+from ..fills import Batch, FillMethod, Holes, fill_holes
 from ..rad import rad_inpaint
 from ..samplers import choose_sampler
 from ..schedule import RegionSchedule
@@ -48,8 +48,8 @@ def _generate(net: UNet, pictures: Tensor, labels: Tensor | None) -> Tensor:
         sigmas = schedule.sigmas(torch.ones_like(batch.mask), STEPS)
         return sample(batch.denoise, sigmas[0] * batch.noise(), sigmas, batch.noise, batch.callback)
 
-    settings = SamplingSettings(view="whole")
-    return fill_holes(net, pictures, torch.ones_like(pictures[:, :1]), settings, fill, labels=labels, region_aware=False)
+    everything = Holes(pictures, torch.ones_like(pictures[:, :1]), labels=labels)
+    return fill_holes(net, everything, SamplingSettings(view="whole"), FillMethod(fill, region_aware=False))
 
 
 def holes(masks: Callable[..., Tensor], height: int, width: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...denoisers import Denoiser, Network, as_denoiser
-from ...fills import Batch, fill_holes
+from ...fills import Batch, FillMethod, Holes, fill_holes
 from ...samplers import Callback, Noise
 from ...schedule import RegionSchedule
 from ...settings import SamplingSettings
@@ -97,4 +97,4 @@ def baseline_inpaint(
         sample = BASELINES[baseline].sample
         return sample(batch.denoise, start, sigmas, batch.noise, batch.callback, picture=batch.picture, mask=hole, **options)
 
-    return fill_holes(net, image, mask, SamplingSettings(steps), fill, seed=seed, region_aware=False)
+    return fill_holes(net, Holes(image, mask, seed), SamplingSettings(steps), FillMethod(fill, region_aware=False))
