@@ -99,7 +99,7 @@ def _patches(model) -> dict[str, list]:
 
 def _is_hint(patch) -> bool:
     """Whether a patch is of the host's DiffSynthCnetPatch or ZImageControlPatch."""
-    return hasattr(patch, "image") and hasattr(patch, "encoded_image_size")
+    return hasattr(patch, "image") and hasattr(patch, "encoded_image")
 
 
 def _patch(patch, cut: Cut, copies: dict):

@@ -137,6 +137,24 @@ def test_a_model_patch_gets_the_crops_part_of_its_hint(host, inpaint):
     assert torch.equal(changed[0], filled[0]) and not torch.allclose(changed[1], filled[1], atol=1e-2)
 
 
+def test_a_model_patch_with_pictures_of_two_sizes_gets_the_crops_part_of_both(host):
+    """The host encodes those of Z-Image's ControlNet in the first step, so its patch has no size yet."""
+    from types import SimpleNamespace
+
+    import comfy_extras.nodes_model_patch as host_patches
+
+    if not hasattr(host_patches, "ZImageControlPatch"):
+        pytest.skip("this host does not know Z-Image's ControlNet")
+    hint, other = torch.rand(1, SIDE, SIDE, 3), torch.rand(1, 2 * SIDE, 2 * SIDE, 3)
+    patch = host_patches.ZImageControlPatch(SimpleNamespace(model=SimpleNamespace(additional_in_dim=17)), None, hint, 1.0, other)
+    model = tiny_model(host, "SD15")
+    model.set_model_patch(patch, "double_block")
+    cropped = host.module("nodes.host.crop_conditioning").model_in_crop(model, lambda maps, *_: maps[..., :64, :64])
+    (copied,) = cropped.model_options["transformer_options"]["patches"]["double_block"]
+    assert torch.equal(copied.image, hint[:, :64, :64]) and torch.equal(copied.inpaint_image, other[:, :64, :64])
+    assert patch.image is hint
+
+
 @pytest.mark.parametrize(
     "options",
     [
