@@ -7,7 +7,7 @@ from ..rad_core.gradpaint import PRESETS
 from ..rad_core.guidance import Guidance
 from ..rad_core.images import pasted
 from . import inputs
-from .host.crop_conditioning import has_hints, in_crops, model_in_crop, with_inpaint_inputs, with_reference
+from .host.crop_conditioning import in_crops, model_in_crop, one_by_one, with_inpaint_inputs, with_reference
 from .host.gradpaint import GradPaintGuider, HostSettings, run_gradpaint, sample_crops
 from .host.progress import Progress
 from .host.run import in_batches
@@ -310,7 +310,7 @@ class GradPaintInpaint(io.ComfyNode):
 
         if whole:
             filled = in_batches(lambda *_: fill(0, count), 1, VIDEO_ADVICE, "one video")
-        elif has_hints(model):
+        elif one_by_one(model, positive, negative):
             filled = torch.cat([in_batches(lambda *_, k=k: fill(k, k + 1), 1, ADVICE) for k in range(count)])
         else:
             filled = in_batches(fill, count, ADVICE)

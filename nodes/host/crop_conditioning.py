@@ -4,14 +4,14 @@ Model patches, the ControlNets of Qwen-Image and Z-Image, have their hints in th
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import comfy.utils
 import torch
 from torch import Tensor
 
 from ...rad_core.images import mean_pool
-from .through_vae import Cut
+from .through_vae import Cut, has_time_axis
 
 # What a CONDITIONING carries of a whole video's frames: of Wan VACE, Phantom, Camera, S2V and Animate, of Kandinsky 5, HunyuanVideo,
 # LTX-Video and MiniMax H3.
@@ -81,6 +81,21 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
 def has_hints(model) -> bool:
     """Whether a MODEL has model patches with hints."""
     return any(_is_hint(patch) for patches in _patches(model).values() for patch in patches)
+
+
+def controls_of(options: Iterable[dict]) -> Iterator:
+    """The ControlNets of conditionings' options, with those before each."""
+    for each in options:
+        control = each.get("control")
+        while control is not None:
+            yield control
+            control = control.previous_controlnet
+
+
+def one_by_one(model, *conditionings: list) -> bool:
+    """Whether to fill pictures one by one: the host has one hint for all, or would encode their hints as the frames of a video."""
+    controls = controls_of(options for conditioning in conditionings for _, options in conditioning)
+    return has_hints(model) or any(has_time_axis(control.vae) for control in controls)
 
 
 def model_in_crop(model, cut: Cut):

@@ -5,6 +5,7 @@ import torch
 from families import build, in_host, prompts
 from helpers import Blocks, defaults, devices, prompt, tiny_model
 from test_family_templates import TinyVAE
+from test_video import tiny_wan_vae
 
 SIDE = 256
 
@@ -56,6 +57,32 @@ def test_a_controlnet_gets_the_crops_part_of_its_hint(inpaint, size):
         expected = [across] if strength == 0.3 else [across, 1 - across]
         torch.testing.assert_close(hint[:, 0, 32], torch.stack(expected), rtol=0, atol=0.02)
     assert first.cond_hint_original is ramp and second.previous_controlnet is first
+
+
+def test_hints_for_a_vae_with_a_time_axis_are_encoded_one_by_one(inpaint, monkeypatch):
+    """The VAE of Qwen-Image's ControlNets would take the hints of a batch for the frames of a video."""
+    import comfy.controlnet
+
+    encoded = []
+
+    class Recorder(comfy.controlnet.ControlBase):
+        def get_control(self, x_noisy, *_):
+            for control in (self, self.previous_controlnet):
+                if control is not None and control.vae is not None:
+                    encoded.append(len(control.cond_hint_original))
+
+        def copy(self):
+            copied = Recorder()
+            self.copy_to(copied)
+            return copied
+
+    first, second = (Recorder().set_cond_hint(torch.rand(2, 3, SIDE, SIDE)) for _ in range(2))
+    first.vae = tiny_wan_vae(monkeypatch)
+    second.set_previous_controlnet(first)
+    masks = torch.zeros(2, SIDE, SIDE)
+    masks[0, 100:132, 192:224] = masks[1, 20:52, 40:72] = 1
+    inpaint(prompt("SD15"), [[prompt("SD15")[0][0], {"control": second}]], mask=masks, cfg=2.0)
+    assert encoded == [1] * 4
 
 
 @pytest.mark.parametrize("kind", ["mask", "area", "percentage"])
