@@ -12,6 +12,7 @@ from ...rad_core.guidance import GradPaint, KnownPixels, Probe, finite_differenc
 from ...rad_core.losses import append_dims
 from ...rad_core.noise import generators, normal
 from ...rad_core.notes import note
+from .crop_conditioning import controls_of
 from .latent_colours import colours_of
 
 
@@ -50,6 +51,9 @@ class GuidedModel:
         inner, latents = guider.inner_model, model.latent_image
         self.noise = partial(normal, generators(seed, latents.shape[0], "gradpaint"), latents.shape[1:], latents.device)
         self.conditional = settings.conditional_only and guider.cfg != 1 and guider.conds.get("negative") is not None
+        if self.conditional and (reason := _needs_both_prompts(guider)):
+            note(f"GradPaint Settings' conditional only is off in this run, because {reason}.")
+            self.conditional = False
         self.mask, self.settings = mask, settings
         picture, hole = self.parts.split(latents)[0], self.parts.split(mask)[0][:, :1]
         noise_scale = getattr(inner.model_sampling, "noise_scale", 1.0)
@@ -159,6 +163,16 @@ class GuidedModel:
             return self.parts.split(self._ask(x, sigma, self.probe_options))[0]
         finally:
             _set_random_state(x.device, after)
+
+
+def _needs_both_prompts(guider) -> str | None:
+    """Why the positive prompt's prediction would be another without the negative prompt, if it would be."""
+    if guider.model_options.get("sampler_pre_cfg_function"):
+        return "a node such as APG or FreSca changes what the prompts predict before CFG"
+    controls = controls_of(options for conds in guider.conds.values() for options in conds)
+    if any(hasattr(control, "control_input") for control in controls):  # made once, for the first call's count of pictures
+        return "a T2I-Adapter needs both prompts in every call"
+    return None
 
 
 def _switch_off_cache(options: dict) -> None:
