@@ -99,7 +99,17 @@ def one_by_one(model, *conditionings: list) -> bool:
 
 
 def model_in_crop(model, cut: Cut):
-    """A MODEL whose model patches have the hints of a crop; the host can have one for the whole batch alone."""
+    """A MODEL whose model patches have the hints of a crop; the host can have one for the whole batch alone.
+
+    Raises:
+        ValueError: a model patch has latents of the whole picture (SUPIR).
+    """
+    owners = (getattr(method, "__self__", None) for patches in _patches(model).values() for method in patches)
+    if any(hasattr(owner, "hint_latent") for owner in owners):
+        raise ValueError(
+            "This MODEL carries the latents of SUPIR's whole picture, of which this node samples a part: take 'GradPaint Sampler' with "
+            "that picture's latents. If the picture is large, crop it before 'Apply SUPIR Patch'."
+        )
     if not has_hints(model):
         return model
     model, copies = model.clone(), {}  # by the patch's id: Z-Image's goes on in one kind of layer where it ended in another

@@ -182,6 +182,19 @@ def test_a_model_patch_with_pictures_of_two_sizes_gets_the_crops_part_of_both(ho
     assert patch.image is hint
 
 
+def test_the_latents_of_supirs_whole_picture_are_refused_in_a_sentence(inpaint, host):
+    class Patch:  # as the host's SUPIRPatch
+        hint_latent = torch.zeros(1, 4, SIDE // 8, SIDE // 8)
+
+        def middle_after(self, kwargs):
+            return {"h": kwargs["h"]}
+
+    model, words = tiny_model(host, "SD15"), prompt("SD15")
+    model.set_model_patch(Patch().middle_after, "middle_block_after_patch")
+    with pytest.raises(ValueError, match="SUPIR's whole picture"):
+        inpaint(words, words, model=model)
+
+
 @pytest.mark.parametrize(
     "options",
     [
