@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import comfy.utils
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...rad_core.images import mean_pool
@@ -63,8 +64,13 @@ def in_crops(conditionings: list[list], size: tuple[int, int], latents: Tensor, 
                 "These prompts carry the frames of a whole video (such as those of Wan image to video, VACE and Camera), of which this "
                 "node samples a part: take 'GradPaint Sampler' with the video's latents."
             )
-        if other is not None and hole is None:  # of InstructPix2Pix, Flux Canny
-            options["concat_latent_image"] = mean_pool(cut(other, "nearest-exact", "disabled"), latents.shape[-2:])
+        pictures = {"concat_latent_image": other if hole is None else None}  # of InstructPix2Pix, Flux Canny
+        pictures["concat_image"] = options.get("concat_image")  # of SD's x4 upscaler
+        if (prior := options.get("stable_cascade_prior")) is not None:
+            pictures["stable_cascade_prior"] = F.interpolate(prior, size, mode="bilinear", align_corners=True)  # as stage B spreads it
+        for name, maps in pictures.items():
+            if maps is not None:
+                options[name] = mean_pool(cut(maps, "nearest-exact", "disabled"), latents.shape[-2:])
         if (control := options.get("control")) is not None:
             options["control"] = _control(control, cut, copies)
         if (region := _region(options, latents.shape[-3] if latents.ndim == 5 else 1, *size)) is not None:

@@ -135,6 +135,35 @@ def test_instruct_pix2pix_gets_the_crops_part_of_its_picture(host, inpaint):
     assert seen and all(torch.allclose(each[:1, :4], expected, atol=1e-4) for each in seen)
 
 
+def test_the_upscaler_gets_the_crops_part_of_its_picture(host, inpaint):
+    name = "SD x4 upscaler"
+    model, vae, hint = build(name), TinyVAE(name), torch.rand(1, SIDE, SIDE, 3)
+    picture, mask = torch.rand(1, SIDE, SIDE, 3), torch.zeros(1, SIDE, SIDE)
+    mask[:, 100:132, 192:224] = 1
+    box = (slice(None), slice(84, 148), slice(176, 240))
+
+    def fill(hint, where, **change):
+        small = torch.nn.functional.avg_pool2d(2 * hint.movedim(-1, 1) - 1, 4)
+        words, _ = [[[text, options | {"concat_image": small}] for text, options in each] for each in prompts(name)]
+        return inpaint(words, words, model=model, vae=vae, image=picture[where], mask=mask[where], **change)
+
+    whole, by_hand = fill(hint, ...)[box], fill(hint[box], box, context=5.0)
+    torch.testing.assert_close(whole, by_hand, rtol=0, atol=1e-4)
+    assert not torch.allclose(fill(1 - hint, ...)[box], whole, atol=1e-2)
+
+
+def test_stage_b_of_stable_cascade_gets_the_crops_part_of_stage_c(host, inpaint):
+    """It sees in the crop what it would see there in the whole picture."""
+    name, seen = "Stable Cascade B", []
+    model, prior = build(name), torch.rand(1, 16, 6, 6)
+    apply = model.model.apply_model
+    model.model.apply_model = lambda x, t, effnet=None, **rest: seen.append(effnet) or apply(x, t, effnet=effnet, **rest)
+    words = [[text, options | {"stable_cascade_prior": prior}] for text, options in prompts(name)[0]]
+    inpaint(words, words, model=model, vae=TinyVAE(name))
+    spread = torch.nn.functional.interpolate(prior, (SIDE // 4, SIDE // 4), mode="bilinear", align_corners=True)
+    assert seen and all(torch.allclose(each[:1], spread[..., 21:37, 44:60], atol=0.03) for each in seen)
+
+
 def test_a_model_patch_gets_the_crops_part_of_its_hint(host, inpaint):
     """Qwen-Image's ControlNet, whose hint is in the MODEL, with a hint of its own for each of two pictures."""
     import comfy.model_patcher
