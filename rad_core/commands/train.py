@@ -204,7 +204,7 @@ def _diffusion(options: argparse.Namespace, stages: list[Stage], data: str) -> R
         optimiser=options.optimiser,
         **_common(options, stages),
     )
-    layout = memory_format(options.device, options.precision)
+    layout = memory_format(options.device, options.precision, compiled=options.compile and not options.base)
     net = net.to(options.device, memory_format=layout)
     net.checkpointing, net.region_aware = options.checkpointing, plan.region
     about = {}
