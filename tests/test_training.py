@@ -430,6 +430,12 @@ def test_the_redraw_noise_is_refused_at_0(place, capsys):
     assert main(["train", "rad", *SMALL, "--redraw-noise", "2", "--stages", "16:1:2,32:1:2", "-o", "a.safetensors"]) == 0
 
 
+def test_a_network_that_is_trained_to_redraw_keeps_its_size(place):
+    options = ["--init", "net.safetensors", "--redraw-noise", "2", "--stages", "32:1:2", "--threads", "1", "--device", "cpu"]
+    assert main(["train", "rad", *options, "-o", "all.safetensors"]) == 0
+    assert load_model("all.safetensors").config.image_size == 16
+
+
 def test_a_compiled_network_trains_the_same(place, monkeypatch, capsys):
     compiled, compile_ = [], torch.compile
 

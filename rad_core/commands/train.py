@@ -272,6 +272,8 @@ def new_network(options: argparse.Namespace, size: int) -> UNet:
     """A network from scratch, or one that starts with the weights of --init."""
     if options.init:
         start = load_model(options.init)
+        if getattr(options, "redraw_noise", None) is not None:  # its stages are larger than the network's own size, which stays
+            size = start.config.image_size
         net = UNet(replace(start.config, image_size=size, prediction=options.prediction or start.config.prediction))
         net.load_state_dict(start.state_dict())
         return net
