@@ -20,7 +20,7 @@ class Redraw:
 
 
 OWN_REDRAW = Redraw(0.35, 8)  # by the network that filled, at a size that it was not trained for: it may change the finest shapes alone
-TRAINED_REDRAW = Redraw(3.0, 24)  # by a network that was trained for it
+TRAINED_REDRAW = Redraw(3.0, 48)  # by a network that was trained for it
 
 
 def resolve_settings(settings: Settings | str, presets: Mapping[str, Settings], changes: Mapping[str, object]) -> Settings:
@@ -71,7 +71,7 @@ class SamplingSettings:
             networks trained on tiles (`UNetConfig.tiles`), "hole" for all others.
         context: what the view "hole" shows on each side of the hole, as a multiple of the hole's longer side, 0 to 1000.
         detail: where the network does not see hole and surroundings at their own size, the enlarged fill is redrawn at twice the network's
-            size, in 8 steps of about four times the cost from a noise of sigma 0.35 (`OWN_REDRAW`), or in 24 from 3 if a network that was
+            size, in 8 steps of about four times the cost from a noise of sigma 0.35 (`OWN_REDRAW`), or in 48 from 3 if a network that was
             trained for it redraws (`TRAINED_REDRAW`). More, up to 10 times the noise, changes the fill more, and less changes it less;
             0: it is only enlarged, and looks soft. Not from the papers.
 
