@@ -50,12 +50,12 @@ class Networks:
 
     @cached_property
     def one_level_at_test(self) -> OneLevel:
-        """`rad`, trained with a level per pixel, but given the hole's level for all pixels."""
+        """`rad`, trained with a level per pixel, but called with the hole's level for all pixels."""
         return OneLevel(self.rad)
 
     @cached_property
     def one_level(self) -> OneLevel:
-        """The ablation: trained with one level for all pixels, and given one."""
+        """The ablation: trained and called with one level for all pixels."""
         return OneLevel(self._adapted(self.ablation[1]))
 
     @cached_property
